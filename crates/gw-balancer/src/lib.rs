@@ -1,0 +1,1 @@
+//! Load balancing without a runtime: weighted picks, consistent hashing, health as pure state machines

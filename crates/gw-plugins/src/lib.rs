@@ -1,0 +1,1 @@
+//! Write a gateway plugin, and test it without a server; the built-in plugins

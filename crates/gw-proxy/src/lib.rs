@@ -1,0 +1,1 @@
+//! The gateway's data plane: listeners, routing, plugins, balancing, forwarding

@@ -1,0 +1,1 @@
+//! JSON Schema checks with defaults filled in, every violation at once, and messages people can act on

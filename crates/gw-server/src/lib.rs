@@ -1,0 +1,1 @@
+//! An API gateway: Kong's Admin API, an embedded store, nginx's speed

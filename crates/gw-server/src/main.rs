@@ -1,0 +1,3 @@
+//! The `gw-server` program.
+
+fn main() {}

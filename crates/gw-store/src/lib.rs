@@ -1,0 +1,1 @@
+//! A versioned, watchable configuration store: atomic commits over an append-only log
