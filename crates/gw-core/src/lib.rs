@@ -1,1 +1,55 @@
-//! The gateway's entities: services, routes, consumers, plugins, upstreams, targets and how they refer to each other
+//! The gateway's entities: services, routes, consumers, plugins, upstreams, targets, and how they refer to each other.
+//!
+//! ```
+//! use gw_core::{Change, Config, Kind, Kinds};
+//!
+//! let kinds = Kinds::new([])?;
+//! let mut document = serde_json::json!({ "id": "4e3ad2e4-0bc4-4638-8e34-c84a417ba39b", "url": "http://app:9001/v1" });
+//! let document = document.as_object_mut().expect("an object");
+//! Kinds::expand(Kind::Service, document); // `url` becomes protocol, host, port and path
+//! let service = kinds.complete(Kind::Service, document).expect("a valid service");
+//! assert_eq!(document["port"], 9001);
+//! assert_eq!(document["retries"], 5); // defaults come from the schema, and from nowhere else
+//!
+//! let mut config = Config::default();
+//! config.apply(Change::Put(service));
+//! assert_eq!(config.services().count(), 1);
+//! # Ok::<(), gw_schema::CompileError>(())
+//! ```
+//!
+//! # How it works
+//! A kind is a JSON Schema document in `schemas/`: its fields, defaults, and in `x-…` keywords what is unique, what
+//! refers to what, and what a deletion does. [`KindSpec`] reads it; [`Kinds::complete`] takes a document through
+//! defaults, check and parse. The parsed entity is written in the types of the libraries below (a route's `rule` is
+//! gw-router's), so that an entity with a bad pattern cannot exist. [`Config`] holds all entities of one revision in
+//! persistent maps; [`index`] says by which keys a store finds them.
+//!
+//! # Guarantees
+//! [`Config`] clones in O(1), changes in O(log n). Nothing panics on a document. A plugin's settings stay opaque.
+//!
+//! # What it does not do
+//! No I/O, no clock, no knowledge of what a plugin does.
+
+pub mod config;
+mod consumer;
+mod entity;
+mod fields;
+mod id;
+pub mod index;
+mod kind;
+mod plugin_use;
+mod route;
+mod service;
+mod units;
+mod upstream;
+
+pub use config::{Change, Config};
+pub use consumer::{Consumer, Credential, expiry};
+pub use entity::{Document, Entity, Kinds};
+pub use id::Id;
+pub use kind::{Auto, CredentialKind, Kind, KindSpec, OnDelete, Reference};
+pub use plugin_use::{PluginUse, Scope};
+pub use route::{PathHandling, Route};
+pub use service::{Service, ServiceTarget};
+pub use units::{Protocol, Protocols, Timeouts};
+pub use upstream::{DEFAULT_TARGET_PORT, Target, TargetAddress, TargetAddressError, Upstream};

@@ -1,1 +1,65 @@
-//! Write a gateway plugin, and test it without a server; the built-in plugins
+//! Write a gateway plugin, and test it without a server; the built-in plugins.
+//!
+//! ```
+//! use gw_plugins::{BuildEnv, BuildError, Definition, Flow, Phase, Phases, Plugin, Registry, Reply, RequestCx};
+//! use http::StatusCode;
+//!
+//! struct Teapot;
+//!
+//! impl Definition for Teapot {
+//!     const NAME: &'static str = "teapot";
+//!     const PRIORITY: i32 = 1;
+//!     const PHASES: Phases = Phases::of(&[Phase::Access]);
+//!     const SCHEMA: &'static str = r#"{ "type": "object", "additionalProperties": false }"#;
+//!     type Config = serde_json::Value;
+//!     fn build(_: Self::Config, _: &BuildEnv) -> Result<Self, BuildError> { Ok(Self) }
+//! }
+//!
+//! impl Plugin for Teapot {
+//!     type State = ();
+//!     fn access(&self, _: &mut RequestCx<'_>) -> Flow {
+//!         Reply::message(StatusCode::IM_A_TEAPOT, "short and stout").into()
+//!     }
+//! }
+//!
+//! let registry = Registry::builtin().with::<Teapot>();
+//! assert!(registry.get("teapot").is_some());
+//! ```
+//!
+//! # How it works
+//! A [`Definition`] says what a plugin is: name, priority, phases, schema. A [`Plugin`] does it: it implements the
+//! phases it has, as plain functions, and keeps what it must remember of a request in its `State`. One that must wait
+//! implements [`WaitingPlugin`] too, and costs a box per request. A [`Registry`] is the list a gateway knows; it
+//! makes [`Instance`]s, and the gateway's engine runs them by falling priority.
+//!
+//! Consumers and credentials are looked up through [`Facts::config`](cx::Facts::config), never kept by an instance: a
+//! new key recompiles nothing. Every plugin with a definition that names a [`CredentialDefinition`] gets the
+//! Admin API of its credentials for nothing.
+//!
+//! # Guarantees
+//! A phase costs one virtual call; one that a plugin does not have costs none. Settings reach `build` checked and with
+//! defaults. No runtime, no I/O, no clock: what a plugin needs is lent to it.
+//!
+//! # What it does not do
+//! It does not decide which instance runs for which request: the data plane does, by the instances' scopes.
+
+mod builtin;
+pub mod cx;
+pub mod identity;
+mod instance;
+#[cfg(any(test, feature = "kit"))]
+pub mod kit;
+mod phase;
+mod plugin;
+mod registry;
+mod reply;
+
+pub use cx::{BodyCx, LogCx, RequestCx, ResponseCx};
+pub use identity::Identity;
+pub use instance::{Instance, Outcome, Slot};
+pub use phase::{Phase, Phases};
+pub use plugin::{
+    BodyNeed, BuildEnv, BuildError, CredentialDefinition, Definition, Needs, Plugin, Waiting, WaitingPlugin,
+};
+pub use registry::{Registered, Registry, UnknownPlugin};
+pub use reply::{Flow, Reply, ReplyBody};

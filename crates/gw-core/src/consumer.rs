@@ -1,0 +1,88 @@
+//! Consumers, who call, and their credentials.
+
+use std::sync::Arc;
+
+use gw_schema::Violations;
+use serde_json::{Map, Value};
+
+use crate::fields::Fields;
+use crate::kind::CredentialKind;
+use crate::{Id, KindSpec};
+
+/// Who calls: a user or an application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consumer {
+    /// Identity.
+    pub id: Id<Self>,
+    /// Unique name.
+    pub username: Option<Box<str>>,
+    /// The consumer's id in the operator's own records.
+    pub custom_id: Option<Box<str>>,
+    /// Labels.
+    pub tags: Vec<Box<str>>,
+}
+
+impl Consumer {
+    pub(crate) fn parse(document: &Map<String, Value>) -> Result<Self, Violations> {
+        let fields = Fields::new(document);
+        let consumer = (|| {
+            Some(Self {
+                id: fields.id()?,
+                username: fields.boxed("username"),
+                custom_id: fields.boxed("custom_id"),
+                tags: fields.tags(),
+            })
+        })();
+        fields.finish(consumer)
+    }
+}
+
+/// What a consumer shows to prove who it is; its fields belong to the plugin that declared the kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Credential {
+    /// Identity.
+    pub id: Id<Self>,
+    /// Which plugin's credential.
+    pub kind: CredentialKind,
+    /// Whose it is.
+    pub consumer: Id<Consumer>,
+    /// The value it is found by: its kind's first unique field.
+    pub key: Option<Box<str>>,
+    /// Unix milliseconds after which it no longer counts.
+    pub expires: Option<u64>,
+    /// The whole document.
+    pub document: Arc<Map<String, Value>>,
+}
+
+impl Credential {
+    pub(crate) fn parse(
+        kind: CredentialKind,
+        spec: &KindSpec,
+        document: &Map<String, Value>,
+    ) -> Result<Self, Violations> {
+        let fields = Fields::new(document);
+        let credential = (|| {
+            Some(Self {
+                id: fields.id()?,
+                kind,
+                consumer: fields.reference("consumer")?,
+                key: spec.unique.first().and_then(|field| fields.boxed(field)),
+                expires: expiry(document),
+                document: Arc::new(document.clone()),
+            })
+        })();
+        fields.finish(credential)
+    }
+}
+
+/// When a document with a `ttl` (seconds after `created_at`) ceases to count, in Unix milliseconds.
+#[must_use]
+pub fn expiry(document: &Map<String, Value>) -> Option<u64> {
+    let fields = Fields::new(document);
+    let ttl: u64 = fields.int("ttl")?;
+    Some(
+        fields
+            .millis("created_at")
+            .saturating_add(ttl.saturating_mul(1000)),
+    )
+}

@@ -1,0 +1,222 @@
+//! Every kind's way from a document to an entity that cannot be wrong.
+
+use std::fmt;
+use std::sync::Arc;
+
+use gw_schema::{CompileError, Violation, Violations};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::kind::{CredentialKind, Kind, KindSpec};
+use crate::{Consumer, Credential, PluginUse, Route, Service, Target, Upstream};
+use crate::{route, service, upstream};
+
+/// A JSON object, as committed and as shown.
+pub type Document = Map<String, Value>;
+
+/// One parsed entity of any kind.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each variant is the type it holds")]
+pub enum Entity {
+    Service(Arc<Service>),
+    Route(Arc<Route>),
+    Consumer(Arc<Consumer>),
+    Plugin(Arc<PluginUse>),
+    Upstream(Arc<Upstream>),
+    Target(Arc<Target>),
+    Credential(Arc<Credential>),
+}
+
+impl Entity {
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Service(_) => Kind::Service,
+            Self::Route(_) => Kind::Route,
+            Self::Consumer(_) => Kind::Consumer,
+            Self::Plugin(_) => Kind::Plugin,
+            Self::Upstream(_) => Kind::Upstream,
+            Self::Target(_) => Kind::Target,
+            Self::Credential(credential) => Kind::Credential(credential.kind),
+        }
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        match self {
+            Self::Service(entity) => entity.id.uuid(),
+            Self::Route(entity) => entity.id.uuid(),
+            Self::Consumer(entity) => entity.id.uuid(),
+            Self::Plugin(entity) => entity.id.uuid(),
+            Self::Upstream(entity) => entity.id.uuid(),
+            Self::Target(entity) => entity.id.uuid(),
+            Self::Credential(entity) => entity.id.uuid(),
+        }
+    }
+}
+
+/// All kinds the gateway knows: its own and the credentials of its plugins.
+#[derive(Clone)]
+pub struct Kinds {
+    specs: Arc<[KindSpec]>,
+}
+
+impl fmt::Debug for Kinds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.specs.iter().map(|spec| spec.kind))
+            .finish()
+    }
+}
+
+const CORE: [(Kind, &str); 6] = [
+    (Kind::Service, include_str!("schemas/service.json")),
+    (Kind::Route, include_str!("schemas/route.json")),
+    (Kind::Consumer, include_str!("schemas/consumer.json")),
+    (Kind::Plugin, include_str!("schemas/plugin.json")),
+    (Kind::Upstream, include_str!("schemas/upstream.json")),
+    (Kind::Target, include_str!("schemas/target.json")),
+];
+
+impl Kinds {
+    /// The gateway's own kinds and these credential kinds, each with its schema document.
+    ///
+    /// # Errors
+    /// A credential's schema is not one.
+    ///
+    /// # Panics
+    /// Never: the gateway's own schemas are tested.
+    pub fn new(credentials: impl IntoIterator<Item = (CredentialKind, Value)>) -> Result<Self, CompileError> {
+        let mut specs = Vec::with_capacity(CORE.len());
+        for (kind, text) in CORE {
+            let document = serde_json::from_str(text).expect("the gateway's own schemas are JSON");
+            specs.push(KindSpec::from_schema(kind, document)?);
+        }
+        for (kind, document) in credentials {
+            specs.push(KindSpec::from_schema(Kind::Credential(kind), document)?);
+        }
+        Ok(Self { specs: specs.into() })
+    }
+
+    /// The specification of `kind`, if it is known.
+    #[must_use]
+    pub fn spec(&self, kind: Kind) -> Option<&KindSpec> {
+        self.specs.iter().find(|spec| spec.kind == kind)
+    }
+
+    /// The specification of the kind with this plural name, e.g. `services`.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<&KindSpec> {
+        self.specs.iter().find(|spec| spec.kind.name() == name)
+    }
+
+    /// All specifications.
+    pub fn iter(&self) -> impl Iterator<Item = &KindSpec> {
+        self.specs.iter()
+    }
+
+    /// The fields of other kinds that refer to `kind`.
+    pub fn referrers(&self, kind: Kind) -> impl Iterator<Item = (&KindSpec, &crate::Reference)> {
+        self.specs.iter().flat_map(move |spec| {
+            let references = spec.references.iter();
+            references
+                .filter(move |reference| *reference.target == *kind.name())
+                .map(move |r| (spec, r))
+        })
+    }
+
+    /// Brings what a client sent into the stored form, before defaults: shorthands are spelt out.
+    ///
+    /// To be called on a whole document and on a patch alike.
+    pub fn expand(kind: Kind, document: &mut Document) {
+        match kind {
+            Kind::Service => service::expand_url(document),
+            Kind::Route => route::default_strip_path(document),
+            Kind::Upstream => upstream::settle_algorithm(document),
+            Kind::Target => upstream::default_target_port(document),
+            Kind::Consumer | Kind::Plugin | Kind::Credential(_) => {}
+        }
+    }
+
+    /// Fills in defaults, checks the schema and parses: what an entity of `kind` needs to exist.
+    ///
+    /// A plugin instance's `config` is left alone, it belongs to the plugin.
+    ///
+    /// # Errors
+    /// Every violation, the schema's and the parser's.
+    pub fn complete(&self, kind: Kind, document: &mut Document) -> Result<Entity, Violations> {
+        let Some(spec) = self.spec(kind) else {
+            return Err(Violation::new("", format!("no plugin declares the kind '{kind}'")).into());
+        };
+        let mut value = Value::Object(std::mem::take(document));
+        spec.schema.fill_defaults(&mut value);
+        let checked = spec.schema.check(&value);
+        if let Value::Object(filled) = value {
+            *document = filled;
+        }
+        let parsed = self.parse(kind, document);
+        match (checked, parsed) {
+            (Ok(()), parsed) => parsed,
+            (Err(violations), Ok(_)) => Err(violations),
+            (Err(schema), Err(parser)) => Err(merge(schema, parser)),
+        }
+    }
+
+    /// Reads a document back from a store, tolerantly: defaults that a newer schema has are filled in, fields that
+    /// an older schema does not know are left alone.
+    ///
+    /// # Errors
+    /// What cannot be read, by place.
+    pub fn load(&self, kind: Kind, document: Document) -> Result<Entity, Violations> {
+        let Some(spec) = self.spec(kind) else {
+            return Err(Violation::new("", format!("no plugin declares the kind '{kind}'")).into());
+        };
+        let mut value = Value::Object(document);
+        spec.schema.fill_defaults(&mut value);
+        match value {
+            Value::Object(document) => self.parse(kind, &document),
+            _ => Err(Violation::new("", "expected a record").into()),
+        }
+    }
+
+    /// Parses a document that has all its defaults.
+    ///
+    /// # Errors
+    /// What cannot be read, by place.
+    pub fn parse(&self, kind: Kind, document: &Document) -> Result<Entity, Violations> {
+        Ok(match kind {
+            Kind::Service => Entity::Service(Service::parse(document)?.into()),
+            Kind::Route => Entity::Route(Route::parse(document)?.into()),
+            Kind::Consumer => Entity::Consumer(Consumer::parse(document)?.into()),
+            Kind::Plugin => Entity::Plugin(PluginUse::parse(document)?.into()),
+            Kind::Upstream => Entity::Upstream(Upstream::parse(document)?.into()),
+            Kind::Target => Entity::Target(Target::parse(document)?.into()),
+            Kind::Credential(credential) => {
+                let Some(spec) = self.spec(kind) else {
+                    return Err(Violation::new("", format!("no plugin declares the kind '{kind}'")).into());
+                };
+                Entity::Credential(Credential::parse(credential, spec, document)?.into())
+            }
+        })
+    }
+}
+
+/// The schema's violations, and those of the parser at places the schema is content with.
+fn merge(schema: Violations, parser: Violations) -> Violations {
+    let mut all: Vec<Violation> = schema.into_iter().collect();
+    let covered = |pointer: &str, all: &[Violation]| {
+        all.iter()
+            .any(|known| known.pointer == pointer || (pointer.is_empty() && !known.pointer.is_empty()))
+    };
+    for violation in parser {
+        if !covered(&violation.pointer, &all) {
+            all.push(violation);
+        }
+    }
+    match Violations::none_in(all) {
+        Err(violations) => violations,
+        Ok(()) => Violation::new("", "invalid").into(),
+    }
+}

@@ -1,0 +1,100 @@
+//! The index keys of an entity: how it is found by name, by the entity it refers to, by tag, and in order.
+//!
+//! Keys are texts that a store keeps beside the entities, each pointing at one; all parts but the last are free of `/`
+//! or come last.
+//!
+//! ```text
+//! id/{kind}/{created}/{id}                              every entity of a kind, oldest first
+//! unique/{kind}/{field}/{value}                         at most one entity
+//! together/{kind}/{field,field}/{values as JSON}        at most one entity
+//! ref/{parent kind}/{parent id}/{kind}/{created}/{id}   what refers to a parent
+//! tag/{kind}/{tag}/{created}/{id}                       what carries a tag
+//! ```
+
+use serde_json::Value;
+
+use crate::entity::Document;
+use crate::fields::millis;
+use crate::{Kind, KindSpec};
+
+/// The store key of an entity.
+#[must_use]
+pub fn entity_key(kind: Kind, id: impl std::fmt::Display) -> String {
+    format!("{kind}/{id}")
+}
+
+/// Splits a store key into the plural name of the kind and the id.
+#[must_use]
+pub fn split_entity_key(key: &str) -> Option<(&str, &str)> {
+    key.split_once('/')
+}
+
+/// The sortable position of an entity among its kind: creation time, then id.
+#[must_use]
+pub fn position(document: &Document) -> String {
+    let id = document.get("id").and_then(Value::as_str).unwrap_or_default();
+    format!("{:013}/{id}", millis(document.get("created_at")))
+}
+
+/// Prefix of the index keys of all entities of `kind`, oldest first.
+#[must_use]
+pub fn all(kind: Kind) -> String {
+    format!("id/{kind}/")
+}
+
+/// Prefix of the index keys of the entities of `kind` that refer to this parent, oldest first.
+#[must_use]
+pub fn referring(parent: Kind, parent_id: &str, kind: Kind) -> String {
+    format!("ref/{parent}/{parent_id}/{kind}/")
+}
+
+/// Prefix of the index keys of the entities of `kind` that carry `tag`, oldest first.
+#[must_use]
+pub fn tagged(kind: Kind, tag: &str) -> String {
+    format!("tag/{kind}/{tag}/")
+}
+
+/// The index key of the one entity of `kind` whose `field` has this value.
+#[must_use]
+pub fn unique(kind: Kind, field: &str, value: &str) -> String {
+    format!("unique/{kind}/{field}/{value}")
+}
+
+/// The index key of the one entity of `kind` that has the values of `document` in all `fields`.
+#[must_use]
+pub fn together(kind: Kind, fields: &[Box<str>], document: &Document) -> String {
+    let values: Vec<Value> = fields
+        .iter()
+        .map(|field| document.get(&**field).cloned().unwrap_or(Value::Null))
+        .collect();
+    format!("together/{kind}/{}/{}", fields.join(","), Value::from(values))
+}
+
+/// Emits every index key of an entity.
+pub fn keys(spec: &KindSpec, document: &Document, mut emit: impl FnMut(String)) {
+    let kind = spec.kind;
+    let text = |field: &str| document.get(field).and_then(Value::as_str);
+    let position = position(document);
+    emit(format!("{}{position}", all(kind)));
+    for field in &spec.unique {
+        if let Some(value) = text(field) {
+            emit(unique(kind, field, value));
+        }
+    }
+    for fields in &spec.unique_together {
+        emit(together(kind, fields, document));
+    }
+    for reference in &spec.references {
+        let parent = document
+            .get(&*reference.field)
+            .and_then(|value| value.get("id"))
+            .and_then(Value::as_str);
+        if let Some(parent) = parent {
+            emit(format!("ref/{}/{parent}/{kind}/{position}", reference.target));
+        }
+    }
+    let tags = document.get("tags").and_then(Value::as_array);
+    for tag in tags.into_iter().flatten().filter_map(Value::as_str) {
+        emit(format!("{}{position}", tagged(kind, tag)));
+    }
+}

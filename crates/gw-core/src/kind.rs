@@ -1,0 +1,209 @@
+//! The kinds of entity, and what the control plane must know of each: all of it read from the kind's schema.
+
+use std::fmt;
+
+use gw_schema::{CompileError, Schema};
+use serde_json::{Map, Value};
+
+/// What an entity is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// An upstream application.
+    Service,
+    /// Which requests go to a service.
+    Route,
+    /// Who calls.
+    Consumer,
+    /// One configured instance of a plugin.
+    Plugin,
+    /// A virtual host name that balances over targets.
+    Upstream,
+    /// One address of an upstream.
+    Target,
+    /// A credential of a consumer; its kind was declared by a plugin.
+    Credential(CredentialKind),
+}
+
+/// The name of a credential kind, e.g. `keyauth_credentials`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CredentialKind(pub &'static str);
+
+impl Kind {
+    /// The plural by which the kind is known in error messages and store keys, e.g. `services`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Service => "services",
+            Self::Route => "routes",
+            Self::Consumer => "consumers",
+            Self::Plugin => "plugins",
+            Self::Upstream => "upstreams",
+            Self::Target => "targets",
+            Self::Credential(CredentialKind(name)) => name,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What happens to an entity when the one it refers to is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDelete {
+    /// It is deleted too.
+    Cascade,
+    /// The deletion is refused while it exists.
+    Refuse,
+}
+
+/// A field that refers to another entity by `{ "id": … }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The field's name.
+    pub field: Box<str>,
+    /// The plural name of the kind referred to, e.g. `services`.
+    pub target: Box<str>,
+    /// What the target's deletion does.
+    pub on_delete: OnDelete,
+}
+
+/// How a field gets its value when the client gives none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auto {
+    /// A random UUID.
+    Uuid,
+    /// Unix seconds.
+    Now,
+    /// Unix seconds with a millisecond fraction.
+    NowMillis,
+    /// 32 random alphanumerics.
+    Random,
+}
+
+/// Everything the control plane needs to serve one kind, derived from its schema document.
+#[derive(Clone, Debug)]
+pub struct KindSpec {
+    /// The kind.
+    pub kind: Kind,
+    /// The schema: shape, defaults, descriptions.
+    pub schema: Schema,
+    /// Path of the collection at the top level, e.g. `services`, `key-auths`.
+    pub path: Box<str>,
+    /// Path of the collection below the entity it belongs to, e.g. `routes`, `key-auth`.
+    pub nested_path: Box<str>,
+    /// Whether the top-level collection exists (targets live only below their upstream).
+    pub listed: bool,
+    /// The field accepted in paths in place of the id.
+    pub endpoint_key: Option<Box<str>>,
+    /// Fields whose values are unique over the kind.
+    pub unique: Vec<Box<str>>,
+    /// Sets of fields whose values together are unique, each sorted by name.
+    pub unique_together: Vec<Vec<Box<str>>>,
+    /// Fields that refer to other entities.
+    pub references: Vec<Reference>,
+    /// Fields that are filled by the gateway.
+    pub auto: Vec<(Box<str>, Auto)>,
+    /// Fields that keep their value once made.
+    pub immutable: Vec<Box<str>>,
+}
+
+impl KindSpec {
+    /// Reads the specification out of a schema document: the `x-…` keywords say what is unique, automatic, a reference.
+    ///
+    /// # Errors
+    /// The document is not a schema.
+    pub fn from_schema(kind: Kind, document: Value) -> Result<Self, CompileError> {
+        let about = document
+            .get("x-kind")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
+        let text = |key: &str| about.get(key).and_then(Value::as_str).map(Box::from);
+        let path: Box<str> = text("path").unwrap_or_else(|| kind.name().into());
+        let mut spec = Self {
+            kind,
+            nested_path: text("nested-path").unwrap_or_else(|| path.clone()),
+            path,
+            listed: about.get("listed").and_then(Value::as_bool).unwrap_or(true),
+            endpoint_key: None,
+            unique: Vec::new(),
+            unique_together: about
+                .get("unique-together")
+                .map(unique_together)
+                .unwrap_or_default(),
+            references: Vec::new(),
+            auto: Vec::new(),
+            immutable: Vec::new(),
+            schema: Schema::compile(document)?,
+        };
+        let properties = spec
+            .schema
+            .document()
+            .get("properties")
+            .and_then(Value::as_object)
+            .cloned();
+        for (field, property) in properties.iter().flatten() {
+            if let Some(property) = property.as_object() {
+                spec.read_property(field, property);
+            }
+        }
+        Ok(spec)
+    }
+
+    fn read_property(&mut self, field: &str, property: &Map<String, Value>) {
+        let flag = |key: &str| property.get(key).and_then(Value::as_bool).unwrap_or(false);
+        let text = |key: &str| property.get(key).and_then(Value::as_str);
+        if flag("x-unique") {
+            self.unique.push(field.into());
+        }
+        if flag("x-endpoint-key") {
+            self.endpoint_key = Some(field.into());
+        }
+        if flag("x-immutable") {
+            self.immutable.push(field.into());
+        }
+        if let Some(target) = text("x-references") {
+            let on_delete = if text("x-on-delete") == Some("cascade") {
+                OnDelete::Cascade
+            } else {
+                OnDelete::Refuse
+            };
+            self.references.push(Reference {
+                field: field.into(),
+                target: target.into(),
+                on_delete,
+            });
+        }
+        let auto = match text("x-auto") {
+            Some("uuid") => Auto::Uuid,
+            Some("now") => Auto::Now,
+            Some("now-ms") => Auto::NowMillis,
+            Some("random") => Auto::Random,
+            _ => return,
+        };
+        self.auto.push((field.into(), auto));
+    }
+
+    /// Whether the endpoint key finds an entity over the whole kind (a target's does so only within its upstream).
+    #[must_use]
+    pub fn endpoint_key_is_unique(&self) -> bool {
+        self.endpoint_key
+            .as_ref()
+            .is_some_and(|key| self.unique.contains(key))
+    }
+}
+
+fn unique_together(sets: &Value) -> Vec<Vec<Box<str>>> {
+    let fields = |set: &Value| -> Vec<Box<str>> {
+        set.as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(Box::from)
+            .collect()
+    };
+    sets.as_array().into_iter().flatten().map(fields).collect()
+}

@@ -1,0 +1,84 @@
+//! Plugin instances: which plugin runs, with which settings, for which requests.
+
+use std::sync::Arc;
+
+use gw_schema::Violations;
+use serde_json::{Map, Value};
+
+use crate::fields::Fields;
+use crate::units::Protocols;
+use crate::{Consumer, Id, Route, Service};
+
+/// One configured instance of a plugin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginUse {
+    /// Identity.
+    pub id: Id<Self>,
+    /// Which plugin.
+    pub name: Box<str>,
+    /// Requests it runs for.
+    pub scope: Scope,
+    /// The plugin's own settings, opaque here.
+    pub config: Arc<Value>,
+    /// Request protocols it runs for.
+    pub protocols: Protocols,
+    /// False: as if absent.
+    pub enabled: bool,
+    /// Labels.
+    pub tags: Vec<Box<str>>,
+}
+
+/// What a plugin instance is bound to; nothing set = every request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// Only this route.
+    pub route: Option<Id<Route>>,
+    /// Only routes of this service.
+    pub service: Option<Id<Service>>,
+    /// Only this consumer.
+    pub consumer: Option<Id<Consumer>>,
+}
+
+impl Scope {
+    /// How specific the scope is, by Kong's order of choice: of two instances of one plugin that both cover a
+    /// request, the one with the larger number runs.
+    #[must_use]
+    pub fn specificity(&self) -> u8 {
+        match (
+            self.route.is_some(),
+            self.service.is_some(),
+            self.consumer.is_some(),
+        ) {
+            (true, true, true) => 7,
+            (true, false, true) => 6,
+            (false, true, true) => 5,
+            (true, true, false) => 4,
+            (false, false, true) => 3,
+            (true, false, false) => 2,
+            (false, true, false) => 1,
+            (false, false, false) => 0,
+        }
+    }
+}
+
+impl PluginUse {
+    pub(crate) fn parse(document: &Map<String, Value>) -> Result<Self, Violations> {
+        let mut fields = Fields::new(document);
+        let plugin = (|| {
+            Some(Self {
+                id: fields.id()?,
+                name: fields.boxed("name")?,
+                scope: Scope {
+                    route: fields.reference("route"),
+                    service: fields.reference("service"),
+                    consumer: fields.reference("consumer"),
+                },
+                config: Arc::new(fields.value("config")?.clone()),
+                enabled: fields.flag("enabled")?,
+                tags: fields.tags(),
+                protocols: fields.deserialized("protocols")?,
+            })
+        })();
+        fields.finish(plugin)
+    }
+}

@@ -1,0 +1,125 @@
+//! Services: where the requests of their routes go.
+
+use std::time::Duration;
+
+use gw_schema::Violations;
+use serde_json::{Map, Value};
+
+use crate::Id;
+use crate::fields::Fields;
+use crate::units::{Protocol, Timeouts};
+
+/// An upstream application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Identity.
+    pub id: Id<Self>,
+    /// Unique name.
+    pub name: Option<Box<str>>,
+    /// Where requests go.
+    pub target: ServiceTarget,
+    /// How many further tries a failed request gets.
+    pub retries: u16,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+    /// Whether its routes are in the router.
+    pub enabled: bool,
+    /// Labels.
+    pub tags: Vec<Box<str>>,
+}
+
+/// Protocol, host, port and path of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceTarget {
+    /// The protocol spoken.
+    pub protocol: Protocol,
+    /// A host name, an address, or the name of an upstream.
+    pub host: Box<str>,
+    /// The port, unless `host` names an upstream.
+    pub port: u16,
+    /// Put in front of the request's path.
+    pub path: Option<Box<str>>,
+}
+
+impl Service {
+    pub(crate) fn parse(document: &Map<String, Value>) -> Result<Self, Violations> {
+        let mut fields = Fields::new(document);
+        let service = (|| {
+            let millis = |field| fields.int::<u32>(field).map(|n| Duration::from_millis(n.into()));
+            Some(Self {
+                id: fields.id()?,
+                name: fields.boxed("name"),
+                retries: fields.int("retries")?,
+                timeouts: Timeouts {
+                    connect: millis("connect_timeout")?,
+                    write: millis("write_timeout")?,
+                    read: millis("read_timeout")?,
+                },
+                enabled: fields.flag("enabled")?,
+                tags: fields.tags(),
+                target: ServiceTarget {
+                    host: fields.boxed("host")?,
+                    port: fields.int("port")?,
+                    path: fields.boxed("path"),
+                    protocol: fields.deserialized("protocol")?,
+                },
+            })
+        })();
+        fields.finish(service)
+    }
+}
+
+/// Replaces the input-only `url` by protocol, host, port and path.
+///
+/// A text that is no URL becomes the path, so that host and path are what the check complains about, as Kong does.
+pub(crate) fn expand_url(document: &mut Map<String, Value>) {
+    let Some(Value::String(url)) = document.get("url") else {
+        return;
+    };
+    let url = url.clone();
+    document.remove("url");
+    let Some((scheme, rest)) = url.split_once("://") else {
+        document.insert("host".to_owned(), Value::Null);
+        document.insert("path".to_owned(), Value::from(url));
+        return;
+    };
+    let (authority, path) = match rest.find('/') {
+        Some(slash) => rest.split_at(slash),
+        None => (rest, ""),
+    };
+    let (host, port) = split_port(authority);
+    let scheme = scheme.to_ascii_lowercase();
+    let default_port = match scheme.as_str() {
+        "https" | "grpcs" | "tls" | "tls_passthrough" => 443,
+        _ => 80,
+    };
+    document.insert("protocol".to_owned(), Value::from(scheme));
+    document.insert("host".to_owned(), Value::from(host));
+    let port = match port {
+        None => Value::from(default_port),
+        Some(text) => text
+            .parse::<u16>()
+            .map_or_else(|_| Value::from(text), Value::from),
+    };
+    document.insert("port".to_owned(), port);
+    document.insert(
+        "path".to_owned(),
+        if path.is_empty() {
+            Value::Null
+        } else {
+            Value::from(path)
+        },
+    );
+}
+
+/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`; the brackets are taken off.
+pub(crate) fn split_port(authority: &str) -> (&str, Option<&str>) {
+    if let Some((host, rest)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return (host, rest.strip_prefix(':'));
+    }
+    match authority.rsplit_once(':') {
+        // Note: several colons without brackets are an IPv6 address without a port.
+        Some((host, port)) if !host.contains(':') => (host, Some(port)),
+        _ => (authority, None),
+    }
+}

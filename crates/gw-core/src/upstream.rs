@@ -1,0 +1,164 @@
+//! Upstreams and their targets: a virtual host name balanced over addresses.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+
+use gw_balancer::Policy;
+use gw_schema::Violations;
+use serde_json::{Map, Value};
+
+use crate::Id;
+use crate::fields::Fields;
+use crate::service::split_port;
+
+/// A virtual host name that balances over targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Identity.
+    pub id: Id<Self>,
+    /// The host name by which services refer to it.
+    pub name: Box<str>,
+    /// How a target is chosen.
+    pub policy: Policy,
+    /// `Host` header sent to targets; none = the target's own.
+    pub host_header: Option<Box<str>>,
+    /// Labels.
+    pub tags: Vec<Box<str>>,
+}
+
+/// One address of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Identity.
+    pub id: Id<Self>,
+    /// The upstream it belongs to.
+    pub upstream: Id<Upstream>,
+    /// Where it is.
+    pub address: TargetAddress,
+    /// Its share of requests, relative to the other targets'; 0 sends none.
+    pub weight: u16,
+    /// Unix milliseconds of creation: the order of targets.
+    pub created: u64,
+}
+
+/// A host name or address, and a port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetAddress {
+    /// A host name or an address, without brackets.
+    pub host: Box<str>,
+    /// The port.
+    pub port: u16,
+}
+
+/// A target that is not `host`, `host:port`, an IPv4 address or `[v6]:port`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Invalid target ('{text}'); not a valid hostname or ip address")]
+pub struct TargetAddressError {
+    text: Box<str>,
+}
+
+/// The port of a target that names none.
+pub const DEFAULT_TARGET_PORT: u16 = 8000;
+
+impl Upstream {
+    pub(crate) fn parse(document: &Map<String, Value>) -> Result<Self, Violations> {
+        let fields = Fields::new(document);
+        let upstream = (|| {
+            Some(Self {
+                id: fields.id()?,
+                name: fields.boxed("name")?,
+                policy: Policy::RoundRobin,
+                host_header: fields.boxed("host_header"),
+                tags: fields.tags(),
+            })
+        })();
+        fields.finish(upstream)
+    }
+}
+
+impl Target {
+    pub(crate) fn parse(document: &Map<String, Value>) -> Result<Self, Violations> {
+        let mut fields = Fields::new(document);
+        let address = fields.parsed("target"); // first, so that its violation is found whatever else is wrong
+        let target = (|| {
+            Some(Self {
+                id: fields.id()?,
+                upstream: fields.reference("upstream")?,
+                weight: fields.int("weight")?,
+                created: fields.millis("created_at"),
+                address: address?,
+            })
+        })();
+        fields.finish(target)
+    }
+}
+
+impl FromStr for TargetAddress {
+    type Err = TargetAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || TargetAddressError { text: text.into() };
+        let (host, port) = split_port(text);
+        let port = match port {
+            None => DEFAULT_TARGET_PORT,
+            Some(port) => port.parse().map_err(|_| bad())?,
+        };
+        let is_v6 = host.parse::<Ipv6Addr>().is_ok();
+        if !is_v6 && (text.starts_with('[') || !is_host_name(host)) {
+            return Err(bad());
+        }
+        Ok(Self {
+            host: host.into(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for TargetAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.parse() {
+            Ok(IpAddr::V6(v6)) => write!(f, "[{v6}]:{}", self.port),
+            _ => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+fn is_host_name(host: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let digits_only = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if digits_only {
+        return host.parse::<IpAddr>().is_ok();
+    }
+    host.len() <= 253 && host.strip_suffix('.').unwrap_or(host).split('.').all(label)
+}
+
+/// Writes the default port back into a target that names none.
+pub(crate) fn default_target_port(document: &mut Map<String, Value>) {
+    let Some(Value::String(text)) = document.get("target") else {
+        return;
+    };
+    if let Ok(address) = text.parse::<TargetAddress>() {
+        document.insert("target".to_owned(), Value::from(address.to_string()));
+    }
+}
+
+/// Choosing a hash input chooses the hashing algorithm; choosing another algorithm clears the hash inputs.
+pub(crate) fn settle_algorithm(document: &mut Map<String, Value>) {
+    let text = |field: &str| document.get(field).and_then(Value::as_str);
+    let hashes = text("hash_on").is_some_and(|input| input != "none");
+    let clears = matches!(text("algorithm"), Some("least-connections" | "latency"));
+    if hashes && !clears {
+        document.insert("algorithm".to_owned(), Value::from("consistent-hashing"));
+    } else if clears {
+        document.insert("hash_on".to_owned(), Value::from("none"));
+        document.insert("hash_fallback".to_owned(), Value::from("none"));
+    }
+}

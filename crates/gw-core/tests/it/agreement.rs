@@ -1,0 +1,91 @@
+//! Schema and type agree: what one lets through the other can hold, and what is refused is refused at the right place.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use gw_core::{Kind, Kinds};
+use serde_json::{Map, Value, json};
+
+const ID: &str = "4e3ad2e4-0bc4-4638-8e34-c84a417ba39b";
+
+fn fixtures(kind: Kind) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{kind}.json"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The document as the Admin API would hand it on: expanded, with the automatic fields.
+fn prepared(kind: Kind, document: &Value) -> Map<String, Value> {
+    let mut document = document.as_object().unwrap().clone();
+    Kinds::expand(kind, &mut document);
+    for (field, value) in [
+        ("id", json!(ID)),
+        ("created_at", json!(1)),
+        ("updated_at", json!(2)),
+    ] {
+        document.entry(field).or_insert(value);
+    }
+    document
+}
+
+#[test]
+fn every_kind_takes_its_good_and_refuses_its_bad_documents() {
+    let kinds = Kinds::new([]).unwrap();
+    for spec in kinds.iter() {
+        let fixtures = fixtures(spec.kind);
+        for document in fixtures["good"].as_array().unwrap() {
+            let mut filled = prepared(spec.kind, document);
+            let entity = kinds.complete(spec.kind, &mut filled);
+            let entity = entity.unwrap_or_else(|error| panic!("{} refuses {document}: {error}", spec.kind));
+            assert_eq!(
+                (entity.kind(), entity.id().to_string().as_str()),
+                (spec.kind, filled["id"].as_str().unwrap())
+            );
+            // What was filled in once is complete: a second round changes nothing.
+            let mut again = filled.clone();
+            kinds.complete(spec.kind, &mut again).unwrap();
+            assert_eq!(filled, again, "{}", spec.kind);
+            let properties = spec.schema.document()["properties"].as_object().unwrap();
+            let missing: Vec<_> = properties
+                .keys()
+                .filter(|field| !filled.contains_key(*field))
+                .collect();
+            assert!(
+                missing.is_empty(),
+                "{}: {missing:?} have no default and were not given",
+                spec.kind
+            );
+        }
+        for case in fixtures["bad"].as_array().unwrap() {
+            let mut document = prepared(spec.kind, &case["document"]);
+            let violations = match kinds.complete(spec.kind, &mut document) {
+                Ok(_) => panic!("{} takes {}", spec.kind, case["document"]),
+                Err(violations) => violations,
+            };
+            let found: BTreeMap<_, _> = violations
+                .iter()
+                .map(|violation| (violation.pointer.as_str(), violation.message.as_str()))
+                .collect();
+            let expected: BTreeMap<_, _> = case["violations"]
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(pointer, message)| (pointer.as_str(), message.as_str().unwrap()))
+                .collect();
+            assert_eq!(found, expected, "{} {}", spec.kind, case["document"]);
+        }
+    }
+}
+
+#[test]
+fn an_older_document_meets_a_newer_schema() {
+    let kinds = Kinds::new([]).unwrap();
+    let stored = json!({ "id": ID, "host": "app", "field_of_the_future": 1 });
+    let entity = kinds
+        .load(Kind::Service, stored.as_object().unwrap().clone())
+        .unwrap();
+    let gw_core::Entity::Service(service) = entity else {
+        panic!("a service")
+    };
+    assert_eq!((&*service.target.host, service.retries), ("app", 5));
+}

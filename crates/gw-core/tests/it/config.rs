@@ -1,0 +1,148 @@
+//! The configuration's indices follow every change.
+
+use gw_core::{Change, Config, CredentialKind, Kind, Kinds};
+use serde_json::{Value, json};
+
+const KEYS: CredentialKind = CredentialKind("keys");
+const A: &str = "aaaaaaaa-0000-4000-8000-000000000000";
+const B: &str = "bbbbbbbb-0000-4000-8000-000000000000";
+const C: &str = "cccccccc-0000-4000-8000-000000000000";
+
+fn kinds() -> Kinds {
+    let schema = json!({ "type": "object", "x-kind": { "path": "keys" }, "properties": {
+        "key": { "type": "string", "x-unique": true },
+        "consumer": { "type": "object", "x-references": "consumers", "x-on-delete": "cascade" },
+    }});
+    Kinds::new([(KEYS, schema)]).unwrap()
+}
+
+fn put(config: &mut Config, kind: Kind, document: Value) {
+    let mut document = document.as_object().unwrap().clone();
+    for field in ["created_at", "updated_at"] {
+        document.entry(field).or_insert(json!(1));
+    }
+    Kinds::expand(kind, &mut document);
+    if matches!(kind, Kind::Credential(_)) {
+        document.remove("created_at");
+    }
+    let entity = kinds().complete(kind, &mut document).unwrap();
+    config.apply(Change::Put(entity));
+}
+
+fn delete(config: &mut Config, kind: Kind, id: &str) {
+    assert!(config.apply(Change::Delete(kind, id.parse().unwrap())).is_some());
+    assert!(config.apply(Change::Delete(kind, id.parse().unwrap())).is_none());
+}
+
+#[test]
+fn a_service_is_found_by_its_present_host() {
+    let mut config = Config::default();
+    put(&mut config, Kind::Service, json!({ "id": A, "host": "one" }));
+    put(&mut config, Kind::Service, json!({ "id": A, "host": "two" }));
+    assert_eq!(config.services_of_host("one").count(), 0);
+    assert_eq!(config.services_of_host("two").count(), 1);
+    delete(&mut config, Kind::Service, A);
+    assert_eq!(config.services_of_host("two").count(), 0);
+}
+
+#[test]
+fn routes_follow_their_service() {
+    let mut config = Config::default();
+    let (a, b) = (A.parse().unwrap(), B.parse().unwrap());
+    put(
+        &mut config,
+        Kind::Route,
+        json!({ "id": C, "paths": ["/"], "service": { "id": A } }),
+    );
+    assert_eq!(config.routes_of(a).count(), 1);
+    put(
+        &mut config,
+        Kind::Route,
+        json!({ "id": C, "paths": ["/"], "service": { "id": B } }),
+    );
+    assert_eq!((config.routes_of(a).count(), config.routes_of(b).count()), (0, 1));
+    delete(&mut config, Kind::Route, C);
+    assert_eq!(config.routes_of(b).count(), 0);
+}
+
+#[test]
+fn a_consumer_is_found_by_id_and_by_present_name() {
+    let mut config = Config::default();
+    put(&mut config, Kind::Consumer, json!({ "id": A, "username": "ann" }));
+    put(&mut config, Kind::Consumer, json!({ "id": A, "username": "bob" }));
+    assert!(config.consumer_named("ann").is_none());
+    assert!(config.consumer_named("bob").is_some() && config.consumer_named(A).is_some());
+    delete(&mut config, Kind::Consumer, A);
+    assert!(config.consumer_named("bob").is_none());
+}
+
+#[test]
+fn a_credential_is_found_by_its_present_key() {
+    let mut config = Config::default();
+    let kind = Kind::Credential(KEYS);
+    put(
+        &mut config,
+        kind,
+        json!({ "id": A, "key": "one", "consumer": { "id": B } }),
+    );
+    put(
+        &mut config,
+        kind,
+        json!({ "id": A, "key": "two", "consumer": { "id": B } }),
+    );
+    assert!(config.credential(KEYS, "one").is_none());
+    assert!(config.credential(KEYS, "two").is_some());
+    assert!(config.credential(CredentialKind("others"), "two").is_none());
+    delete(&mut config, kind, A);
+    assert!(config.credential(KEYS, "two").is_none());
+}
+
+#[test]
+fn plugins_are_found_where_they_are_bound() {
+    let mut config = Config::default();
+    put(
+        &mut config,
+        Kind::Plugin,
+        json!({ "id": A, "name": "x", "route": { "id": B } }),
+    );
+    put(
+        &mut config,
+        Kind::Plugin,
+        json!({ "id": C, "name": "x", "route": { "id": B }, "consumer": { "id": A } }),
+    );
+    let place = (Some(B.parse().unwrap()), None);
+    assert_eq!(config.plugins_at(place).count(), 2);
+    delete(&mut config, Kind::Plugin, A);
+    assert_eq!(
+        (
+            config.plugins_at(place).count(),
+            config.plugins_at((None, None)).count()
+        ),
+        (1, 0)
+    );
+}
+
+#[test]
+fn targets_come_oldest_first() {
+    let mut config = Config::default();
+    put(&mut config, Kind::Upstream, json!({ "id": C, "name": "up" }));
+    let target = |id: &str, target: &str, created: f64| json!({ "id": id, "target": target, "upstream": { "id": C }, "created_at": created });
+    put(&mut config, Kind::Target, target(A, "late:1", 2.5));
+    put(&mut config, Kind::Target, target(B, "early", 2.25));
+    let upstream = config.upstream_named("up").unwrap().id;
+    let order: Vec<_> = config
+        .targets_of(upstream)
+        .map(|target| target.address.to_string())
+        .collect();
+    assert_eq!(order, ["early:8000", "late:1"]);
+    assert_eq!(config.identities().count(), 3);
+}
+
+#[test]
+fn an_old_value_is_not_disturbed() {
+    let mut config = Config::default();
+    put(&mut config, Kind::Service, json!({ "id": A, "host": "one" }));
+    let before = config.clone();
+    delete(&mut config, Kind::Service, A);
+    assert_eq!((before.services().count(), config.services().count()), (1, 0));
+}

@@ -1,0 +1,260 @@
+//! `key-auth`: lets in who shows a known key, in a header, a query argument or the body.
+
+mod body;
+
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use bytes::Bytes;
+use gw_core::{Consumer, Credential, CredentialKind};
+use http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::{Method, StatusCode};
+
+use crate::cx::RequestCx;
+use crate::phase::{Phase, Phases};
+use crate::plugin::{BodyNeed, BuildEnv, BuildError, CredentialDefinition, Definition, Needs, Plugin};
+use crate::reply::{Flow, Reply};
+
+const CREDENTIALS: CredentialKind = CredentialKind("keyauth_credentials");
+
+/// Bound: a key is looked for in bodies up to this size, in bytes.
+const MAX_BODY: usize = 1024 * 1024;
+
+pub(crate) struct KeyAuth {
+    names: Vec<KeyName>,
+    in_header: bool,
+    in_query: bool,
+    in_body: bool,
+    hide: bool,
+    on_preflight: bool,
+    anonymous: Option<Box<str>>,
+    challenge: HeaderValue,
+}
+
+/// A name under which a key may be sent, as text and as header.
+struct KeyName {
+    text: Box<str>,
+    header: HeaderName,
+}
+
+#[derive(serde::Deserialize)]
+pub(crate) struct Config {
+    key_names: Vec<Box<str>>,
+    key_in_header: bool,
+    key_in_query: bool,
+    key_in_body: bool,
+    hide_credentials: bool,
+    run_on_preflight: bool,
+    anonymous: Option<Box<str>>,
+    realm: Option<Box<str>>,
+}
+
+/// What was found under the names of a key.
+#[derive(Debug, PartialEq, Eq)]
+enum Shown {
+    Nothing,
+    Key(String),
+    Several,
+}
+
+impl Definition for KeyAuth {
+    const NAME: &'static str = "key-auth";
+    const PRIORITY: i32 = 1250;
+    const PHASES: Phases = Phases::of(&[Phase::Access]);
+    const SCHEMA: &'static str = include_str!("key_auth.json");
+    const CONSUMER_SCOPE: bool = false;
+    const CREDENTIAL: Option<CredentialDefinition> = Some(CredentialDefinition {
+        kind: CREDENTIALS,
+        schema: include_str!("keyauth_credentials.json"),
+    });
+
+    type Config = Config;
+
+    fn build(config: Config, _env: &BuildEnv) -> Result<Self, BuildError> {
+        let mut names = Vec::with_capacity(config.key_names.len());
+        for (position, text) in config.key_names.into_iter().enumerate() {
+            let header = HeaderName::from_bytes(text.as_bytes()).map_err(|_| BuildError::Setting {
+                pointer: format!("/key_names/{position}").into(),
+                message: format!("'{text}' cannot name a header; use letters, digits, '-' and '_'").into(),
+            })?;
+            names.push(KeyName { text, header });
+        }
+        Ok(Self {
+            names,
+            in_header: config.key_in_header,
+            in_query: config.key_in_query,
+            in_body: config.key_in_body,
+            hide: config.hide_credentials,
+            on_preflight: config.run_on_preflight,
+            anonymous: config.anonymous,
+            challenge: challenge(config.realm.as_deref())?,
+        })
+    }
+}
+
+fn challenge(realm: Option<&str>) -> Result<HeaderValue, BuildError> {
+    let Some(realm) = realm else {
+        return Ok(HeaderValue::from_static("Key"));
+    };
+    let quoted = realm.replace('\\', "\\\\").replace('"', "\\\"");
+    HeaderValue::from_str(&format!("Key realm=\"{quoted}\"")).map_err(|_| BuildError::Setting {
+        pointer: "/realm".into(),
+        message: "cannot be sent in a header; use visible ASCII characters".into(),
+    })
+}
+
+impl Plugin for KeyAuth {
+    type State = ();
+
+    fn needs(&self) -> Needs {
+        let request_body = if self.in_body {
+            BodyNeed::Whole { max: MAX_BODY }
+        } else {
+            BodyNeed::None
+        };
+        Needs { request_body }
+    }
+
+    fn access(&self, cx: &mut RequestCx<'_>) -> Flow {
+        if !self.on_preflight && cx.method() == Method::OPTIONS {
+            return Flow::Continue;
+        }
+        if self.anonymous.is_some() && cx.identity().credential.is_some() {
+            return Flow::Continue; // Another plugin has found out who it is, which is all `anonymous` asks for.
+        }
+        match self.authenticate(cx) {
+            Ok((consumer, credential)) => {
+                cx.authenticate(consumer, credential);
+                Flow::Continue
+            }
+            Err(message) => self.refuse(cx, message),
+        }
+    }
+}
+
+impl KeyAuth {
+    fn authenticate(&self, cx: &mut RequestCx<'_>) -> Result<(Arc<Consumer>, Arc<Credential>), &'static str> {
+        let key = match self.shown(cx) {
+            Shown::Key(key) if !key.is_empty() => key,
+            Shown::Several => return Err("Duplicate API key found"),
+            Shown::Key(_) | Shown::Nothing => return Err("No API key found in request"),
+        };
+        let facts = cx.facts();
+        let credential = facts.config.credential(CREDENTIALS, &key).ok_or("Unauthorized")?;
+        let now = facts
+            .now
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis();
+        if credential
+            .expires
+            .is_some_and(|expires| u128::from(expires) <= now)
+        {
+            return Err("Unauthorized");
+        }
+        let consumer = facts.config.consumer(credential.consumer).ok_or("Unauthorized")?;
+        Ok((Arc::clone(consumer), Arc::clone(credential)))
+    }
+
+    /// Looks under each name in turn: header, query, body. The first name that is there at all decides.
+    fn shown(&self, cx: &mut RequestCx<'_>) -> Shown {
+        for name in &self.names {
+            let shown = self.shown_as(name, cx);
+            if shown != Shown::Nothing {
+                if self.hide {
+                    self.hide(name, cx);
+                }
+                return shown;
+            }
+        }
+        Shown::Nothing
+    }
+
+    fn shown_as(&self, name: &KeyName, cx: &RequestCx<'_>) -> Shown {
+        if self.in_header {
+            let values = cx.headers().get_all(&name.header).iter();
+            let shown = one(values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()));
+            if shown != Shown::Nothing {
+                return shown;
+            }
+        }
+        if self.in_query {
+            let shown = one(values_in(
+                cx.uri().query().unwrap_or_default().as_bytes(),
+                &name.text,
+            ));
+            if shown != Shown::Nothing {
+                return shown;
+            }
+        }
+        match cx.body() {
+            Some(bytes) if self.in_body => one(body::values(cx.headers(), bytes, &name.text).into_iter()),
+            _ => Shown::Nothing,
+        }
+    }
+
+    fn hide(&self, name: &KeyName, cx: &mut RequestCx<'_>) {
+        cx.headers_mut().remove(&name.header);
+        if let Some(query) = cx.uri().query() {
+            let rest = without(query, &name.text);
+            if rest.len() != query.len() {
+                cx.set_query(Some(rest.as_str()).filter(|rest| !rest.is_empty()));
+            }
+        }
+        if self.in_body
+            && let Some(bytes) = cx.body()
+            && let Some(rest) = body::without(cx.headers(), bytes, &name.text)
+        {
+            cx.set_body(rest);
+        }
+    }
+
+    fn refuse(&self, cx: &mut RequestCx<'_>, message: &'static str) -> Flow {
+        if let Some(anonymous) = &self.anonymous {
+            return match cx.facts().config.consumer_named(anonymous) {
+                Some(consumer) => {
+                    cx.pass_as(Arc::clone(consumer));
+                    Flow::Continue
+                }
+                None => Reply::message(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    format!("anonymous consumer {anonymous} is configured but doesn't exist"),
+                )
+                .into(),
+            };
+        }
+        Reply::message(StatusCode::UNAUTHORIZED, message)
+            .header(WWW_AUTHENTICATE, self.challenge.clone())
+            .into()
+    }
+}
+
+fn one(mut values: impl Iterator<Item = String>) -> Shown {
+    match (values.next(), values.next()) {
+        (None, _) => Shown::Nothing,
+        (Some(key), None) => Shown::Key(key),
+        (Some(_), Some(_)) => Shown::Several,
+    }
+}
+
+/// The values of `name` in a query or form.
+fn values_in<'a>(encoded: &'a [u8], name: &'a str) -> impl Iterator<Item = String> + 'a {
+    form_urlencoded::parse(encoded)
+        .filter(move |(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+/// A query or form without the pairs called `name`; the others stay as they were written.
+fn without(encoded: &str, name: &str) -> String {
+    let is_other = |pair: &&str| !form_urlencoded::parse(pair.as_bytes()).any(|(key, _)| key == name);
+    encoded.split('&').filter(is_other).collect::<Vec<_>>().join("&")
+}
+
+/// As [`without`], for a body.
+fn form_without(encoded: &Bytes, name: &str) -> Option<Bytes> {
+    let text = std::str::from_utf8(encoded).ok()?;
+    Some(Bytes::from(without(text, name)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! A configured plugin, its type forgotten: what a chain is a list of.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::cx::{BodyCx, BodyParts, LogCx, LogParts, RequestCx, RequestParts, ResponseCx, ResponseParts};
+use crate::phase::Phases;
+use crate::plugin::{Definition, Needs, Plugin, Waiting, WaitingPlugin};
+use crate::reply::Flow;
+
+/// The state of one instance for one request. A state without size takes no allocation.
+pub type Slot = Box<dyn Any + Send>;
+
+/// How a request phase ended, or what it waits for.
+pub enum Outcome<'a> {
+    /// It is over.
+    Done(Flow),
+    /// It waits.
+    Wait(Waiting<'a>),
+}
+
+impl fmt::Debug for Outcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done(flow) => f.debug_tuple("Done").field(flow).finish(),
+            Self::Wait(_) => f.write_str("Wait"),
+        }
+    }
+}
+
+/// A configured plugin. Cloning shares it.
+#[derive(Clone)]
+pub struct Instance {
+    /// The plugin's name.
+    pub name: &'static str,
+    /// Higher runs first.
+    pub priority: i32,
+    /// The phases it has.
+    pub phases: Phases,
+    /// What it wants to see of the bodies.
+    pub needs: Needs,
+    step: Arc<dyn Step>,
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance")
+            .field("name", &self.name)
+            .field("priority", &self.priority)
+            .finish()
+    }
+}
+
+impl Instance {
+    pub(crate) fn plain<P: Definition>(plugin: P) -> Self {
+        Self::new::<P>(plugin.needs(), Arc::new(Plain(plugin)))
+    }
+
+    pub(crate) fn waiting<P: Definition + WaitingPlugin>(plugin: P) -> Self {
+        Self::new::<P>(plugin.needs(), Arc::new(Waits(plugin)))
+    }
+
+    fn new<P: Definition>(needs: Needs, step: Arc<dyn Step>) -> Self {
+        Self {
+            name: P::NAME,
+            priority: P::PRIORITY,
+            phases: P::PHASES,
+            needs,
+            step,
+        }
+    }
+
+    /// Fresh state for a request.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        self.step.slot()
+    }
+
+    /// Runs the phase. `slot` is this instance's, from [`Instance::slot`].
+    pub fn rewrite<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a> {
+        self.step.rewrite(parts, slot)
+    }
+
+    /// Runs the phase.
+    pub fn access<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a> {
+        self.step.access(parts, slot)
+    }
+
+    /// Runs the phase.
+    pub fn header_filter(&self, parts: ResponseParts<'_>, slot: &mut Slot) {
+        self.step.header_filter(parts, slot);
+    }
+
+    /// Runs the phase.
+    pub fn body_filter(&self, parts: BodyParts<'_>, slot: &mut Slot) {
+        self.step.body_filter(parts, slot);
+    }
+
+    /// Runs the phase.
+    pub fn log(&self, parts: LogParts<'_>, slot: &mut Slot) {
+        self.step.log(parts, slot);
+    }
+}
+
+/// The one virtual call a plugin costs in a phase.
+trait Step: Send + Sync {
+    fn slot(&self) -> Slot;
+    fn rewrite<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a>;
+    fn access<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a>;
+    fn header_filter(&self, parts: ResponseParts<'_>, slot: &mut Slot);
+    fn body_filter(&self, parts: BodyParts<'_>, slot: &mut Slot);
+    fn log(&self, parts: LogParts<'_>, slot: &mut Slot);
+}
+
+struct Plain<P>(P);
+struct Waits<P>(P);
+
+impl<P: Plugin> Step for Plain<P> {
+    fn slot(&self) -> Slot {
+        Box::new(P::State::default())
+    }
+
+    fn rewrite<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a> {
+        Outcome::Done(self.0.rewrite(&mut RequestCx {
+            parts,
+            state: state::<P>(slot),
+        }))
+    }
+
+    fn access<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a> {
+        Outcome::Done(self.0.access(&mut RequestCx {
+            parts,
+            state: state::<P>(slot),
+        }))
+    }
+
+    fn header_filter(&self, parts: ResponseParts<'_>, slot: &mut Slot) {
+        self.0.header_filter(&mut ResponseCx {
+            parts,
+            state: state::<P>(slot),
+        });
+    }
+
+    fn body_filter(&self, parts: BodyParts<'_>, slot: &mut Slot) {
+        self.0.body_filter(&mut BodyCx {
+            parts,
+            state: state::<P>(slot),
+        });
+    }
+
+    fn log(&self, parts: LogParts<'_>, slot: &mut Slot) {
+        self.0.log(&mut LogCx {
+            parts,
+            state: state::<P>(slot),
+        });
+    }
+}
+
+impl<P: WaitingPlugin> Step for Waits<P> {
+    fn slot(&self) -> Slot {
+        Box::new(P::State::default())
+    }
+
+    fn rewrite<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a> {
+        Outcome::Wait(self.0.rewrite_waiting(RequestCx {
+            parts,
+            state: state::<P>(slot),
+        }))
+    }
+
+    fn access<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a> {
+        Outcome::Wait(self.0.access_waiting(RequestCx {
+            parts,
+            state: state::<P>(slot),
+        }))
+    }
+
+    fn header_filter(&self, parts: ResponseParts<'_>, slot: &mut Slot) {
+        self.0.header_filter(&mut ResponseCx {
+            parts,
+            state: state::<P>(slot),
+        });
+    }
+
+    fn body_filter(&self, parts: BodyParts<'_>, slot: &mut Slot) {
+        self.0.body_filter(&mut BodyCx {
+            parts,
+            state: state::<P>(slot),
+        });
+    }
+
+    fn log(&self, parts: LogParts<'_>, slot: &mut Slot) {
+        self.0.log(&mut LogCx {
+            parts,
+            state: state::<P>(slot),
+        });
+    }
+}
+
+fn state<P: Plugin>(slot: &mut Slot) -> &mut P::State {
+    slot.downcast_mut()
+        .expect("an instance is given the slot that it made")
+}

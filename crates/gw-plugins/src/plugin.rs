@@ -1,0 +1,159 @@
+//! The traits a plugin implements.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use gw_core::CredentialKind;
+use serde::de::DeserializeOwned;
+
+use crate::cx::{BodyCx, LogCx, RequestCx, ResponseCx};
+use crate::phase::Phases;
+use crate::reply::Flow;
+
+/// What a plugin is, before it is configured: one per plugin, all constants.
+pub trait Definition: Plugin + Sized {
+    /// The name used in configuration, e.g. `key-auth`.
+    const NAME: &'static str;
+    /// Higher runs first, in every phase. Kong's scale.
+    const PRIORITY: i32;
+    /// The version shown to operators.
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    /// The phases it has; the others are never called.
+    const PHASES: Phases;
+    /// The JSON Schema of its settings: shape, defaults, descriptions.
+    const SCHEMA: &'static str;
+    /// Whether an instance may be bound to a consumer. Not one that finds out who the consumer is.
+    const CONSUMER_SCOPE: bool = true;
+    /// The kind of credential it brings, if it brings one.
+    const CREDENTIAL: Option<CredentialDefinition> = None;
+
+    /// Its settings; defaults have been filled in from the schema.
+    type Config: DeserializeOwned;
+
+    /// Makes an instance.
+    ///
+    /// # Errors
+    /// The settings cannot run, though the schema is content with them.
+    fn build(config: Self::Config, env: &BuildEnv) -> Result<Self, BuildError>;
+}
+
+/// A kind of credential that a plugin brings: paths, index and cascade follow from its schema.
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialDefinition {
+    /// The kind's name, e.g. `keyauth_credentials`.
+    pub kind: CredentialKind,
+    /// The JSON Schema of one, with the `x-…` keywords of gw-core.
+    pub schema: &'static str,
+}
+
+/// What an instance does; it implements the phases its definition names.
+///
+/// A panic costs one request a 500.
+pub trait Plugin: Send + Sync + 'static {
+    /// What an instance remembers from phase to phase of one request.
+    type State: Default + Send + 'static;
+
+    /// What it wants to see of the bodies.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    /// Before anything is decided about the request.
+    fn rewrite(&self, _cx: &mut RequestCx<'_, Self::State>) -> Flow {
+        Flow::Continue
+    }
+
+    /// The request's head is known.
+    fn access(&self, _cx: &mut RequestCx<'_, Self::State>) -> Flow {
+        Flow::Continue
+    }
+
+    /// The response's head is known.
+    fn header_filter(&self, _cx: &mut ResponseCx<'_, Self::State>) {}
+
+    /// A chunk of the response's body passes.
+    fn body_filter(&self, _cx: &mut BodyCx<'_, Self::State>) {}
+
+    /// The exchange is over.
+    fn log(&self, _cx: &mut LogCx<'_, Self::State>) {}
+}
+
+/// A future that a plugin waits for.
+pub type Waiting<'a> = Pin<Box<dyn Future<Output = Flow> + Send + 'a>>;
+
+/// A plugin that must wait in `rewrite` or `access`: for another service, a shared counter. One box per request.
+pub trait WaitingPlugin: Plugin {
+    /// As [`Plugin::rewrite`], which is not called.
+    fn rewrite_waiting<'a>(&'a self, _cx: RequestCx<'a, Self::State>) -> Waiting<'a> {
+        Box::pin(std::future::ready(Flow::Continue))
+    }
+
+    /// As [`Plugin::access`], which is not called.
+    fn access_waiting<'a>(&'a self, _cx: RequestCx<'a, Self::State>) -> Waiting<'a> {
+        Box::pin(std::future::ready(Flow::Continue))
+    }
+}
+
+/// What an instance wants to see of the bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Of the request's.
+    pub request_body: BodyNeed,
+}
+
+/// What an instance wants to see of one body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyNeed {
+    /// Nothing: it streams past.
+    #[default]
+    None,
+    /// All of it at once, up to `max` bytes; a larger one is refused with 413.
+    Whole {
+        /// In bytes.
+        max: usize,
+    },
+}
+
+impl BodyNeed {
+    /// The need that serves both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::None, need) | (need, Self::None) => need,
+            (Self::Whole { max: a }, Self::Whole { max: b }) => Self::Whole { max: a.min(b) },
+        }
+    }
+}
+
+/// What the gateway lends to an instance for its life.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct BuildEnv {}
+
+/// Settings that cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Nobody registered a plugin of this name.
+    #[error("plugin '{name}' not enabled; add it to the 'plugins' configuration property")]
+    NotEnabled {
+        /// The name.
+        name: Box<str>,
+    },
+    /// The settings do not have the shape their schema promises.
+    #[error("the settings of plugin '{name}' cannot be read")]
+    Shape {
+        /// The plugin.
+        name: &'static str,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A setting makes no sense to the plugin.
+    #[error("{message}")]
+    Setting {
+        /// Where, as a JSON pointer within the settings.
+        pointer: Box<str>,
+        /// What is wrong and what to do.
+        message: Box<str>,
+    },
+}

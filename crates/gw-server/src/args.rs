@@ -1,0 +1,147 @@
+//! The command line, as typed.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// An API gateway: Kong's Admin API, an embedded store, one binary.
+///
+/// Started without a command it serves: clients at the proxy addresses, operators at the Admin API. What it serves is
+/// configured while it runs, through the Admin API, and kept in the data directory:
+///
+///   curl -X POST http://127.0.0.1:8001/services --data name=hello --data url=http://localhost:9001
+///   curl -X POST http://127.0.0.1:8001/services/hello/routes --data 'paths[]=/'
+///   curl http://127.0.0.1:8000/
+#[derive(Debug, Parser)]
+#[command(name = "gw-server", version, verbatim_doc_comment, max_term_width = 110)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// Addresses clients connect to, separated by commas. Port 0 takes a free one.
+    #[arg(
+        long,
+        env = "GW_PROXY_LISTEN",
+        value_name = "ADDR,…",
+        value_delimiter = ',',
+        default_value = "0.0.0.0:8000",
+        global = true
+    )]
+    pub(crate) proxy_listen: Vec<SocketAddr>,
+
+    /// Address of the Admin API. Whoever reaches it controls the gateway: keep it on a loopback address.
+    #[arg(long, env = "GW_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8001", global = true)]
+    pub(crate) admin_listen: SocketAddr,
+
+    /// Directory of the embedded store, made on first start. One process at a time may use it.
+    #[arg(long, env = "GW_DATA_DIR", value_name = "DIR", default_value = "gw-data", global = true)]
+    pub(crate) data_dir: PathBuf,
+
+    /// Threads that serve clients: a number, or `auto` for one a core.
+    #[arg(long, env = "GW_WORKERS", value_name = "N", default_value = "auto", global = true)]
+    pub(crate) workers: Workers,
+
+    /// Plugins that may run here, separated by commas: names, `bundled` for all built-in ones, `off` for none.
+    #[arg(
+        long,
+        env = "GW_PLUGINS",
+        value_name = "NAME,…",
+        value_delimiter = ',',
+        default_value = "bundled",
+        global = true
+    )]
+    pub(crate) plugins: Vec<String>,
+
+    /// Where access log lines go, one JSON object a request: `stdout`, `off` or a file.
+    #[arg(long, env = "GW_ACCESS_LOG", value_name = "WHERE", default_value = "stdout", global = true)]
+    pub(crate) access_log: AccessLogTo,
+
+    /// What the gateway reports of itself on stderr: error, warn, info, debug, trace, or a `tracing` filter.
+    #[arg(long, env = "GW_LOG", value_name = "LEVEL", default_value = "info", global = true)]
+    pub(crate) log: String,
+
+    /// How it writes that: lines for people, or JSON.
+    #[arg(long, env = "GW_LOG_FORMAT", value_name = "FORMAT", default_value = "text", global = true)]
+    pub(crate) log_format: LogFormat,
+
+    /// Seconds that requests in flight get to finish after SIGTERM or Ctrl-C; a second signal ends at once.
+    #[arg(
+        long,
+        env = "GW_SHUTDOWN_GRACE",
+        value_name = "SECONDS",
+        default_value = "30",
+        value_parser = seconds,
+        global = true
+    )]
+    pub(crate) shutdown_grace: Duration,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Command {
+    /// Serves as usual, and starts two sample services to try the gateway with.
+    ///
+    /// `GET /` says hello and which of the two it is. `GET /profile` answers 401 without the header `X-Consumer-ID`
+    /// that the gateway adds for authenticated callers, else JSON with that id.
+    Demo {
+        /// Addresses of the sample services.
+        #[arg(
+            long,
+            env = "GW_DEMO_SERVICES",
+            value_name = "ADDR,…",
+            value_delimiter = ',',
+            default_value = "127.0.0.1:9001,127.0.0.1:9002"
+        )]
+        services: Vec<SocketAddr>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Workers {
+    Auto,
+    Exactly(usize),
+}
+
+impl std::str::FromStr for Workers {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        match text.parse() {
+            Ok(count @ 1..=1024) => Ok(Self::Exactly(count)),
+            _ => Err("expected `auto` or a number from 1 to 1024"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AccessLogTo {
+    Stdout,
+    Off,
+    File(PathBuf),
+}
+
+impl From<OsString> for AccessLogTo {
+    fn from(text: OsString) -> Self {
+        match text.to_str() {
+            Some("stdout") => Self::Stdout,
+            Some("off") => Self::Off,
+            _ => Self::File(PathBuf::from(text)),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let seconds = text.parse::<f64>().map_err(|_| "expected a number of seconds")?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "expected a number of seconds")
+}

@@ -1,0 +1,61 @@
+//! Why the gateway does not start.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Somebody else has the address, or it is not ours to take.
+    #[error("cannot listen on {address} for {what}; free the address or choose another with {flag}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What for.
+        what: &'static str,
+        /// The flag that says otherwise.
+        flag: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The store in the data directory cannot be used.
+    #[error("cannot open the store in {}", data_dir.display())]
+    Store {
+        /// The directory.
+        data_dir: PathBuf,
+        /// Why.
+        source: gw_store::OpenError,
+    },
+    /// `--plugins` names a plugin that does not exist.
+    #[error("--plugins")]
+    Plugins(#[from] gw_plugins::UnknownPlugin),
+    /// A schema of the program itself is broken.
+    #[error("a built-in schema does not compile, which is a bug of this program")]
+    Schema(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The access log's file cannot be written.
+    #[error("cannot write the access log {}; choose another file with --access-log", path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// `--log` is no filter.
+    #[error("--log {filter}: expected error, warn, info, debug, trace or a `tracing` filter")]
+    LogFilter {
+        /// What was given.
+        filter: Box<str>,
+        /// Why it is none.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// A thread, a runtime or a signal handler cannot be made.
+    #[error("the system refuses {what}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
