@@ -1,0 +1,6 @@
+//! The balancer as its users see it.
+
+mod allocation;
+mod concurrency;
+mod rebuild;
+mod support;

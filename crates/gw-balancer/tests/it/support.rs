@@ -1,0 +1,28 @@
+//! Shorthand for the tests.
+
+use std::time::Instant;
+
+use gw_balancer::{Balancer, Handle, Policy, Rng, Target, Tried};
+
+/// A round-robin balancer over `(name, weight)`.
+pub(crate) fn balancer(targets: &[(&str, u16)]) -> Balancer {
+    Balancer::new(&Policy::RoundRobin, &list(targets))
+}
+
+/// Targets from `(name, weight)`.
+pub(crate) fn list(targets: &[(&str, u16)]) -> Vec<Target> {
+    targets
+        .iter()
+        .map(|&(name, weight)| Target::new(name, weight))
+        .collect()
+}
+
+/// A first pick.
+pub(crate) fn pick(balancer: &Balancer) -> Option<Handle> {
+    balancer.pick(None, &Tried::new(), Instant::now(), &mut Rng::seeded(0))
+}
+
+/// The name a handle stands for.
+pub(crate) fn name<'b>(balancer: &'b Balancer, handle: &Handle) -> &'b str {
+    &balancer.targets()[handle.target().index()].name
+}

@@ -1,0 +1,364 @@
+//! The real program as a child process.
+
+mod log;
+mod process;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use self::process::Process;
+use crate::deadline::{DEADLINE, ShownBy, within};
+
+/// A running gateway. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Gateway {
+    process: Process,
+    builder: GatewayBuilder,
+    proxy: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// How a gateway is to be started. Clones share the data directory.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct GatewayBuilder {
+    bin: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    proxy_listen: String,
+    admin_listen: String,
+    data_dir: DataDir,
+}
+
+/// Why a gateway does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The program cannot be started.
+    #[error("cannot start {}", bin.display())]
+    Spawn {
+        /// The program.
+        bin: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// It ended before it listened.
+    #[error("the gateway ended with {status} before it listened; it said:\n{}", log.join("\n"))]
+    Exited {
+        /// How it ended.
+        status: ExitStatus,
+        /// All it said.
+        log: Vec<String>,
+    },
+    /// It did not say in time where it listens.
+    #[error("the gateway did not listen within {} s; it said:\n{}", DEADLINE.as_secs(), log.join("\n"))]
+    Late {
+        /// All it said.
+        log: Vec<String>,
+    },
+}
+
+/// The data directory; a temporary one is removed with its last user.
+#[derive(Clone, Debug)]
+enum DataDir {
+    Temporary(Arc<TempDir>),
+    Given(PathBuf),
+}
+
+impl Gateway {
+    /// Starts `bin` on free ports with a fresh data directory.
+    ///
+    /// # Panics
+    ///
+    /// As [`GatewayBuilder::start`].
+    pub async fn start(bin: impl AsRef<Path>) -> Self {
+        Self::builder(bin).start().await
+    }
+
+    /// To choose arguments, variables or the data directory.
+    pub fn builder(bin: impl AsRef<Path>) -> GatewayBuilder {
+        GatewayBuilder {
+            bin: bin.as_ref().to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+            proxy_listen: "127.0.0.1:0".to_owned(),
+            admin_listen: "127.0.0.1:0".to_owned(),
+            data_dir: DataDir::Temporary(Arc::new(
+                TempDir::new().expect("a temporary directory can be made"),
+            )),
+        }
+    }
+
+    /// Where the proxy listens.
+    pub fn proxy(&self) -> SocketAddr {
+        self.proxy
+    }
+
+    /// Where the Admin API listens.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The address of a path on the proxy.
+    pub fn proxy_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.proxy)
+    }
+
+    /// The address of a path of the Admin API.
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.admin)
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &Path {
+        self.builder.data_dir.path()
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Kills it on the spot (SIGKILL) and waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end in time.
+    pub async fn kill9(&self) -> ExitStatus {
+        self.process.kill();
+        self.wait().await
+    }
+
+    /// Asks it to end (SIGTERM); does not wait.
+    pub fn terminate(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// Asks it to end as Ctrl-C does (SIGINT); does not wait.
+    pub fn interrupt(&self) {
+        self.process.signal(Signal::INT);
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end in time; the message has the log.
+    pub async fn wait(&self) -> ExitStatus {
+        within(self.log_after("the gateway to end"), self.process.wait()).await
+    }
+
+    /// How it ended; `None` while it runs.
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.process.status()
+    }
+
+    /// Kills it and starts it again with the same arguments and data; the ports are new.
+    ///
+    /// # Panics
+    ///
+    /// As [`GatewayBuilder::start`].
+    pub async fn restart(self) -> Self {
+        if self.status().is_none() {
+            self.kill9().await;
+        }
+        self.builder.clone().start().await
+    }
+
+    /// All lines it has written so far, to standard output and standard error, in the order of arrival.
+    pub fn log(&self) -> Vec<String> {
+        self.process.log().lines()
+    }
+
+    /// Waits until it writes a line that contains `text` and returns the first one that does, old ones included.
+    ///
+    /// # Panics
+    ///
+    /// If none comes in time; the message has the log.
+    pub async fn wait_for_line(&self, text: &str) -> String {
+        self.wait_for_lines(1, text).await.swap_remove(0)
+    }
+
+    /// Waits until it has written at least `n` lines that contain `text`, old ones included, and returns all of them.
+    ///
+    /// # Panics
+    ///
+    /// If they do not come in time; the message has the log.
+    pub async fn wait_for_lines(&self, n: usize, text: &str) -> Vec<String> {
+        let found = self.process.log().wait_for(|lines| {
+            let found: Vec<String> = lines.iter().filter(|line| line.contains(text)).cloned().collect();
+            (found.len() >= n).then_some(found)
+        });
+        within(self.log_after(format!("{n} log line(s) with `{text}`")), found).await
+    }
+
+    /// For a message: what is missing, and the log at the time of the message.
+    fn log_after(&self, what: impl fmt::Display) -> impl fmt::Display {
+        ShownBy(move |f: &mut fmt::Formatter<'_>| write!(f, "{what}; the log is:\n{}", self.log().join("\n")))
+    }
+}
+
+impl GatewayBuilder {
+    /// Adds an argument, before those that the kit gives.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments, before those that the kit gives.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.args
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable. Variables named `GW_…` of the test's own environment are not passed on.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env
+            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Uses this data directory instead of a fresh one, and leaves it there.
+    pub fn data_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.data_dir = DataDir::Given(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Where the proxy listens instead of on a free loopback port.
+    pub fn proxy_listen(mut self, addr: impl ToString) -> Self {
+        self.proxy_listen = addr.to_string();
+        self
+    }
+
+    /// Where the Admin API listens instead of on a free loopback port.
+    pub fn admin_listen(mut self, addr: impl ToString) -> Self {
+        self.admin_listen = addr.to_string();
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    pub async fn start(self) -> Gateway {
+        self.try_start()
+            .await
+            .unwrap_or_else(|error| panic!("{}", crate::client::chain(&error)))
+    }
+
+    /// Starts it and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started, ends before it listens, or does not listen in time.
+    pub async fn try_start(self) -> Result<Gateway, StartError> {
+        let process = Process::spawn(self.command()).map_err(|source| StartError::Spawn {
+            bin: self.bin.clone(),
+            source,
+        })?;
+        let listening = async {
+            tokio::select! {
+                addrs = process.log().wait_for(addresses) => Ok(addrs),
+                status = process.wait() => Err(status),
+            }
+        };
+        match tokio::time::timeout(DEADLINE, listening).await {
+            Ok(Ok((proxy, admin))) => Ok(Gateway {
+                process,
+                builder: self,
+                proxy,
+                admin,
+            }),
+            Ok(Err(status)) => Err(StartError::Exited {
+                status,
+                log: process.log().lines(),
+            }),
+            Err(_) => Err(StartError::Late {
+                log: process.log().lines(),
+            }),
+        }
+    }
+
+    fn command(&self) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.bin);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GW_")) {
+            command.env_remove(name);
+        }
+        command
+            .args(&self.args)
+            .args([
+                "--proxy-listen",
+                &self.proxy_listen,
+                "--admin-listen",
+                &self.admin_listen,
+            ])
+            .arg("--data-dir")
+            .arg(self.data_dir.path())
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+impl DataDir {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(dir) => dir.path(),
+            Self::Given(dir) => dir,
+        }
+    }
+}
+
+/// Proxy and Admin API, once both have been announced.
+fn addresses(lines: &[String]) -> Option<(SocketAddr, SocketAddr)> {
+    let find = |what: &str| lines.iter().find_map(|line| announced(line, what));
+    Some((
+        find("proxy listening on http://")?,
+        find("admin listening on http://")?,
+    ))
+}
+
+fn announced(line: &str, what: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once(what)?;
+    let end = rest
+        .find(|c: char| !(c.is_ascii_hexdigit() || ".:[]".contains(c)))
+        .unwrap_or(rest.len());
+    rest.get(..end)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_found_in_banners_and_log_lines() {
+        for (line, expected) in [
+            ("proxy listening on http://127.0.0.1:8000", Some("127.0.0.1:8000")),
+            (
+                "  proxy listening on http://127.0.0.1:8000/ (try it)",
+                Some("127.0.0.1:8000"),
+            ),
+            (
+                r#"{"message":"proxy listening on http://[::1]:80"}"#,
+                Some("[::1]:80"),
+            ),
+            (
+                "proxy listening on http://127.0.0.1:8000\u{1b}[0m",
+                Some("127.0.0.1:8000"),
+            ),
+            ("proxy listening on http://localhost:8000", None),
+            ("proxy listening", None),
+        ] {
+            let expected = expected.map(|text| text.parse().unwrap());
+            assert_eq!(announced(line, "proxy listening on http://"), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The kit is tested with its own means: each side watches the other.
+
+mod client;
+mod gateway;
+mod limits;
+mod upstream;
