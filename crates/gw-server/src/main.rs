@@ -1,3 +1,7 @@
 //! The `gw-server` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gw_server::main()
+}

@@ -1,3 +1,5 @@
+//! What the plugin does with each kind of request.
+
 use http::Request;
 use serde_json::{Value, json};
 

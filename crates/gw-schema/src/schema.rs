@@ -1,0 +1,165 @@
+//! A compiled schema and what can be asked of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jsonschema::{Draft, ValidationOptions, Validator};
+use serde_json::Value;
+
+use crate::defaults::{self, TooDeep};
+use crate::shape::{Folded, Shapes};
+use crate::wording::Wording;
+use crate::{CompileError, Violations, checks, coerce, format, vet};
+
+/// How deep defaults may bring further defaults. No real schema comes near; one that contains itself gets there.
+const DEEPEST_DEFAULT: usize = 64;
+
+/// A compiled schema: cheap to clone, to be kept for as long as documents come.
+#[derive(Clone)]
+pub struct Schema {
+    compiled: Arc<Compiled>,
+}
+
+struct Compiled {
+    document: Value,
+    /// Decides what is valid, entity checks apart.
+    validator: Validator,
+    /// What the validator does not tell: defaults, types to coerce to, names to suggest, entity checks.
+    shapes: Shapes,
+}
+
+impl Schema {
+    /// Compiles a JSON Schema 2020-12 document, with the keywords of this crate.
+    ///
+    /// # Errors
+    ///
+    /// The document is not JSON Schema, refers outside itself or to itself without end, uses a keyword of this crate
+    /// wrongly, names an unknown format, or has a default that its own schema refuses.
+    pub fn compile(document: Value) -> Result<Self, CompileError> {
+        vet::vet(&document)?;
+        let validator = options().build(&document).map_err(|error| invalid(&error))?;
+        let Folded { shapes, places } = Shapes::fold(&document)?;
+        for (index, places) in &places {
+            if let Some(name) = checks::stranger(&shapes, shapes.at(*index)) {
+                let place = places.first().map_or("", String::as_str);
+                return Err(CompileError::Keyword {
+                    place: format!("#{place}/x-entity-checks").into(),
+                    expected: format!("field `{name}` is not in this schema; name one that is").into(),
+                });
+            }
+        }
+        vet_defaults(&document, &shapes, &places)?;
+        Ok(Self {
+            compiled: Arc::new(Compiled {
+                document,
+                validator,
+                shapes,
+            }),
+        })
+    }
+
+    /// The document as it was given.
+    pub fn document(&self) -> &Value {
+        &self.compiled.document
+    }
+
+    /// Turns the strings of a form into what the schema expects at their place: `"8080"` into 8080, `"true"` into
+    /// true, one value into a list of one, `""` into null. What does not coerce stays, for the check to refuse.
+    pub fn coerce(&self, value: &mut Value) {
+        coerce::coerce(&self.compiled.shapes, Shapes::ROOT, value);
+    }
+
+    /// Fills in what is absent, or null where null is not allowed, and has a default; and drops repeated items of
+    /// sets. Doing it twice changes nothing more.
+    pub fn fill_defaults(&self, value: &mut Value) {
+        let filled = defaults::fill(&self.compiled.shapes, Shapes::ROOT, value, usize::MAX);
+        debug_assert!(filled.is_ok(), "compiling refuses defaults without end");
+    }
+
+    /// Checks a document and reports everything wrong with it.
+    ///
+    /// # Errors
+    ///
+    /// All violations at once.
+    pub fn check(&self, value: &Value) -> Result<(), Violations> {
+        let Compiled {
+            document,
+            validator,
+            shapes,
+        } = &*self.compiled;
+        let mut found = Vec::new();
+        if !validator.is_valid(value) {
+            let wording = Wording { document, shapes };
+            found = wording.violations(validator.iter_errors(value), value);
+        }
+        checks::run(shapes, value, &mut found);
+        Violations::none_in(found)
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let title = self.compiled.document.get("title").and_then(Value::as_str);
+        f.debug_struct("Schema")
+            .field("title", &title)
+            .finish_non_exhaustive()
+    }
+}
+
+fn options<'a>() -> ValidationOptions<'a> {
+    let options = jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(false);
+    format::FORMATS.iter().fold(options, |options, format| {
+        options.with_format(format.name, format.accepts)
+    })
+}
+
+fn invalid(error: &jsonschema::ValidationError<'_>) -> CompileError {
+    let place = format!("#{}", error.instance_path());
+    CompileError::Invalid {
+        place: place.into(),
+        reason: error.to_string().into(),
+    }
+}
+
+/// Fills every default in, as it will be, and holds it against the schemas of its place.
+fn vet_defaults(
+    document: &Value,
+    shapes: &Shapes,
+    places: &[(crate::shape::ShapeIdx, Vec<String>)],
+) -> Result<(), CompileError> {
+    let with_default = || {
+        places
+            .iter()
+            .filter(|(index, _)| shapes.at(*index).default.is_some())
+    };
+    if with_default().next().is_none() {
+        return Ok(());
+    }
+    let validators = options().build_map(document).map_err(|error| invalid(&error))?;
+    for (index, places) in with_default() {
+        let place = || format!("#{}", places.first().map_or("", String::as_str)).into();
+        let mut filled = shapes.at(*index).default.clone().unwrap_or_default();
+        if let Err(TooDeep) = defaults::fill(shapes, *index, &mut filled, DEEPEST_DEFAULT) {
+            return Err(CompileError::EndlessDefault { place: place() });
+        }
+        for validator in places
+            .iter()
+            .filter_map(|place| validators.get(&format!("#{place}")))
+        {
+            if let Err(error) = validator.validate(&filled) {
+                let reason = match error.instance_path().as_str() {
+                    "" => error.to_string(),
+                    below => format!("{below}: {error}"),
+                };
+                return Err(CompileError::Default {
+                    place: place(),
+                    reason: reason.into(),
+                });
+            }
+        }
+    }
+    Ok(())
+}

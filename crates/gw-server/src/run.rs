@@ -1,0 +1,210 @@
+//! From the flags to a gateway that serves, and back down.
+
+use std::error::Error;
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use gw_admin::{AdminApi, StoreIndex};
+use gw_plugins::Registry;
+use gw_proxy::{AccessLog, Gateway, Server, SystemResolver};
+use gw_store::Store;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::args::{AccessLogTo, Args, Command, Workers};
+use crate::banner::Banner;
+use crate::demo;
+use crate::error::StartError;
+use crate::logging;
+use crate::ports::{self, ThisNode};
+use crate::signal::Stop;
+use crate::sync::Sync;
+
+/// Runs the program with the flags and variables it was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let ended = logging::start(&args.log, args.log_format).and_then(|()| {
+        let control = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| StartError::System { what: "a control runtime", source })?;
+        control.block_on(run(args))
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a program that could not start, also with logging off")]
+fn report(error: &StartError) {
+    eprint!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprint!(": {error}");
+        cause = error.source();
+    }
+    eprintln!();
+}
+
+/// Starts everything in order of what can fail, serves until told to stop, and lets go in reverse.
+async fn run(args: Args) -> Result<(), StartError> {
+    let mut stop = Stop::listen().map_err(|source| StartError::System { what: "signal handlers", source })?;
+    let registry = plugins(&args.plugins)?;
+    let kinds = registry.kinds().map_err(|error| StartError::Schema(error.into()))?;
+    let access_log = access_log(&args.access_log)?;
+    let proxies = bind_proxies(&args.proxy_listen)?;
+    let admin = bind_admin(args.admin_listen).await?;
+    let admin_address = admin.local_addr().map_err(|source| listen(args.admin_listen, source))?;
+
+    let store = open_store(&args, StoreIndex::new(kinds.clone())).await?;
+    let node = ports::node(&args.data_dir).map_err(|source| StartError::System { what: "a node id", source })?;
+    let settings = gw_proxy::Settings { workers: workers(args.workers), access_log, ..gw_proxy::Settings::default() };
+    let worker_count = settings.workers;
+    let gateway = Gateway::new(registry.clone(), settings, Arc::new(SystemResolver));
+    let sync = Sync::start(&store, kinds.clone(), Arc::clone(&gateway));
+    let ports = Arc::new(ThisNode {
+        applied: sync.applied(),
+        gateway: Arc::clone(&gateway),
+        node,
+        settings: shown_settings(&args),
+    });
+    let sync = tokio::spawn(sync.run(store.clone()));
+
+    let proxy_addresses = addresses(&proxies, &args.proxy_listen)?;
+    let server = Server::start(Arc::clone(&gateway), proxies)
+        .map_err(|source| StartError::System { what: "worker threads", source })?;
+    let (admin_stop, stopped) = oneshot::channel::<()>();
+    let api = AdminApi::new(store.clone(), registry, kinds, ports);
+    let admin = tokio::spawn(api.serve(admin, async move {
+        // Note: a dropped sender stops the API as well.
+        let _ended = stopped.await;
+    }));
+    let samples = match &args.command {
+        Some(Command::Demo { services }) => demo::start(services).await?,
+        None => Vec::new(),
+    };
+    announce(&Banner {
+        proxies: proxy_addresses,
+        admin: admin_address,
+        data_dir: std::path::absolute(&args.data_dir).unwrap_or_else(|_| args.data_dir.clone()),
+        revision: store.view().revision().0,
+        workers: worker_count,
+        samples,
+        has_routes: store.view().list("routes/", None).next().is_some(),
+    });
+
+    let signal = stop.next().await;
+    info!(signal, grace = ?args.shutdown_grace, "stopping: no new connections, requests in flight may finish");
+    drop(admin_stop);
+    tokio::select! {
+        drained = server.shutdown(args.shutdown_grace) => info!(?drained, "stopped serving"),
+        signal = stop.next() => warn!(signal, "asked twice, ending at once"),
+    }
+    if let Err(error) = admin.await {
+        warn!(%error, "the Admin API ended badly");
+    }
+    store.close().await;
+    if let Err(error) = sync.await {
+        warn!(%error, "the sync loop ended badly");
+    }
+    Ok(())
+}
+
+fn plugins(names: &[String]) -> Result<Registry, StartError> {
+    let registry = Registry::builtin();
+    let mut wanted: Vec<&str> = Vec::new();
+    for name in names {
+        match name.trim() {
+            "bundled" => wanted.extend(registry.iter().map(|plugin| plugin.name)),
+            "off" | "" => {}
+            name => wanted.push(name),
+        }
+    }
+    Ok(registry.only(&wanted)?)
+}
+
+fn workers(workers: Workers) -> usize {
+    match workers {
+        Workers::Exactly(count) => count,
+        Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
+fn access_log(to: &AccessLogTo) -> Result<AccessLog, StartError> {
+    match to {
+        AccessLogTo::Off => Ok(AccessLog::off()),
+        AccessLogTo::Stdout => Ok(AccessLog::to(std::io::stdout())),
+        AccessLogTo::File(path) => {
+            let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+            let file = file.map_err(|source| StartError::AccessLog { path: path.clone(), source })?;
+            Ok(AccessLog::to(file))
+        }
+    }
+}
+
+fn bind_proxies(wanted: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+    wanted
+        .iter()
+        .map(|&address| {
+            gw_proxy::bind(address).map_err(|source| StartError::Listen {
+                address,
+                what: "clients",
+                flag: "--proxy-listen",
+                source,
+            })
+        })
+        .collect()
+}
+
+async fn bind_admin(address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {
+    tokio::net::TcpListener::bind(address).await.map_err(|source| listen(address, source))
+}
+
+fn listen(address: SocketAddr, source: std::io::Error) -> StartError {
+    StartError::Listen { address, what: "the Admin API", flag: "--admin-listen", source }
+}
+
+fn addresses(listeners: &[TcpListener], wanted: &[SocketAddr]) -> Result<Vec<SocketAddr>, StartError> {
+    let pairs = listeners.iter().zip(wanted);
+    pairs
+        .map(|(listener, &address)| {
+            listener.local_addr().map_err(|source| StartError::Listen {
+                address,
+                what: "clients",
+                flag: "--proxy-listen",
+                source,
+            })
+        })
+        .collect()
+}
+
+async fn open_store(args: &Args, index: StoreIndex) -> Result<Store, StartError> {
+    let failed = |source| StartError::Store { data_dir: args.data_dir.clone(), source };
+    gw_store::open(&format!("file:{}", args.data_dir.display()), index).await.map_err(failed)
+}
+
+/// The settings as `GET /` shows them; there is no secret among them.
+fn shown_settings(args: &Args) -> serde_json::Value {
+    serde_json::json!({
+        "database": "embedded",
+        "router_flavor": "kong",
+        "proxy_listen": args.proxy_listen,
+        "admin_listen": [args.admin_listen],
+        "data_dir": args.data_dir,
+        "plugins": args.plugins,
+        "log_level": args.log,
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "the banner is for the person who typed the command")]
+fn announce(banner: &Banner) {
+    eprint!("{banner}");
+}
