@@ -1,1 +1,63 @@
-//! The gateway's control plane: Kong's Admin API over a transactional store
+//! The gateway's control plane: Kong's Admin API over a transactional store.
+//!
+//! ```
+//! # use std::{future::Future, pin::Pin, sync::Arc};
+//! # use gw_admin::{AdminApi, StoreIndex, ports::{Applied, Counters, Node, Status}};
+//! # struct Alone;
+//! # impl Applied for Alone {
+//! #     fn wait(&self, _: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> { Box::pin(async {}) }
+//! #     fn revision(&self) -> u64 { 0 }
+//! # }
+//! # impl Status for Alone {
+//! #     fn node(&self) -> Node { Node { id: uuid::Uuid::nil(), hostname: "here".into() } }
+//! #     fn counters(&self) -> Counters { Counters::default() }
+//! #     fn settings(&self) -> serde_json::Value { serde_json::json!({}) }
+//! # }
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = gw_plugins::Registry::builtin();
+//! let kinds = registry.kinds()?;
+//! let store = gw_store::open("memory:", StoreIndex::new(kinds.clone())).await?;
+//! let admin = AdminApi::new(store, registry, kinds, Arc::new(Alone)); // `Alone` stands for a data plane
+//!
+//! let request = http::Request::post("/services")
+//!     .header("content-type", "application/x-www-form-urlencoded")
+//!     .body("name=orders&url=http://localhost:9001".to_owned())?;
+//! let answer = admin.handle(request).await;
+//! assert_eq!(answer.status(), 201);
+//! assert_eq!(answer.headers()["x-config-revision"], "1");
+//! # Ok(()) }
+//! ```
+//!
+//! # How it works
+//! Paths are generated from the kinds of entity and matched by the gateway's own router; one CRUD serves them all. A
+//! write decodes the body, and inside one commit of the store resolves names, lays a patch over what is stored, fills
+//! in defaults, checks everything that can be wrong with the document, then uniqueness, references and what a deletion
+//! takes along. If another commit came first, all of it runs again on the newer contents. The answer waits until this
+//! node serves the change, at most five seconds.
+//!
+//! # Guarantees
+//! - Of two concurrent creations of one name exactly one succeeds; a reference never dangles; a list read to its end
+//!   holds everything that was there throughout, once.
+//! - A refused request changes nothing and names everything that is wrong. What was stored is never answered with 5xx.
+//! - Bodies, heads, arguments, connections and waits are bounded. No request ends the server.
+//! - A write whose client goes away is stored whole or not at all.
+//!
+//! # What it does not do
+//! No authentication: it belongs on a loopback address. It sees the data plane only through the traits of
+//! [`ports`].
+
+mod admin;
+mod answer;
+mod api;
+mod body;
+mod entity;
+mod form;
+mod index;
+mod node;
+mod page;
+pub mod ports;
+mod problem;
+mod serve;
+
+pub use admin::AdminApi;
+pub use index::StoreIndex;

@@ -1,1 +1,89 @@
-//! The gateway's data plane: listeners, routing, plugins, balancing, forwarding
+//! The gateway's data plane: listeners, routing, plugins, balancing, forwarding.
+//!
+//! ```
+//! use std::{net::TcpListener, sync::Arc, time::Duration};
+//! use gw_proxy::{Gateway, Server, Settings, SystemResolver};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let control = tokio::runtime::Handle::current();
+//! let resolver = Arc::new(SystemResolver::default());
+//! let gateway = Gateway::new(gw_plugins::Registry::builtin(), Settings::default(), control, resolver)?;
+//! let server = Server::start(Arc::clone(&gateway), vec![TcpListener::bind("127.0.0.1:0")?])?;
+//! gateway.apply(gw_core::Config::default(), &[], 1); // at any time, and as often as one likes
+//! assert_eq!(gateway.snapshot().revision(), 1);
+//! assert_eq!(server.shutdown(Duration::from_secs(5)).await.cut, 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it works
+//!
+//! ```text
+//! listener ─▶ worker ─▶ server ─▶ engine::handle ─▶ forward::inbound ─▶ route ─▶ chain (rewrite, access)
+//!                                   Exchange            ┌──────────────────────────────┘
+//!                                      │                ▼
+//!    access log ◀─ finish ◀─ ResponseBody ◀─ forward ◀─ chain (header filter) ◀─ attempt: pick, pool, send, retry
+//! ```
+//!
+//! `engine.rs` is the page to read first. A request is served by one [`Snapshot`], the compiled form of one revision
+//! of the configuration. [`Gateway::apply`] makes the next from the one before: it compiles what changed, shares the
+//! rest and swaps one pointer. What must outlive a snapshot, a host's addresses and a balancer's position, is in cells
+//! that snapshots share. One acceptor per address hands connections to the least loaded worker, a thread with a
+//! current-thread runtime and a pool of upstream connections of its own. Names are resolved elsewhere, again and again.
+//! Whatever goes wrong with a request is a [`Failure`], and becomes a response in one place.
+//!
+//! # Guarantees
+//!
+//! - An exchange is finished exactly once: when the last byte of the response is handed over, when its body fails, or
+//!   when the client goes away. Then the log phase runs and the access log has its line.
+//! - A retry goes to a target that has not been tried. A request that may have reached an upstream is not sent again
+//!   unless its method is idempotent and its body is at hand.
+//! - Bodies stream both ways with back-pressure; none is held whole unless a plugin asked for it.
+//! - No lock is shared by workers on the way of a request. A change of configuration fails no request.
+//! - A panicking plugin costs one request. Every future is `Send`: nothing depends on the worker's thread.
+//!
+//! # What it does not do
+//!
+//! No TLS, HTTP/2, gRPC or WebSocket: services of other protocols are answered with 502, `Upgrade` is not passed on.
+//! No health checks. It stores nothing: configuration is handed in.
+
+mod access_log;
+mod attempt;
+mod body;
+mod cell;
+mod chain;
+mod conn;
+mod dns;
+mod engine;
+mod exchange;
+mod failure;
+mod forward;
+mod gateway;
+mod io;
+mod listener;
+mod path;
+mod plan;
+mod pool;
+mod server;
+mod service;
+mod settings;
+mod snapshot;
+mod worker;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use body::{BodyError, ResponseBody};
+pub use conn::Connection;
+pub use dns::{Answer, BoxFuture, ResolveError, Resolver, SystemResolver};
+pub use failure::{Failure, Fault};
+pub use gateway::{Counters, Gateway};
+pub use listener::{Drained, Server};
+pub use service::GatewayService;
+pub use settings::{AccessLogSink, Limits, PoolLimits, Settings};
+pub use snapshot::{Problem, Snapshot};
+
+/// Takes a lock. A poisoned one is sound: nothing is left half changed under any lock of this crate.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

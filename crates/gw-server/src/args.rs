@@ -33,15 +33,33 @@ pub(crate) struct Args {
     pub(crate) proxy_listen: Vec<SocketAddr>,
 
     /// Address of the Admin API. Whoever reaches it controls the gateway: keep it on a loopback address.
-    #[arg(long, env = "GW_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8001", global = true)]
+    #[arg(
+        long,
+        env = "GW_ADMIN_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8001",
+        global = true
+    )]
     pub(crate) admin_listen: SocketAddr,
 
     /// Directory of the embedded store, made on first start. One process at a time may use it.
-    #[arg(long, env = "GW_DATA_DIR", value_name = "DIR", default_value = "gw-data", global = true)]
+    #[arg(
+        long,
+        env = "GW_DATA_DIR",
+        value_name = "DIR",
+        default_value = "gw-data",
+        global = true
+    )]
     pub(crate) data_dir: PathBuf,
 
     /// Threads that serve clients: a number, or `auto` for one a core.
-    #[arg(long, env = "GW_WORKERS", value_name = "N", default_value = "auto", global = true)]
+    #[arg(
+        long,
+        env = "GW_WORKERS",
+        value_name = "N",
+        default_value = "auto",
+        global = true
+    )]
     pub(crate) workers: Workers,
 
     /// Plugins that may run here, separated by commas: names, `bundled` for all built-in ones, `off` for none.
@@ -56,15 +74,33 @@ pub(crate) struct Args {
     pub(crate) plugins: Vec<String>,
 
     /// Where access log lines go, one JSON object a request: `stdout`, `off` or a file.
-    #[arg(long, env = "GW_ACCESS_LOG", value_name = "WHERE", default_value = "stdout", global = true)]
+    #[arg(
+        long,
+        env = "GW_ACCESS_LOG",
+        value_name = "WHERE",
+        default_value = "stdout",
+        global = true
+    )]
     pub(crate) access_log: AccessLogTo,
 
     /// What the gateway reports of itself on stderr: error, warn, info, debug, trace, or a `tracing` filter.
-    #[arg(long, env = "GW_LOG", value_name = "LEVEL", default_value = "info", global = true)]
+    #[arg(
+        long,
+        env = "GW_LOG",
+        value_name = "LEVEL",
+        default_value = "info",
+        global = true
+    )]
     pub(crate) log: String,
 
     /// How it writes that: lines for people, or JSON.
-    #[arg(long, env = "GW_LOG_FORMAT", value_name = "FORMAT", default_value = "text", global = true)]
+    #[arg(
+        long,
+        env = "GW_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text",
+        global = true
+    )]
     pub(crate) log_format: LogFormat,
 
     /// Seconds that requests in flight get to finish after SIGTERM or Ctrl-C; a second signal ends at once.
@@ -139,6 +175,16 @@ impl From<OsString> for AccessLogTo {
 pub(crate) enum LogFormat {
     Text,
     Json,
+}
+
+impl std::fmt::Display for AccessLogTo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::Off => f.write_str("off"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, &'static str> {

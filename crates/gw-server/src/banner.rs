@@ -20,23 +20,46 @@ impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "gw-server {} is ready", env!("CARGO_PKG_VERSION"))?;
         for proxy in &self.proxies {
-            writeln!(f, "  proxy listening on http://{proxy}  ({} workers)", self.workers)?;
+            writeln!(
+                f,
+                "  proxy listening on http://{proxy}  ({} workers)",
+                self.workers
+            )?;
         }
         writeln!(f, "  admin listening on http://{}", self.admin)?;
-        writeln!(f, "  store in {} at revision {}", self.data_dir.display(), self.revision)?;
+        writeln!(
+            f,
+            "  store in {} at revision {}",
+            self.data_dir.display(),
+            self.revision
+        )?;
         for sample in &self.samples {
             writeln!(f, "  sample service on http://{sample}")?;
         }
         if !self.admin.ip().is_loopback() {
-            writeln!(f, "  warning: the Admin API is reachable from other machines and asks nobody who they are")?;
+            writeln!(
+                f,
+                "  warning: the Admin API is reachable from other machines and asks nobody who they are"
+            )?;
         }
         writeln!(f, "Next, in another terminal:")?;
         if self.has_routes {
             return writeln!(f, "  curl http://{}/routes", self.admin);
         }
-        let upstream = self.samples.first().map_or_else(|| "localhost:9001".to_owned(), ToString::to_string);
-        writeln!(f, "  curl -X POST http://{}/services --data name=hello --data url=http://{upstream}", self.admin)?;
-        writeln!(f, "  curl -X POST http://{}/services/hello/routes --data 'paths[]=/'", self.admin)?;
+        let upstream = self
+            .samples
+            .first()
+            .map_or_else(|| "localhost:9001".to_owned(), ToString::to_string);
+        writeln!(
+            f,
+            "  curl -X POST http://{}/services --data name=hello --data url=http://{upstream}",
+            self.admin
+        )?;
+        writeln!(
+            f,
+            "  curl -X POST http://{}/services/hello/routes --data 'paths[]=/'",
+            self.admin
+        )?;
         match self.proxies.first() {
             Some(proxy) => writeln!(f, "  curl http://{}/", reachable(*proxy)),
             None => Ok(()),

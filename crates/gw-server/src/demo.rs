@@ -44,9 +44,13 @@ async fn serve(listener: TcpListener, instance: u16) {
             }
         };
         tokio::spawn(async move {
-            let service =
-                service_fn(move |request| std::future::ready(Ok::<_, Infallible>(answer(&request, instance))));
-            if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+            let service = service_fn(move |request| {
+                std::future::ready(Ok::<_, Infallible>(answer(&request, instance)))
+            });
+            if let Err(error) = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await
+            {
                 debug!(%error, "a connection to a sample service broke");
             }
         });
@@ -55,22 +59,40 @@ async fn serve(listener: TcpListener, instance: u16) {
 
 fn answer(request: &Request<Incoming>, instance: u16) -> Response<Full<Bytes>> {
     let (status, content_type, body) = match request.uri().path() {
-        "/" => (StatusCode::OK, "text/plain; charset=utf-8", format!("Hello from my service, instance {instance}\n")),
+        "/" => (
+            StatusCode::OK,
+            "text/plain; charset=utf-8",
+            format!("Hello from my service, instance {instance}\n"),
+        ),
         "/profile" => profile(request, instance),
-        _ => (StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "Not found; try / or /profile\n".to_owned()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            "text/plain; charset=utf-8",
+            "Not found; try / or /profile\n".to_owned(),
+        ),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
 fn profile(request: &Request<Incoming>, instance: u16) -> (StatusCode, &'static str, String) {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let Some(id) = header("x-consumer-id") else {
-        return (StatusCode::UNAUTHORIZED, "text/plain; charset=utf-8", "Unauthorized".to_owned());
+        return (
+            StatusCode::UNAUTHORIZED,
+            "text/plain; charset=utf-8",
+            "Unauthorized".to_owned(),
+        );
     };
     let profile =
         serde_json::json!({ "id": id, "username": header("x-consumer-username"), "instance": instance });
-    (StatusCode::OK, "application/json; charset=utf-8", profile.to_string())
+    (
+        StatusCode::OK,
+        "application/json; charset=utf-8",
+        profile.to_string(),
+    )
 }

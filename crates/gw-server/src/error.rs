@@ -35,10 +35,10 @@ pub enum StartError {
     #[error("a built-in schema does not compile, which is a bug of this program")]
     Schema(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The access log's file cannot be written.
-    #[error("cannot write the access log {}; choose another file with --access-log", path.display())]
+    #[error("cannot write the access log to {to}; choose another place with --access-log")]
     AccessLog {
         /// The file.
-        path: PathBuf,
+        to: String,
         /// The system's reason.
         source: io::Error,
     },

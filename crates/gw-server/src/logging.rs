@@ -7,9 +7,13 @@ use crate::error::StartError;
 
 /// Sends `tracing` events to stderr from now on.
 pub(crate) fn start(filter: &str, format: LogFormat) -> Result<(), StartError> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|source| StartError::LogFilter { filter: filter.into(), source })?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_new(filter).map_err(|source| StartError::LogFilter {
+        filter: filter.into(),
+        source,
+    })?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Json => subscriber.json().init(),
         LogFormat::Text => subscriber.with_target(false).init(),

@@ -47,12 +47,10 @@ impl Status for ThisNode {
         let counters = self.gateway.counters();
         Counters {
             requests: counters.requests,
-            accepted: counters.accepted,
-            handled: counters.handled,
-            active: counters.active,
-            reading: counters.reading,
-            writing: counters.writing,
-            waiting: counters.waiting,
+            accepted: counters.connections,
+            handled: counters.connections,
+            active: counters.open_connections,
+            ..Counters::default()
         }
     }
 
@@ -64,7 +62,9 @@ impl Status for ThisNode {
 /// The node's identity, kept in its data directory.
 pub(crate) fn node(data_dir: &Path) -> io::Result<Node> {
     let path = data_dir.join("node-id");
-    let known = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<Uuid>().ok());
+    let known = std::fs::read_to_string(&path)
+        .ok()
+        .and_then(|text| text.trim().parse::<Uuid>().ok());
     let id = match known {
         Some(id) => id,
         None => {
@@ -78,5 +78,8 @@ pub(crate) fn node(data_dir: &Path) -> io::Result<Node> {
         "" => "localhost",
         name => name,
     };
-    Ok(Node { id, hostname: hostname.into() })
+    Ok(Node {
+        id,
+        hostname: hostname.into(),
+    })
 }

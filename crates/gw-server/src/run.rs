@@ -8,9 +8,9 @@ use std::sync::Arc;
 use clap::Parser;
 use gw_admin::{AdminApi, StoreIndex};
 use gw_plugins::Registry;
-use gw_proxy::{AccessLog, Gateway, Server, SystemResolver};
+use gw_proxy::{AccessLogSink, Gateway, Server, Settings, SystemResolver};
 use gw_store::Store;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -31,7 +31,10 @@ pub fn main() -> ExitCode {
         let control = Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|source| StartError::System { what: "a control runtime", source })?;
+            .map_err(|source| StartError::System {
+                what: "a control runtime",
+                source,
+            })?;
         control.block_on(run(args))
     });
     match ended {
@@ -43,7 +46,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the last words of a program that could not start, also with logging off")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the last words of a program that could not start, also with logging off"
+)]
 fn report(error: &StartError) {
     eprint!("error: {error}");
     let mut cause = error.source();
@@ -56,19 +62,26 @@ fn report(error: &StartError) {
 
 /// Starts everything in order of what can fail, serves until told to stop, and lets go in reverse.
 async fn run(args: Args) -> Result<(), StartError> {
-    let mut stop = Stop::listen().map_err(|source| StartError::System { what: "signal handlers", source })?;
+    let mut stop = Stop::listen().map_err(|source| StartError::System {
+        what: "signal handlers",
+        source,
+    })?;
     let registry = plugins(&args.plugins)?;
-    let kinds = registry.kinds().map_err(|error| StartError::Schema(error.into()))?;
-    let access_log = access_log(&args.access_log)?;
+    let kinds = registry
+        .kinds()
+        .map_err(|error| StartError::Schema(error.into()))?;
     let proxies = bind_proxies(&args.proxy_listen)?;
     let admin = bind_admin(args.admin_listen).await?;
-    let admin_address = admin.local_addr().map_err(|source| listen(args.admin_listen, source))?;
+    let admin_address = admin
+        .local_addr()
+        .map_err(|source| listen(args.admin_listen, source))?;
 
     let store = open_store(&args, StoreIndex::new(kinds.clone())).await?;
-    let node = ports::node(&args.data_dir).map_err(|source| StartError::System { what: "a node id", source })?;
-    let settings = gw_proxy::Settings { workers: workers(args.workers), access_log, ..gw_proxy::Settings::default() };
-    let worker_count = settings.workers;
-    let gateway = Gateway::new(registry.clone(), settings, Arc::new(SystemResolver));
+    let node = ports::node(&args.data_dir).map_err(|source| StartError::System {
+        what: "a node id",
+        source,
+    })?;
+    let gateway = gateway(&args, registry.clone())?;
     let sync = Sync::start(&store, kinds.clone(), Arc::clone(&gateway));
     let ports = Arc::new(ThisNode {
         applied: sync.applied(),
@@ -78,9 +91,10 @@ async fn run(args: Args) -> Result<(), StartError> {
     });
     let sync = tokio::spawn(sync.run(store.clone()));
 
-    let proxy_addresses = addresses(&proxies, &args.proxy_listen)?;
-    let server = Server::start(Arc::clone(&gateway), proxies)
-        .map_err(|source| StartError::System { what: "worker threads", source })?;
+    let server = Server::start(Arc::clone(&gateway), proxies).map_err(|source| StartError::System {
+        what: "worker threads",
+        source,
+    })?;
     let (admin_stop, stopped) = oneshot::channel::<()>();
     let api = AdminApi::new(store.clone(), registry, kinds, ports);
     let admin = tokio::spawn(api.serve(admin, async move {
@@ -92,11 +106,11 @@ async fn run(args: Args) -> Result<(), StartError> {
         None => Vec::new(),
     };
     announce(&Banner {
-        proxies: proxy_addresses,
+        proxies: server.addresses().to_vec(),
         admin: admin_address,
         data_dir: std::path::absolute(&args.data_dir).unwrap_or_else(|_| args.data_dir.clone()),
         revision: store.view().revision().0,
-        workers: worker_count,
+        workers: gateway.settings().workers,
         samples,
         has_routes: store.view().list("routes/", None).next().is_some(),
     });
@@ -138,23 +152,29 @@ fn workers(workers: Workers) -> usize {
     }
 }
 
-fn access_log(to: &AccessLogTo) -> Result<AccessLog, StartError> {
-    match to {
-        AccessLogTo::Off => Ok(AccessLog::off()),
-        AccessLogTo::Stdout => Ok(AccessLog::to(std::io::stdout())),
-        AccessLogTo::File(path) => {
-            let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-            let file = file.map_err(|source| StartError::AccessLog { path: path.clone(), source })?;
-            Ok(AccessLog::to(file))
-        }
-    }
+fn gateway(args: &Args, registry: Registry) -> Result<Arc<Gateway>, StartError> {
+    let access_log = match &args.access_log {
+        AccessLogTo::Off => AccessLogSink::Off,
+        AccessLogTo::Stdout => AccessLogSink::Stdout,
+        AccessLogTo::File(path) => AccessLogSink::File(path.clone()),
+    };
+    let settings = Settings {
+        workers: workers(args.workers),
+        access_log,
+        ..Settings::default()
+    };
+    let resolver = Arc::new(SystemResolver::default());
+    Gateway::new(registry, settings, Handle::current(), resolver).map_err(|source| StartError::AccessLog {
+        to: args.access_log.to_string(),
+        source,
+    })
 }
 
 fn bind_proxies(wanted: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
     wanted
         .iter()
         .map(|&address| {
-            gw_proxy::bind(address).map_err(|source| StartError::Listen {
+            TcpListener::bind(address).map_err(|source| StartError::Listen {
                 address,
                 what: "clients",
                 flag: "--proxy-listen",
@@ -165,30 +185,28 @@ fn bind_proxies(wanted: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
 }
 
 async fn bind_admin(address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {
-    tokio::net::TcpListener::bind(address).await.map_err(|source| listen(address, source))
+    tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(|source| listen(address, source))
 }
 
 fn listen(address: SocketAddr, source: std::io::Error) -> StartError {
-    StartError::Listen { address, what: "the Admin API", flag: "--admin-listen", source }
-}
-
-fn addresses(listeners: &[TcpListener], wanted: &[SocketAddr]) -> Result<Vec<SocketAddr>, StartError> {
-    let pairs = listeners.iter().zip(wanted);
-    pairs
-        .map(|(listener, &address)| {
-            listener.local_addr().map_err(|source| StartError::Listen {
-                address,
-                what: "clients",
-                flag: "--proxy-listen",
-                source,
-            })
-        })
-        .collect()
+    StartError::Listen {
+        address,
+        what: "the Admin API",
+        flag: "--admin-listen",
+        source,
+    }
 }
 
 async fn open_store(args: &Args, index: StoreIndex) -> Result<Store, StartError> {
-    let failed = |source| StartError::Store { data_dir: args.data_dir.clone(), source };
-    gw_store::open(&format!("file:{}", args.data_dir.display()), index).await.map_err(failed)
+    let failed = |source| StartError::Store {
+        data_dir: args.data_dir.clone(),
+        source,
+    };
+    gw_store::open(&format!("file:{}", args.data_dir.display()), index)
+        .await
+        .map_err(failed)
 }
 
 /// The settings as `GET /` shows them; there is no secret among them.
@@ -204,7 +222,10 @@ fn shown_settings(args: &Args) -> serde_json::Value {
     })
 }
 
-#[expect(clippy::print_stderr, reason = "the banner is for the person who typed the command")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the banner is for the person who typed the command"
+)]
 fn announce(banner: &Banner) {
     eprint!("{banner}");
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use gw_core::{Change, Config, Document, Kind, Kinds, index};
-use gw_proxy::Gateway;
+use gw_proxy::{Gateway, Problem};
 use gw_store::{Commit, Op, Revision, Store, View, Watch, WatchItem};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -17,6 +17,8 @@ pub(crate) struct Sync {
     config: Config,
     watch: Watch,
     applied: watch::Sender<Revision>,
+    /// What could not run at the last revision, so that each is reported once.
+    problems: Vec<Problem>,
 }
 
 impl Sync {
@@ -30,6 +32,7 @@ impl Sync {
             config: Config::default(),
             watch: store.watch(view.revision()),
             applied,
+            problems: Vec::new(),
         };
         sync.reload(&view);
         sync
@@ -47,7 +50,10 @@ impl Sync {
                 WatchItem::Commit(commit) => self.apply(commit),
                 WatchItem::Gap { .. } => {
                     let view = store.view();
-                    info!(revision = view.revision().0, "too far behind the store, reading it whole");
+                    info!(
+                        revision = view.revision().0,
+                        "too far behind the store, reading it whole"
+                    );
                     self.watch = store.watch(view.revision());
                     self.reload(&view);
                 }
@@ -66,7 +72,9 @@ impl Sync {
         self.read(&first, &mut changes);
         // Bound: what is ready now; a writer that never rests cannot hold the answer to its first write back for ever.
         for _ in 0..1000 {
-            let Some(WatchItem::Commit(commit)) = self.watch.try_next() else { break };
+            let Some(WatchItem::Commit(commit)) = self.watch.try_next() else {
+                break;
+            };
             revision = commit.revision;
             self.read(&commit, &mut changes);
         }
@@ -75,7 +83,9 @@ impl Sync {
 
     fn read(&self, commit: &Commit, changes: &mut Vec<Change>) {
         for op in &commit.ops {
-            let Some((kind, id)) = self.identity(op.key().as_str()) else { continue };
+            let Some((kind, id)) = self.identity(op.key().as_str()) else {
+                continue;
+            };
             match op {
                 Op::Put { value, .. } => changes.extend(self.load(kind, id, value)),
                 Op::Delete { .. } => changes.push(Change::Delete(kind, id)),
@@ -88,11 +98,16 @@ impl Sync {
         let mut changes = Vec::new();
         let mut present = HashSet::new();
         for (key, entry) in view.list("", None) {
-            let Some((kind, id)) = self.identity(key.as_str()) else { continue };
+            let Some((kind, id)) = self.identity(key.as_str()) else {
+                continue;
+            };
             present.insert((kind, id));
             changes.extend(self.load(kind, id, &entry.value));
         }
-        let gone = self.config.identities().filter(|identity| !present.contains(identity));
+        let gone = self
+            .config
+            .identities()
+            .filter(|identity| !present.contains(identity));
         changes.extend(gone.map(|(kind, id)| Change::Delete(kind, id)));
         self.publish(&changes, view.revision());
     }
@@ -101,9 +116,19 @@ impl Sync {
         for change in changes {
             self.config.apply(change.clone());
         }
-        for problem in self.gateway.apply(self.config.clone(), changes, revision.0) {
-            warn!(%problem, "an object cannot run; it stays out, or as it was, until it is changed");
+        let problems = self.gateway.apply(self.config.clone(), changes, revision.0);
+        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
+            let Problem {
+                kind,
+                id,
+                message,
+                kept,
+                ..
+            } = problem;
+            let state = if *kept { "as it was before" } else { "left out" };
+            warn!(%kind, %id, state, "an object cannot run: {message}");
         }
+        self.problems = problems;
         self.applied.send_replace(revision);
     }
 
@@ -113,7 +138,10 @@ impl Sync {
             Some((kind, id.parse().ok()?))
         });
         if identity.is_none() {
-            warn!(key, "the store holds an object of a kind that this release does not know; it is left alone");
+            warn!(
+                key,
+                "the store holds an object of a kind that this release does not know; it is left alone"
+            );
         }
         identity
     }

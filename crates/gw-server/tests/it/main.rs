@@ -1,3 +1,14 @@
 //! What a user of the program sees, and the rules its sources keep.
 
+mod support; // starting the program, its operator, its access log
+
+mod bad_input; // what no honest client sends: answered with 4xx or closed, and nothing changes
+mod durability; // what was acknowledged survives kill -9, restarts and a second process; stopping loses no request
+mod flags; // flags, variables, what is said about wrong ones
+mod headers; // what is added, dropped and rewritten on the way, both ways
+mod live; // a write is live when its answer arrives, and disturbs nobody
+mod retries; // dead, hanging and failing targets, and what the access log says of them
+mod routing; // which route gets a request, and what becomes of its path
+mod streaming; // bodies of any size in flat memory; HEAD, 204, 304, chunks
 mod tidy; // arrows between crates, no runtime in the pure ones, how files are kept
+mod tutorial; // Kong's load-balancing tutorial, call by call

@@ -1,0 +1,287 @@
+//! `AdminApi`: from a request to an answer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use gw_core::{Document, Kinds};
+use gw_plugins::Registry;
+use gw_store::{CommitError, Meta, Op, Revision, Store, View};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::api::{Api, Endpoint, Site};
+use crate::body::{self, Arguments};
+use crate::entity::{Entities, Verb};
+use crate::ports::Ports;
+use crate::problem::Problem;
+use crate::{form, node};
+
+/// Bound: how long an answer waits for this node to serve what was written.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bound: how long the store is asked whether it wrote, when it did not say.
+const FIND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who made a commit, as its history says.
+const AUTHOR: &str = "admin-api";
+
+/// The Admin API. Cloning shares it.
+#[derive(Clone)]
+pub struct AdminApi {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    registry: Registry,
+    kinds: Kinds,
+    ports: Arc<dyn Ports>,
+    api: Api,
+}
+
+/// What one request does to what is stored.
+struct Change {
+    site: Site,
+    verb: ChangeVerb,
+}
+
+enum ChangeVerb {
+    Write(Verb, Arguments),
+    Delete,
+}
+
+/// What a change came to.
+struct Changed {
+    revision: Revision,
+    /// Whether a commit was made.
+    committed: bool,
+    /// The document it left, unless it deleted one.
+    document: Option<Document>,
+}
+
+impl fmt::Debug for AdminApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminApi")
+            .field("store", &self.shared.store)
+            .field("kinds", &self.shared.kinds)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AdminApi {
+    /// An Admin API over a store that was opened with a [`StoreIndex`](crate::StoreIndex) of the same kinds.
+    #[must_use]
+    pub fn new(store: Store, registry: Registry, kinds: Kinds, ports: Arc<dyn Ports>) -> Self {
+        let api = Api::new(&kinds);
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                registry,
+                kinds,
+                ports,
+                api,
+            }),
+        }
+    }
+
+    /// Answers one request.
+    ///
+    /// A write goes on when the returned future is dropped: it is stored, or it is not, as a whole.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let started = Instant::now();
+        let (head, body) = request.into_parts();
+        let answer = self.answer(&head, body).await.unwrap_or_else(Answer::from);
+        tracing::debug!(method = %head.method, status = answer.status.as_u16(), "admin request answered");
+        answer.into_response(&head, self.shared.store.info().revision, started)
+    }
+
+    async fn answer<B>(&self, head: &Parts, body: B) -> Result<Answer, Problem>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let site = self.shared.api.site(head.uri.path()).ok_or(Problem::NotFound)?;
+        let allow = site.endpoint.allow();
+        if !site.endpoint.methods().contains(&head.method) {
+            return Err(Problem::MethodNotAllowed { allow });
+        }
+        let verb = match head.method {
+            Method::OPTIONS => {
+                return Ok(Answer {
+                    allow: Some(allow),
+                    ..Answer::empty(StatusCode::NO_CONTENT)
+                });
+            }
+            Method::GET | Method::HEAD => return self.read(head, &site),
+            Method::DELETE => {
+                return self
+                    .change(Change {
+                        site,
+                        verb: ChangeVerb::Delete,
+                    })
+                    .await;
+            }
+            Method::POST => Verb::Create,
+            Method::PUT => Verb::Replace,
+            _ => Verb::Patch,
+        };
+        let arguments = body::read(&head.headers, body).await?;
+        self.change(Change {
+            site,
+            verb: ChangeVerb::Write(verb, arguments),
+        })
+        .await
+    }
+
+    fn read(&self, head: &Parts, site: &Site) -> Result<Answer, Problem> {
+        let Shared {
+            registry,
+            ports,
+            api,
+            store,
+            ..
+        } = &*self.shared;
+        let query = head.uri.query().unwrap_or_default();
+        let query = form::pairs(query.as_bytes()).map_err(body::BodyError::from)?;
+        let view = store.view();
+        let entities = self.entities(&view);
+        let body = match &site.endpoint {
+            Endpoint::Information => node::information(registry, &view, &**ports),
+            Endpoint::Status => node::status(&view, &**ports),
+            Endpoint::Endpoints => json!({ "data": api.patterns() }),
+            Endpoint::EnabledPlugins => node::enabled_plugins(registry),
+            Endpoint::List { .. } => {
+                let path = head.uri.path();
+                entities.list(site, path.strip_suffix('/').unwrap_or(path), &query)?
+            }
+            Endpoint::One { .. } | Endpoint::Referred { .. } => Value::Object(entities.read(site)?),
+        };
+        Ok(Answer::ok(body, view.revision()))
+    }
+
+    async fn change(&self, change: Change) -> Result<Answer, Problem> {
+        let status = match &change.verb {
+            ChangeVerb::Delete => StatusCode::NO_CONTENT,
+            ChangeVerb::Write(Verb::Create, _) => StatusCode::CREATED,
+            ChangeVerb::Write(Verb::Replace | Verb::Patch, _) => StatusCode::OK,
+        };
+        // On a task of its own: a client that goes away leaves the change whole.
+        let api = self.clone();
+        let changed = match tokio::spawn(async move { api.commit(change).await }).await {
+            Ok(changed) => changed?,
+            Err(error) => {
+                tracing::error!(%error, "a change did not come to an end");
+                return Err(Problem::Internal);
+            }
+        };
+        let mut pending = false;
+        if changed.committed {
+            let applied = self.shared.ports.wait(changed.revision.0);
+            pending = tokio::time::timeout(APPLY_TIMEOUT, applied).await.is_err();
+        }
+        if pending {
+            tracing::warn!(
+                revision = changed.revision.0,
+                "a change is stored and not yet served by this node"
+            );
+        }
+        let body = changed.document.map(Value::Object);
+        Ok(Answer {
+            body,
+            revision: Some(changed.revision),
+            pending,
+            ..Answer::empty(status)
+        })
+    }
+
+    async fn commit(&self, change: Change) -> Result<Changed, Problem> {
+        let store = &self.shared.store;
+        let Change { site, verb } = &change;
+        let does = verb.text();
+        let meta = Meta::new(AUTHOR, does);
+        let id = meta.id;
+        // What the newest run of the closure left: kept here, because not every end of a commit hands it back.
+        let mut document = None;
+        let outcome = store
+            .commit(meta, |view| -> Result<(Vec<Op>, ()), Problem> {
+                let entities = self.entities(view);
+                match verb {
+                    ChangeVerb::Delete => Ok((entities.delete(site)?, ())),
+                    ChangeVerb::Write(verb, sent) => {
+                        let (ops, left) = entities.write(site, *verb, sent)?;
+                        document = Some(left);
+                        Ok((ops, ()))
+                    }
+                }
+            })
+            .await;
+        let (revision, committed) = match outcome {
+            Ok(committed) => (committed.revision, committed.changed),
+            Err(CommitError::Refused(problem)) => return Err(problem),
+            // The id is ours alone: it is this change that was made.
+            Err(CommitError::Duplicate { revision, .. }) => (revision, true),
+            Err(CommitError::Unknown { source, .. }) => {
+                tracing::error!(commit = %id, error = %source, "the store did not confirm a commit");
+                match tokio::time::timeout(FIND_TIMEOUT, store.find(id)).await {
+                    Ok(Ok(Some(revision))) => (revision, true),
+                    Ok(Ok(None)) => return Err(Problem::Unavailable),
+                    Ok(Err(_)) | Err(_) => return Err(Problem::Unknown),
+                }
+            }
+            Err(error @ CommitError::TooLarge { .. }) => {
+                return Err(Problem::TooLarge {
+                    why: error.to_string(),
+                });
+            }
+            Err(CommitError::ReadOnly { .. }) => {
+                let kind = site.endpoint.kind().ok_or(Problem::Internal)?;
+                return Err(Problem::ReadOnly { verb: does, kind });
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store refused a commit");
+                return Err(Problem::Unavailable);
+            }
+        };
+        Ok(Changed {
+            revision,
+            committed,
+            document,
+        })
+    }
+
+    fn entities<'a>(&'a self, view: &'a View) -> Entities<'a> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        Entities {
+            kinds: &self.shared.kinds,
+            registry: &self.shared.registry,
+            view,
+            now,
+        }
+    }
+}
+
+impl ChangeVerb {
+    /// What it does to entities, in Kong's words.
+    fn text(&self) -> &'static str {
+        match self {
+            Self::Write(Verb::Create, _) => "create",
+            Self::Write(Verb::Replace, _) => "create or update",
+            Self::Write(Verb::Patch, _) => "update",
+            Self::Delete => "delete",
+        }
+    }
+}

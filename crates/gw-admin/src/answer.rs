@@ -1,0 +1,113 @@
+//! Answers: a status, a document, and the headers that every answer has.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use gw_store::Revision;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, SERVER,
+};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::Value;
+
+use crate::problem::Problem;
+
+/// The name and version of the gateway.
+const SERVER_NAME: &str = concat!("gw/", env!("CARGO_PKG_VERSION"));
+
+const ADMIN_LATENCY: HeaderName = HeaderName::from_static("x-kong-admin-latency");
+const CONFIG_REVISION: HeaderName = HeaderName::from_static("x-config-revision");
+const CONFIG_APPLIED: HeaderName = HeaderName::from_static("x-config-applied");
+
+/// What is to be answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Option<Value>,
+    /// The revision the answer is about; none = the newest.
+    pub(crate) revision: Option<Revision>,
+    /// Stored, but not served by this node in time.
+    pub(crate) pending: bool,
+    /// The methods of the path.
+    pub(crate) allow: Option<String>,
+}
+
+impl Answer {
+    pub(crate) fn ok(body: Value, revision: Revision) -> Self {
+        Self {
+            body: Some(body),
+            revision: Some(revision),
+            ..Self::empty(StatusCode::OK)
+        }
+    }
+
+    pub(crate) fn empty(status: StatusCode) -> Self {
+        Self {
+            status,
+            body: None,
+            revision: None,
+            pending: false,
+            allow: None,
+        }
+    }
+
+    /// The response to a request that began at `started`; `head` is the newest revision.
+    pub(crate) fn into_response(
+        self,
+        request: &Parts,
+        head: Revision,
+        started: Instant,
+    ) -> Response<Full<Bytes>> {
+        let body = self.body.map(|body| Bytes::from(body.to_string()));
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(SERVER, HeaderValue::from_static(SERVER_NAME));
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(CONFIG_REVISION, self.revision.unwrap_or(head).0.into());
+        if self.pending {
+            headers.insert(CONFIG_APPLIED, HeaderValue::from_static("pending"));
+        }
+        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
+            headers.insert(ALLOW, allow.clone());
+            if request.method == Method::OPTIONS {
+                headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow);
+                let asked = request.headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+                let asked = asked.unwrap_or(HeaderValue::from_static("Content-Type"));
+                headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked);
+            }
+        }
+        if let Some(body) = &body {
+            headers.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/json; charset=utf-8"),
+            );
+            headers.insert(CONTENT_LENGTH, body.len().into());
+        }
+        let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        headers.insert(ADMIN_LATENCY, millis.into());
+        match body {
+            Some(body) if request.method != Method::HEAD => response.map(|_| Full::new(body)),
+            _ => response,
+        }
+    }
+}
+
+impl From<Problem> for Answer {
+    fn from(problem: Problem) -> Self {
+        let status = problem.status();
+        let allow = match &problem {
+            Problem::MethodNotAllowed { allow } => Some(allow.clone()),
+            _ => None,
+        };
+        Self {
+            body: Some(problem.document()),
+            allow,
+            ..Self::empty(status)
+        }
+    }
+}

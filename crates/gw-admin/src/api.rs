@@ -1,0 +1,302 @@
+//! The path table: which paths there are, and what each means. All but a few are generated from the kinds.
+//!
+//! For each kind `E`: `/E` and `/E/{e}`. For each field `f` of `E` that refers to a kind `F`: `/E/{e}/f`, `/F/{x}/E`
+//! and `/F/{x}/E/{e}`.
+
+use gw_core::{Kind, KindSpec, Kinds};
+use gw_router::{Lookup, Router, Rule};
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+/// What a path means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// `/`
+    Information,
+    /// `/status`
+    Status,
+    /// `/endpoints`
+    Endpoints,
+    /// `/plugins/enabled`
+    EnabledPlugins,
+    /// `/routes`, `/services/{services}/routes`
+    List { of: Collection, read_only: bool },
+    /// `/routes/{routes}`, `/services/{services}/routes/{routes}`
+    One { of: Collection },
+    /// `/routes/{routes}/service`: what `field` of an entity refers to.
+    Referred { from: Kind, field: Box<str>, to: Kind },
+}
+
+/// Entities of one kind: all of them, or those that refer to one parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Collection {
+    pub(crate) of: Kind,
+    pub(crate) below: Option<Below>,
+}
+
+/// A field by which entities belong to a parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Below {
+    pub(crate) parent: Kind,
+    pub(crate) field: Box<str>,
+}
+
+/// An endpoint and the names in the path, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Site {
+    pub(crate) endpoint: Endpoint,
+    /// In the order of the path: of the parent, if there is one, then of the entity.
+    pub(crate) names: Vec<String>,
+}
+
+impl Endpoint {
+    /// The methods it has, in the order of the alphabet.
+    pub(crate) fn methods(&self) -> &'static [Method] {
+        const READ: &[Method] = &[Method::GET, Method::HEAD, Method::OPTIONS];
+        const LIST: &[Method] = &[Method::GET, Method::HEAD, Method::OPTIONS, Method::POST];
+        const ONE: &[Method] = &[
+            Method::DELETE,
+            Method::GET,
+            Method::HEAD,
+            Method::OPTIONS,
+            Method::PATCH,
+            Method::PUT,
+        ];
+        const REFERRED: &[Method] = &[
+            Method::GET,
+            Method::HEAD,
+            Method::OPTIONS,
+            Method::PATCH,
+            Method::PUT,
+        ];
+        match self {
+            Self::List { read_only: false, .. } => LIST,
+            Self::One { .. } => ONE,
+            Self::Referred { .. } => REFERRED,
+            _ => READ,
+        }
+    }
+
+    /// The kind of entity it reads or writes.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::List { of, .. } | Self::One { of } => Some(of.of),
+            Self::Referred { to, .. } => Some(*to),
+            _ => None,
+        }
+    }
+
+    /// The methods as a header lists them.
+    pub(crate) fn allow(&self) -> String {
+        self.methods()
+            .iter()
+            .map(Method::as_str)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+/// All paths, matched by the gateway's own router.
+#[derive(Debug)]
+pub(crate) struct Api {
+    router: Router<Endpoint>,
+    patterns: Vec<String>,
+}
+
+impl Api {
+    pub(crate) fn new(kinds: &Kinds) -> Self {
+        let mut api = Self {
+            router: Router::new(),
+            patterns: Vec::new(),
+        };
+        api.add("/".to_owned(), Endpoint::Information);
+        api.add("/status".to_owned(), Endpoint::Status);
+        api.add("/endpoints".to_owned(), Endpoint::Endpoints);
+        api.add("/plugins/enabled".to_owned(), Endpoint::EnabledPlugins);
+        for spec in kinds.iter() {
+            api.add_kind(kinds, spec);
+        }
+        api.patterns.sort();
+        api
+    }
+
+    fn add_kind(&mut self, kinds: &Kinds, spec: &KindSpec) {
+        let of = Collection {
+            of: spec.kind,
+            below: None,
+        };
+        let (list, one) = (format!("/{}", spec.path), one(spec));
+        if spec.listed {
+            self.add(
+                list,
+                Endpoint::List {
+                    of: of.clone(),
+                    read_only: false,
+                },
+            );
+            self.add(one.clone(), Endpoint::One { of });
+        }
+        for reference in &spec.references {
+            // Note: a reference to a kind nobody serves yet has no paths, and no value but null.
+            let Some(parent) = kinds.by_name(&reference.target) else {
+                continue;
+            };
+            let field = &reference.field;
+            if spec.listed {
+                let referred = Endpoint::Referred {
+                    from: spec.kind,
+                    field: field.clone(),
+                    to: parent.kind,
+                };
+                self.add(format!("{one}/{field}"), referred);
+            }
+            let below = Below {
+                parent: parent.kind,
+                field: field.clone(),
+            };
+            let of = Collection {
+                of: spec.kind,
+                below: Some(below),
+            };
+            let list = format!("{}/{}", self::one(parent), spec.nested_path);
+            if !spec.listed {
+                let all = Endpoint::List {
+                    of: of.clone(),
+                    read_only: true,
+                };
+                self.add(format!("{list}/all"), all);
+            }
+            self.add(
+                format!("{list}/{{{}}}", spec.path),
+                Endpoint::One { of: of.clone() },
+            );
+            self.add(list, Endpoint::List { of, read_only: false });
+        }
+    }
+
+    fn add(&mut self, pattern: String, endpoint: Endpoint) {
+        let added = Rule::path(&pattern)
+            .map_err(|error| error.to_string())
+            .and_then(|rule| {
+                self.router
+                    .insert(rule, endpoint)
+                    .map(drop)
+                    .map_err(|error| error.to_string())
+            });
+        match added {
+            Ok(()) => self.patterns.push(pattern),
+            Err(error) => tracing::error!(pattern, error, "a kind's path cannot be served"),
+        }
+    }
+
+    /// What is at `path`, as it stands in the request; a trailing slash makes no difference.
+    pub(crate) fn site(&self, path: &str) -> Option<Site> {
+        let path = path
+            .strip_suffix('/')
+            .filter(|path| !path.is_empty())
+            .unwrap_or(path);
+        let found = self.router.find(&Lookup::path_only(path))?;
+        let decoded = |(_, name): (&str, &str)| percent_decode_str(name).decode_utf8().map(Into::into);
+        let names = found
+            .params()
+            .map(decoded)
+            .collect::<Result<Vec<String>, _>>()
+            .ok()?;
+        Some(Site {
+            endpoint: found.value.clone(),
+            names,
+        })
+    }
+
+    /// All paths, with `{…}` for names, sorted.
+    pub(crate) fn patterns(&self) -> &[String] {
+        &self.patterns
+    }
+}
+
+/// The path of one entity at the top level.
+fn one(spec: &KindSpec) -> String {
+    format!("/{0}/{{{0}}}", spec.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api() -> Api {
+        Api::new(&gw_plugins::Registry::builtin().kinds().unwrap())
+    }
+
+    #[test]
+    fn paths_are_those_of_the_rule() {
+        let api = api();
+        let paths: Vec<&str> = api.patterns().iter().map(String::as_str).collect();
+        assert_eq!(
+            paths,
+            [
+                "/",
+                "/consumers",
+                "/consumers/{consumers}",
+                "/consumers/{consumers}/key-auth",
+                "/consumers/{consumers}/key-auth/{key-auths}",
+                "/consumers/{consumers}/plugins",
+                "/consumers/{consumers}/plugins/{plugins}",
+                "/endpoints",
+                "/key-auths",
+                "/key-auths/{key-auths}",
+                "/key-auths/{key-auths}/consumer",
+                "/plugins",
+                "/plugins/enabled",
+                "/plugins/{plugins}",
+                "/plugins/{plugins}/consumer",
+                "/plugins/{plugins}/route",
+                "/plugins/{plugins}/service",
+                "/routes",
+                "/routes/{routes}",
+                "/routes/{routes}/plugins",
+                "/routes/{routes}/plugins/{plugins}",
+                "/routes/{routes}/service",
+                "/services",
+                "/services/{services}",
+                "/services/{services}/plugins",
+                "/services/{services}/plugins/{plugins}",
+                "/services/{services}/routes",
+                "/services/{services}/routes/{routes}",
+                "/status",
+                "/upstreams",
+                "/upstreams/{upstreams}",
+                "/upstreams/{upstreams}/targets",
+                "/upstreams/{upstreams}/targets/all",
+                "/upstreams/{upstreams}/targets/{targets}",
+            ]
+        );
+    }
+
+    #[test]
+    fn names_are_decoded_and_slashes_tolerated() {
+        let api = api();
+        for (path, names) in [
+            ("/", Some(vec![])),
+            ("/services/", Some(vec![])),
+            ("/services/a%20b%2Fc/", Some(vec!["a b/c"])),
+            ("/services/%C3%A9/routes/r", Some(vec!["é", "r"])),
+            ("/plugins/enabled", Some(vec![])),
+            ("/upstreams/u/targets/[::1]:80", Some(vec!["u", "[::1]:80"])),
+            ("/upstreams/u/targets/all", Some(vec!["u"])),
+            ("/services/%ff", None),
+            ("/services//", None),
+            ("/targets", None),
+            ("/targets/x", None),
+            ("/nothing", None),
+            ("", None),
+            ("*", None),
+        ] {
+            let found = api.site(path).map(|site| site.names);
+            assert_eq!(
+                found,
+                names.map(|names| names.into_iter().map(str::to_owned).collect()),
+                "{path}"
+            );
+        }
+    }
+}

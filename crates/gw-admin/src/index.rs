@@ -1,0 +1,29 @@
+//! The index keys of what is stored, so that names, references and tags are looked up in the view itself.
+
+use gw_core::{Document, Kinds};
+use gw_store::Indexer;
+
+/// The [`Indexer`] a store of entities is opened with.
+#[derive(Clone, Debug)]
+pub struct StoreIndex(Kinds);
+
+impl StoreIndex {
+    /// Indexes entities of these kinds; what is of no known kind is stored, but not found by anything but its key.
+    #[must_use]
+    pub fn new(kinds: Kinds) -> Self {
+        Self(kinds)
+    }
+}
+
+impl Indexer for StoreIndex {
+    fn index(&self, key: &str, value: &[u8], emit: &mut dyn FnMut(String)) {
+        let Some((kind, _)) = gw_core::index::split_entity_key(key) else {
+            return;
+        };
+        let Some(spec) = self.0.by_name(kind) else { return };
+        match serde_json::from_slice::<Document>(value) {
+            Ok(document) => gw_core::index::keys(spec, &document, emit),
+            Err(error) => tracing::error!(key, %error, "a stored entity is not a JSON object"),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Every way a request can fail, and the error document that says so: Kong's shape and wording, with extras beside it.
+
+mod fields;
+
+use gw_core::{Document, Kind};
+use gw_schema::{Violation, ViolationKind, Violations};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::body::BodyError;
+use fields::lua;
+
+/// Why a request failed; displayed as the answer's message.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    /// Nothing is at this path.
+    #[error("Not found")]
+    NotFound,
+    /// The path has other methods: these.
+    #[error("Method not allowed")]
+    MethodNotAllowed { allow: String },
+    /// The body is no document.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// Code 1: the id in the path is none.
+    #[error("invalid primary key: '{}'", key("id", id))]
+    InvalidPrimaryKey { id: String },
+    /// Code 2: the document breaks its schema; it is kept to tell arrays from records.
+    #[error("{violations}")]
+    Schema {
+        violations: Violations,
+        document: Box<Document>,
+    },
+    /// Code 3: the id is taken.
+    #[error("primary key violation on key '{}'", key("id", id))]
+    PrimaryKeyTaken { id: String },
+    /// Code 4: references to nothing; at least one.
+    #[error("{}", first(_0))]
+    Dangling(Vec<Dangling>),
+    /// Code 4: others refer to what should be deleted; at least one.
+    #[error("an existing '{}' entity references this '{kind}' entity", blocking_kind(*kind, blocking))]
+    Referenced {
+        kind: Kind,
+        blocking: Vec<(Kind, String)>,
+    },
+    /// Code 5: other entities have these values; at least one set of them.
+    #[error("{}", _0.first().map(taken).unwrap_or_default())]
+    Taken(Vec<Document>),
+    /// Code 6: there is nothing to patch.
+    #[error("could not find the entity with primary key '{}'", key(field, value))]
+    Missing { field: Box<str>, value: String },
+    /// Code 7: the offset of a list is not one it gave.
+    #[error("'{offset}' is not a valid offset: {why}")]
+    Offset { offset: String, why: &'static str },
+    /// Code 9: the size of a list.
+    #[error("{why}")]
+    Size { why: &'static str },
+    /// Code 11: a filter of a list.
+    #[error("invalid option ({option}: {why})")]
+    Filter { option: &'static str, why: &'static str },
+    /// Code 12: the store takes no writes.
+    #[error("cannot {verb} '{kind}' entities while the store is read-only")]
+    ReadOnly { verb: &'static str, kind: Kind },
+    /// Code 13: references by a name nobody has; at least one.
+    #[error("{}", unresolved(_0))]
+    Unresolved(Vec<Unresolved>),
+    /// What would be stored is over a bound of the store.
+    #[error("{why}")]
+    TooLarge { why: String },
+    /// The store does not answer; nothing was written.
+    #[error("The store is not available, nothing was written; try again")]
+    Unavailable,
+    /// The store did not say whether it wrote.
+    #[error("The store did not confirm the change; look whether it was made before trying again")]
+    Unknown,
+    /// Ours. The log says more.
+    #[error("An unexpected error occurred")]
+    Internal,
+}
+
+/// A reference to nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Dangling {
+    pub(crate) field: Box<str>,
+    pub(crate) id: String,
+    pub(crate) target: Box<str>,
+}
+
+/// A reference by a name nobody has.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unresolved {
+    pub(crate) field: Box<str>,
+    pub(crate) key: String,
+    pub(crate) value: String,
+    pub(crate) target: Box<str>,
+}
+
+impl Problem {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound | Self::Missing { .. } => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } | Self::ReadOnly { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Body(error) => error.status(),
+            Self::Taken(_) => StatusCode::CONFLICT,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unavailable | Self::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The answer's body.
+    pub(crate) fn document(self) -> Value {
+        let message = self.to_string();
+        let coded = |code: u8, name: &str, fields: Value| json!({ "message": message, "name": name, "fields": fields, "code": code });
+        match self {
+            Self::Body(error) if error.detail().is_some() => {
+                json!({ "message": message, "detail": error.detail() })
+            }
+            Self::InvalidPrimaryKey { id } => coded(1, "invalid primary key", json!({ "id": id })),
+            Self::Schema { violations, document } => {
+                let fields = fields::mirror(&violations, &document);
+                with_violations(coded(2, "schema violation", fields), violations)
+            }
+            Self::PrimaryKeyTaken { id } => {
+                let document = coded(3, "primary key violation", json!({ "id": id }));
+                with_violations(document, [Violation::new("/id", message)])
+            }
+            Self::Dangling(dangling) => {
+                let field = |one: &Dangling| (one.field.as_ref().to_owned(), json!({ "id": one.id }));
+                let fields: Document = dangling.iter().map(field).collect();
+                let violations = dangling.iter().map(Dangling::violation);
+                with_violations(coded(4, "foreign key violation", fields.into()), violations)
+            }
+            Self::Referenced { kind, blocking } => {
+                let by = blocking_kind(kind, &blocking);
+                let mut document = coded(4, "foreign key violation", json!({ "@referenced_by": by.name() }));
+                let named = blocking
+                    .iter()
+                    .map(|(kind, id)| json!({ "entity_name": kind.name(), "entity_id": id }));
+                document["blocking"] = named.collect();
+                document
+            }
+            Self::Taken(sets) => {
+                let fields = sets.first().cloned().unwrap_or_default();
+                let violations = sets.iter().map(|set| {
+                    // Of several fields none is wrong by itself.
+                    let only = set.keys().next().filter(|_| set.len() == 1);
+                    Violation::new(
+                        only.map(|field| format!("/{field}")).unwrap_or_default(),
+                        taken(set),
+                    )
+                });
+                with_violations(coded(5, "unique constraint violation", fields.into()), violations)
+            }
+            Self::Missing { field, value } => coded(6, "not found", json!({ &*field: value })),
+            Self::Offset { .. } => coded(7, "invalid offset", json!({})),
+            Self::Size { .. } => coded(9, "invalid size", json!({})),
+            Self::Filter { option, why } => json!({
+                "message": message, "name": "invalid options", "options": { option: why }, "code": 11,
+            }),
+            Self::ReadOnly { .. } => coded(12, "operation unsupported", json!({})),
+            Self::Unresolved(names) => {
+                let field =
+                    |one: &Unresolved| (one.field.as_ref().to_owned(), json!({ &*one.key: one.why() }));
+                let fields: Document = names.iter().map(field).collect();
+                let violations = names.iter().map(Unresolved::violation);
+                with_violations(coded(13, "foreign keys unresolved", fields.into()), violations)
+            }
+            _ => json!({ "message": message }),
+        }
+    }
+}
+
+impl Dangling {
+    fn violation(&self) -> Violation {
+        let Self { field, id, target } = self;
+        let why = format!(
+            "the foreign key '{}' does not reference an existing '{target}' entity.",
+            key("id", id)
+        );
+        Violation::new(format!("/{field}/id"), why).with_kind(ViolationKind::Reference)
+    }
+}
+
+impl Unresolved {
+    fn why(&self) -> String {
+        let named = key(&self.key, &self.value);
+        format!(
+            "the foreign key cannot be resolved with '{named}' for an existing '{}' entity",
+            self.target
+        )
+    }
+
+    fn violation(&self) -> Violation {
+        let pointer = format!("/{}/{}", self.field, self.key);
+        Violation::new(pointer, self.why()).with_kind(ViolationKind::Reference)
+    }
+}
+
+fn with_violations(mut document: Value, violations: impl IntoIterator<Item = Violation>) -> Value {
+    let list = violations.into_iter().map(|violation| {
+        json!({ "pointer": violation.pointer, "message": violation.message, "hint": violation.hint })
+    });
+    document["violations"] = list.collect();
+    document
+}
+
+fn key(field: &str, value: &str) -> String {
+    lua(&json!({ field: value }))
+}
+
+fn first(dangling: &[Dangling]) -> String {
+    dangling
+        .first()
+        .map(|one| one.violation().message)
+        .unwrap_or_default()
+}
+
+fn unresolved(names: &[Unresolved]) -> String {
+    let list: Vec<String> = names.iter().map(|one| one.violation().to_string()).collect();
+    match list.as_slice() {
+        [one] => format!("foreign key unresolved ({one})"),
+        all => format!("{} foreign keys unresolved ({})", all.len(), all.join("; ")),
+    }
+}
+
+fn taken(set: &Document) -> String {
+    format!(
+        "UNIQUE violation detected on '{}'",
+        lua(&Value::Object(set.clone()))
+    )
+}
+
+fn blocking_kind(kind: Kind, blocking: &[(Kind, String)]) -> Kind {
+    blocking.first().map_or(kind, |(by, _)| *by)
+}

@@ -1,0 +1,152 @@
+//! Deletion: what goes along, what refuses, and that it can be said twice.
+
+use serde_json::json;
+
+use crate::support::{ABSENT, Admin};
+
+#[tokio::test]
+async fn deleting_twice_answers_204_twice_and_changes_once() {
+    let admin = Admin::new().await;
+    let id = admin.make("/services", json!({ "name": "s", "host": "a" })).await;
+    for path in [
+        format!("/services/{id}"),
+        "/services/s".to_owned(),
+        format!("/services/{ABSENT}"),
+    ] {
+        admin
+            .check(&format!("DELETE {path}"), json!(null), 204, json!(null))
+            .await;
+    }
+    assert_eq!(admin.revision(), 2);
+    admin
+        .check(
+            "GET /services/s",
+            json!(null),
+            404,
+            json!({ "message": "Not found" }),
+        )
+        .await;
+}
+
+/// What a deletion removes besides the entity, by the path of lists that must be empty afterwards.
+#[tokio::test]
+async fn cascades() {
+    for (deleted, lists_emptied, lists_kept) in [
+        (
+            "/consumers/c",
+            vec!["/key-auths", "/groups"],
+            vec!["/plugins", "/services", "/routes", "/upstreams"],
+        ),
+        (
+            "/upstreams/u",
+            vec!["/upstreams"],
+            vec!["/plugins", "/services", "/routes", "/key-auths"],
+        ),
+        (
+            "/routes/r",
+            vec!["/routes", "/routes/free/plugins"],
+            vec!["/services", "/plugins", "/key-auths"],
+        ),
+        (
+            "/services/lonely",
+            vec![],
+            vec!["/services", "/routes", "/plugins"],
+        ),
+    ] {
+        let admin = Admin::new().await;
+        let service = admin.make("/services", json!({ "name": "s", "host": "a" })).await;
+        admin
+            .make("/services", json!({ "name": "lonely", "host": "a" }))
+            .await;
+        admin
+            .make(
+                "/routes",
+                json!({ "name": "r", "paths": ["/"], "service": { "id": service } }),
+            )
+            .await;
+        admin.make("/plugins", json!({ "name": "key-auth" })).await;
+        admin
+            .make("/routes/r/plugins", json!({ "name": "key-auth" }))
+            .await;
+        admin
+            .make("/services/lonely/plugins", json!({ "name": "key-auth" }))
+            .await;
+        admin.make("/consumers", json!({ "username": "c" })).await;
+        admin.make("/consumers/c/key-auth", json!(null)).await;
+        admin
+            .make("/consumers/c/groups", json!({ "group": "gold" }))
+            .await;
+        admin.make("/upstreams", json!({ "name": "u" })).await;
+        admin
+            .make("/upstreams/u/targets", json!({ "target": "a:1" }))
+            .await;
+        admin
+            .make("/upstreams/u/targets", json!({ "target": "a:2" }))
+            .await;
+        let (plugins, entries) = (admin.count("/plugins").await, admin.store.view().len());
+
+        let before = admin.revision();
+        admin
+            .check(&format!("DELETE {deleted}"), json!(null), 204, json!(null))
+            .await;
+        assert_eq!(admin.revision(), before + 1, "{deleted}: one commit");
+        for list in lists_emptied
+            .into_iter()
+            .filter(|list| !list.starts_with("/routes/"))
+        {
+            assert_eq!(admin.count(list).await, 0, "{deleted} empties {list}");
+        }
+        for list in lists_kept {
+            assert_ne!(admin.count(list).await, 0, "{deleted} keeps {list}");
+        }
+        let gone = entries - admin.store.view().len();
+        let (expected, plugins_gone) = match deleted {
+            "/consumers/c" => (3, 0),
+            "/upstreams/u" => (3, 0),
+            "/routes/r" | "/services/lonely" => (2, 1),
+            _ => unreachable!(),
+        };
+        assert_eq!(
+            (gone, plugins - admin.count("/plugins").await),
+            (expected, plugins_gone),
+            "{deleted}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_refused_deletion_takes_nothing_along() {
+    let admin = Admin::new().await;
+    admin.make("/services", json!({ "name": "s", "host": "a" })).await;
+    admin
+        .make("/services/s/plugins", json!({ "name": "key-auth" }))
+        .await;
+    let ids = [
+        admin.make("/services/s/routes", json!({ "paths": ["/a"] })).await,
+        admin.make("/services/s/routes", json!({ "paths": ["/b"] })).await,
+    ];
+    let before = admin.revision();
+    let refused = admin
+        .check("DELETE /services/s", json!(null), 400, json!({ "code": 4 }))
+        .await;
+    let mut named: Vec<_> = refused["blocking"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|b| b["entity_id"].clone())
+        .collect();
+    named.sort_by_key(ToString::to_string);
+    let mut expected = ids.clone();
+    expected.sort();
+    assert_eq!(named, expected.map(serde_json::Value::from));
+    assert_eq!((admin.revision(), admin.count("/plugins").await), (before, 1));
+    for id in ids {
+        admin
+            .check(&format!("DELETE /routes/{id}"), json!(null), 204, json!(null))
+            .await;
+    }
+    admin
+        .check("DELETE /services/s", json!(null), 204, json!(null))
+        .await;
+    assert!(admin.store.view().is_empty());
+}

@@ -1,0 +1,113 @@
+//! Over a socket: the limits of a connection, and how serving ends.
+
+use std::sync::atomic::Ordering;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::support::Admin;
+
+struct Served {
+    admin: Admin,
+    address: std::net::SocketAddr,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+}
+
+async fn serve() -> Served {
+    let admin = Admin::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let server = tokio::spawn(
+        admin
+            .api
+            .clone()
+            .serve(listener, async { stopped.await.unwrap_or_default() }),
+    );
+    Served {
+        admin,
+        address,
+        stop,
+        server,
+    }
+}
+
+impl Served {
+    /// Sends bytes, and reads until the other side closes.
+    async fn exchange(&self, text: &str) -> String {
+        let mut socket = TcpStream::connect(self.address).await.unwrap();
+        // The other side may have had enough before everything is sent.
+        let _sent = socket.write_all(text.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ended = socket.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+#[tokio::test]
+async fn requests_are_answered_and_bad_ones_refused() {
+    let served = serve().await;
+    let form = "name=s&host=a";
+    let post = format!(
+        "POST /services HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    let answer = served.exchange(&post).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 201 ") && answer.contains("\"name\":\"s\""),
+        "{answer}"
+    );
+    let head = served
+        .exchange("HEAD /services/s HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await;
+    assert!(
+        head.starts_with("HTTP/1.1 200 ") && head.contains("content-length: ") && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
+    let large = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(200_000));
+    let answer = served.exchange(&large).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 431 ") || answer.is_empty(),
+        "{answer}"
+    );
+    assert!(
+        served
+            .exchange("nonsense\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 400 ")
+    );
+    let cut = "POST /services HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 99999999\r\n\r\n{";
+    assert!(served.exchange(cut).await.starts_with("HTTP/1.1 413 "));
+    assert_eq!(served.admin.revision(), 1);
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_connection_and_not_the_server() {
+    let served = serve().await;
+    served.admin.plane.panics.store(true, Ordering::Relaxed);
+    let get = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    assert_eq!(served.exchange(get).await, "");
+    served.admin.plane.panics.store(false, Ordering::Relaxed);
+    assert!(served.exchange(get).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn shutting_down_ends_idle_connections_and_stops_listening() {
+    let served = serve().await;
+    let mut socket = TcpStream::connect(served.address).await.unwrap();
+    socket
+        .write_all(b"GET /status HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut start = [0; 12];
+    socket.read_exact(&mut start).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+    served.stop.send(()).unwrap();
+    served.server.await.unwrap();
+    let mut rest = Vec::new();
+    socket.read_to_end(&mut rest).await.unwrap();
+    assert!(TcpStream::connect(served.address).await.is_err());
+}

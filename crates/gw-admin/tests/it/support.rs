@@ -1,0 +1,219 @@
+//! The API under test, and `check`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use gw_admin::ports::{Applied, Counters, Node, Status};
+use gw_admin::{AdminApi, StoreIndex};
+use gw_core::{CredentialKind, Kind, Kinds};
+use gw_plugins::Registry;
+use gw_store::{CommitLog, MemoryLog, Store};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const ABSENT: &str = "00000000-0000-4000-8000-000000000000";
+
+/// A data plane that follows at once, or not at all.
+#[derive(Debug, Default)]
+pub(crate) struct FakePlane {
+    pub(crate) stalled: AtomicBool,
+    pub(crate) panics: AtomicBool,
+    pub(crate) waited_for: AtomicU64,
+}
+
+impl Applied for FakePlane {
+    fn wait(&self, revision: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.waited_for.store(revision, Ordering::Relaxed);
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        Box::pin(async move {
+            if stalled {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+
+    fn revision(&self) -> u64 {
+        if self.stalled.load(Ordering::Relaxed) {
+            0
+        } else {
+            u64::MAX
+        }
+    }
+}
+
+impl Status for FakePlane {
+    fn node(&self) -> Node {
+        Node {
+            id: uuid::Uuid::nil(),
+            hostname: "here".into(),
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        Counters {
+            requests: 7,
+            ..Counters::default()
+        }
+    }
+
+    fn settings(&self) -> Value {
+        assert!(!self.panics.load(Ordering::Relaxed), "asked to");
+        json!({ "database": "redb", "router_flavor": "kong" })
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Admin {
+    pub(crate) api: AdminApi,
+    pub(crate) store: Store,
+    pub(crate) plane: Arc<FakePlane>,
+}
+
+/// The built-in kinds, and a credential that has no endpoint key.
+fn kinds(registry: &Registry) -> Kinds {
+    let own = registry.kinds().unwrap();
+    let declared = own.iter().filter_map(|spec| match spec.kind {
+        Kind::Credential(kind) => Some((kind, spec.schema.document().clone())),
+        _ => None,
+    });
+    let groups = json!({
+        "type": "object", "additionalProperties": false, "required": ["group", "consumer"],
+        "x-kind": { "path": "groups", "unique-together": [["consumer", "group"]] },
+        "properties": {
+            "id": { "type": "string", "format": "uuid", "x-auto": "uuid", "x-immutable": true },
+            "group": { "type": "string" },
+            "consumer": {
+                "type": "object", "additionalProperties": false, "required": ["id"],
+                "properties": { "id": { "type": "string", "format": "uuid" } },
+                "x-references": "consumers", "x-on-delete": "cascade",
+            },
+            "created_at": { "type": "integer", "x-auto": "now", "x-immutable": true },
+        },
+    });
+    Kinds::new(declared.chain([(CredentialKind("groups"), groups)])).unwrap()
+}
+
+impl Admin {
+    pub(crate) async fn new() -> Self {
+        Self::over(Arc::new(MemoryLog::new())).await
+    }
+
+    /// An Admin API of its own over a log that others may write to as well.
+    pub(crate) async fn over(log: Arc<dyn CommitLog>) -> Self {
+        let registry = Registry::builtin();
+        let kinds = kinds(&registry);
+        let store = Store::open(log, StoreIndex::new(kinds.clone())).await.unwrap();
+        let plane = Arc::new(FakePlane::default());
+        Self {
+            api: AdminApi::new(store.clone(), registry, kinds, plane.clone()),
+            store,
+            plane,
+        }
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.store.info().revision.0
+    }
+
+    /// Sends a request as it is, and returns head and body of the answer.
+    pub(crate) async fn raw(&self, request: Request<Full<Bytes>>) -> (Response<()>, Bytes) {
+        let (head, body) = self.api.handle(request).await.into_parts();
+        (
+            Response::from_parts(head, ()),
+            body.collect().await.unwrap().to_bytes(),
+        )
+    }
+
+    /// `call` is a method and a path; what has no body answers null.
+    pub(crate) async fn send(&self, call: &str, media: &str, body: &str) -> (u16, Value) {
+        let (method, path) = call.split_once(' ').unwrap();
+        let mut request = Request::builder().method(method).uri(path);
+        if !media.is_empty() {
+            request = request.header("content-type", media);
+        }
+        let (head, body) = self.raw(request.body(Full::from(body.to_owned())).unwrap()).await;
+        let value = if body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&body).unwrap()
+        };
+        (head.status().as_u16(), value)
+    }
+
+    pub(crate) async fn json(&self, call: &str, body: Value) -> (u16, Value) {
+        self.send(call, JSON, &body.to_string()).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+        self.send(&format!("GET {path}"), "", "").await
+    }
+
+    /// Sends JSON (null: no body), checks the status and that the answer holds `expected`, and returns the answer.
+    pub(crate) async fn check(&self, call: &str, body: Value, status: u16, expected: Value) -> Value {
+        let text = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let (found, answer) = self
+            .send(call, if body.is_null() { "" } else { JSON }, &text)
+            .await;
+        assert_eq!(found, status, "{call} {body}: {answer:#}");
+        assert_holds(&answer, &expected, &format!("{call} {body}"));
+        answer
+    }
+
+    /// As [`Admin::check`], with a form.
+    pub(crate) async fn check_form(&self, call: &str, form: &str, status: u16, expected: Value) -> Value {
+        let (found, answer) = self
+            .send(call, if form.is_empty() { "" } else { FORM }, form)
+            .await;
+        assert_eq!(found, status, "{call} {form}: {answer:#}");
+        assert_holds(&answer, &expected, &format!("{call} {form}"));
+        answer
+    }
+
+    /// Creates an entity and returns its id.
+    pub(crate) async fn make(&self, path: &str, body: Value) -> String {
+        id(&self.check(&format!("POST {path}"), body, 201, json!({})).await)
+    }
+
+    /// How many entities a list holds.
+    pub(crate) async fn count(&self, path: &str) -> usize {
+        let (status, list) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {list}");
+        list["data"].as_array().unwrap().len()
+    }
+}
+
+pub(crate) fn id(answer: &Value) -> String {
+    answer["id"].as_str().unwrap().to_owned()
+}
+
+/// Every field of `expected` is in `found`, at every depth; lists are equal.
+#[track_caller]
+pub(crate) fn assert_holds(found: &Value, expected: &Value, what: &str) {
+    match (found, expected) {
+        (Value::Object(found), Value::Object(expected)) => {
+            for (name, expected) in expected {
+                let Some(found) = found.get(name) else {
+                    panic!("{what}: no `{name}` in {found:?}")
+                };
+                assert_holds(found, expected, &format!("{what} /{name}"));
+            }
+        }
+        (Value::Array(found), Value::Array(expected)) if found.len() == expected.len() => {
+            found
+                .iter()
+                .zip(expected)
+                .for_each(|(found, expected)| assert_holds(found, expected, what));
+        }
+        _ => assert_eq!(found, expected, "{what}"),
+    }
+}

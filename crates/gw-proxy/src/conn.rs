@@ -1,0 +1,62 @@
+//! What the engine knows of the connection a request came over; not its transport.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use gw_core::Protocol;
+use http::HeaderValue;
+
+use crate::gateway::Gateway;
+use crate::worker::Worker;
+
+/// Where a request came from and where it came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The address it connected to.
+    pub local: SocketAddr,
+    /// How it came in: [`Protocol::Http`] or [`Protocol::Https`].
+    pub scheme: Protocol,
+}
+
+/// One connection of a client, shared by its requests.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) scheme: Protocol,
+    /// The client's address; one of IPv4 is never written as IPv6.
+    pub(crate) client: IpAddr,
+    pub(crate) client_port: u16,
+    pub(crate) client_value: HeaderValue,
+    pub(crate) port_value: HeaderValue,
+    /// Requests begun.
+    pub(crate) heads: AtomicU32,
+}
+
+impl Conn {
+    pub(crate) fn new(gateway: Arc<Gateway>, worker: Arc<Worker>, connection: Connection) -> Self {
+        let client = connection.client.ip().to_canonical();
+        Self {
+            gateway,
+            worker,
+            scheme: connection.scheme,
+            client,
+            client_port: connection.client.port(),
+            client_value: text_value(client.to_string()),
+            port_value: HeaderValue::from(connection.local.port()),
+            heads: AtomicU32::new(0),
+        }
+    }
+
+    /// The port that `Host` may leave out.
+    pub(crate) fn default_port(&self) -> u16 {
+        if self.scheme == Protocol::Https { 443 } else { 80 }
+    }
+}
+
+fn text_value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("an address is visible ASCII")
+}

@@ -1,0 +1,91 @@
+//! One request from start to finish: the page to read first.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::{Bytes, BytesMut};
+use gw_plugins::{BodyNeed, Flow};
+use http::{Request, Response};
+
+use crate::access_log::Record;
+use crate::attempt;
+use crate::body::{Content, RequestBody, ResponseBody};
+use crate::chain;
+use crate::conn::Conn;
+use crate::exchange::Exchange;
+use crate::failure::{Failure, bare};
+use crate::forward;
+use crate::lock;
+
+/// One request from start to finish. Read this first; every step is one call.
+pub(crate) async fn handle(conn: Arc<Conn>, request: Request<RequestBody>) -> Response<ResponseBody> {
+    let mut exchange = Exchange::begin(&conn, &request); // owned: it outlives this function, inside the body
+    let response = match proxy(&mut exchange, request).await {
+        Ok(response) => response,
+        Err(failure) => exchange.rescue(&failure), // the only place where a failure becomes a response
+    };
+    response.map(|content| ResponseBody::new(content, exchange)) // body filters run in `poll_frame`; drop or end = `finish`
+}
+
+async fn proxy(exchange: &mut Exchange, request: Request<RequestBody>) -> Result<Response<Content>, Failure> {
+    let (mut head, body) = request.into_parts();
+    let inbound = forward::inbound(&mut head, exchange)?;
+    exchange.route(&head, &inbound)?;
+    let (mut whole, body) = buffer(exchange.run.chain.request_body, body).await?;
+    if let Flow::Respond(reply) = chain::request(exchange, &mut head, &mut whole).await? {
+        return exchange.reply(*reply); // a plugin answered in the upstream's place
+    }
+    let body = whole.map_or(body, RequestBody::Buffered);
+    let request = forward::upstream(exchange, head, body)?;
+    let (head, body) = attempt::send(exchange, request).await?.into_parts(); // pick, connect, retry
+    exchange.answer(head, Content::Upstream(body))
+}
+
+/// Reads the whole body, if an instance of the chain wants to see it.
+async fn buffer(need: BodyNeed, body: RequestBody) -> Result<(Option<Bytes>, RequestBody), Failure> {
+    match need {
+        BodyNeed::None => Ok((None, body)),
+        BodyNeed::Whole { max } => Ok((Some(body.collect(max).await?), RequestBody::Empty)),
+    }
+}
+
+/// The answer to a head that hyper could not parse: there is no request, so there is no exchange.
+pub(crate) fn refuse_head(conn: &Conn, failure: &Failure) -> Bytes {
+    let id = lock(&conn.worker.ids).next();
+    let id = id.to_str().unwrap_or_default();
+    let (status, body) = (failure.status(), bare(failure, id));
+    let mut answer = BytesMut::with_capacity(256 + body.len());
+    let mut length = itoa::Buffer::new();
+    let lines: [&[u8]; 12] = [
+        b"HTTP/1.1 ",
+        status.as_str().as_bytes(),
+        b" ",
+        status.canonical_reason().unwrap_or_default().as_bytes(),
+        b"\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: ",
+        length.format(body.len()).as_bytes(),
+        b"\r\nserver: ",
+        forward::SERVER_TEXT.as_bytes(),
+        b"\r\nx-kong-response-latency: 0\r\nx-kong-request-id: ",
+        id.as_bytes(),
+        b"\r\nconnection: close\r\n\r\n",
+        &body,
+    ];
+    for line in lines {
+        answer.extend_from_slice(line);
+    }
+    if conn.gateway.log().is_on() {
+        let record = Record {
+            time: SystemTime::now(),
+            request_id: id,
+            client: conn.client,
+            client_port: conn.client_port,
+            status: status.as_u16(),
+            bytes_out: body.len() as u64,
+            failure: Some(failure.code()),
+            revision: conn.gateway.snapshot().revision(),
+            ..Record::default()
+        };
+        conn.gateway.log().write(conn.worker.index, &record);
+    }
+    answer.freeze()
+}

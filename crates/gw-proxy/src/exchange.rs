@@ -1,0 +1,362 @@
+//! One request's owned state, from its head to the last byte of its response; finished exactly once.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use gw_balancer::Handle;
+use gw_plugins::cx::{Facts, LogParts};
+use gw_plugins::{Identity, Reply, ReplyBody};
+use gw_router::Lookup;
+use http::header::ACCEPT;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, request, response};
+use smallvec::SmallVec;
+
+use crate::access_log::Record;
+use crate::attempt::{Try, TryOutcome};
+use crate::body::{Content, RequestBody, Upload};
+use crate::cell::Member;
+use crate::chain::{self, Run};
+use crate::conn::Conn;
+use crate::failure::{Failure, document};
+use crate::forward::{self, Inbound};
+use crate::lock;
+use crate::plan::{RoutePlan, ServicePlan};
+use crate::pool::Lease;
+use crate::snapshot::Snapshot;
+
+/// What does not change while a request goes through its phases, once it is known.
+#[derive(Debug)]
+pub(crate) struct About {
+    pub(crate) conn: Arc<Conn>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) id: HeaderValue,
+    pub(crate) route: Option<Arc<RoutePlan>>,
+    pub(crate) service: Option<Arc<ServicePlan>>,
+    /// When the request began; read only if somebody wants to know.
+    wall: Option<SystemTime>,
+}
+
+/// One request from its head to the last byte of its response. It rides in the response's body.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) about: About,
+    pub(crate) begun: Instant,
+    pub(crate) method: Method,
+    /// The target as the client sent it.
+    pub(crate) target: Option<PathAndQuery>,
+    accept: Option<HeaderValue>,
+    /// The client's `Host`.
+    pub(crate) host: Option<HeaderValue>,
+    /// How much of the request's path the route matched; none if the route has no paths.
+    pub(crate) matched: Option<usize>,
+    pub(crate) identity: Identity,
+    pub(crate) run: Run,
+    pub(crate) upload: Option<Arc<Upload>>,
+    pub(crate) tries: SmallVec<[Try; 2]>,
+    /// The try under way.
+    pub(crate) trying: Option<(Arc<Member>, Instant)>,
+    /// Counts the target's requests in flight; dropped with the last byte.
+    pub(crate) handle: Option<Handle>,
+    pub(crate) lease: Option<Lease>,
+    /// From when to when the upstream was waited for.
+    pub(crate) asked: Option<Instant>,
+    pub(crate) answered: Option<Instant>,
+    status: StatusCode,
+    sent: u64,
+    failure: Option<&'static str>,
+    finished: bool,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The last byte went out.
+    Complete,
+    /// The client went away.
+    Aborted,
+    /// The response's body failed.
+    Failed(Failure),
+}
+
+/// What a client that went away is logged with: nginx's number for it.
+const GONE: u16 = 499;
+
+impl About {
+    /// What a plugin is told.
+    pub(crate) fn facts(&self) -> Facts<'_> {
+        Facts {
+            config: self.snapshot.config(),
+            client: self.conn.client,
+            scheme: self.conn.scheme,
+            request_id: self.request_id(),
+            route: self.route.as_deref().map(|plan| &plan.route),
+            service: self.service.as_deref().map(|plan| &plan.service),
+            now: self.wall.unwrap_or(SystemTime::UNIX_EPOCH),
+        }
+    }
+
+    pub(crate) fn request_id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+
+    /// Reads the wall clock, if that has not been done. Needed before [`About::facts`].
+    pub(crate) fn stamp(&mut self) {
+        self.wall.get_or_insert_with(SystemTime::now);
+    }
+}
+
+impl Exchange {
+    /// Takes up a request.
+    pub(crate) fn begin(conn: &Arc<Conn>, request: &Request<RequestBody>) -> Box<Self> {
+        conn.heads.fetch_add(1, Relaxed);
+        conn.worker.counters.requests.fetch_add(1, Relaxed);
+        let snapshot = conn.gateway.snapshot(); // one `Arc` clone, no lock
+        let log_wants_time = conn.gateway.log().is_on();
+        Box::new(Self {
+            run: Run::new(Arc::clone(snapshot.global_chain())),
+            about: About {
+                conn: Arc::clone(conn),
+                snapshot,
+                id: lock(&conn.worker.ids).next(),
+                route: None,
+                service: None,
+                wall: log_wants_time.then(SystemTime::now),
+            },
+            begun: Instant::now(),
+            method: request.method().clone(),
+            target: request.uri().path_and_query().cloned(),
+            accept: request.headers().get(ACCEPT).cloned(),
+            host: None,
+            matched: None,
+            identity: Identity::default(),
+            upload: request.body().upload(),
+            tries: SmallVec::new(),
+            trying: None,
+            handle: None,
+            lease: None,
+            asked: None,
+            answered: None,
+            status: StatusCode::OK,
+            sent: 0,
+            failure: None,
+            finished: false,
+        })
+    }
+
+    /// Finds the route, its service and its chain.
+    pub(crate) fn route(&mut self, head: &request::Parts, inbound: &Inbound) -> Result<(), Failure> {
+        let path = inbound.normal.as_deref().unwrap_or(head.uri.path());
+        let host = self
+            .host
+            .as_ref()
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default();
+        let lookup = Lookup::new(&head.method, host, path)
+            .headers(&head.headers)
+            .port(self.about.conn.default_port())
+            .plaintext();
+        let Some(found) = self.about.snapshot.router().find(&lookup) else {
+            return Err(Failure::NoRoute);
+        };
+        self.matched = found.pattern().map(|_| inbound.encoded_len(found.matched_path()));
+        let route = Arc::clone(found.value);
+        self.about.service = route
+            .route
+            .service
+            .and_then(|id| self.about.snapshot.service(id))
+            .cloned();
+        self.run = Run::new(Arc::clone(self.about.snapshot.chain(&route.route)));
+        let target = self.target.as_ref().map_or("/", PathAndQuery::as_str);
+        let refused = route.refuses(self.about.conn.scheme, head, host, target);
+        self.about.route = Some(route);
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// The answer to a request that failed: the only place where a failure becomes a response.
+    pub(crate) fn rescue(&mut self, failure: &Failure) -> Response<Content> {
+        self.failure = Some(failure.code());
+        let response = failure.response(self.accept.as_ref(), self.about.request_id());
+        let (mut head, body) = response.into_parts();
+        if chain::header_filter(self, &mut head).is_err() {
+            let panicked = Failure::PluginPanicked;
+            self.failure = Some(panicked.code());
+            let response = panicked.response(self.accept.as_ref(), self.about.request_id());
+            return self.made(response.map(Content::Bytes));
+        }
+        self.made(Response::from_parts(head, Content::Bytes(body)))
+    }
+
+    /// The answer a plugin makes in the upstream's place.
+    pub(crate) fn reply(&mut self, reply: Reply) -> Result<Response<Content>, Failure> {
+        let response = match reply.body {
+            ReplyBody::Bytes(bytes) => {
+                let mut response = Response::new(bytes);
+                *response.status_mut() = reply.status;
+                response
+            }
+            ReplyBody::Message(message) => document(
+                reply.status,
+                &message,
+                self.accept.as_ref(),
+                self.about.request_id(),
+            ),
+        };
+        let (mut head, body) = response.into_parts();
+        forward::merge(&mut head.headers, reply.headers);
+        chain::header_filter(self, &mut head)?;
+        Ok(self.made(Response::from_parts(head, Content::Bytes(body))))
+    }
+
+    /// The upstream's answer on its way to the client.
+    pub(crate) fn answer(
+        &mut self,
+        mut head: response::Parts,
+        body: Content,
+    ) -> Result<Response<Content>, Failure> {
+        forward::strip_response(&mut head.headers);
+        chain::header_filter(self, &mut head)?;
+        forward::proxied(self, &mut head);
+        Ok(self.sending(Response::from_parts(head, body)))
+    }
+
+    fn made(&mut self, mut response: Response<Content>) -> Response<Content> {
+        forward::made(self, response.headers_mut());
+        self.sending(response)
+    }
+
+    fn sending(&mut self, mut response: Response<Content>) -> Response<Content> {
+        if self.filters_body() && !response.body().is_end_stream() {
+            // What the filters leave has another length.
+            response.headers_mut().remove(http::header::CONTENT_LENGTH);
+        }
+        self.status = response.status();
+        response
+    }
+
+    pub(crate) fn filters_body(&self) -> bool {
+        self.run.filters_body()
+    }
+
+    /// Lets the body filters see a chunk.
+    pub(crate) fn body_filter(&mut self, chunk: &mut Bytes, last: bool) -> Result<(), Failure> {
+        chain::body_filter(self, chunk, last)
+    }
+
+    pub(crate) fn count(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+    }
+
+    /// Whether the response has no body by nature, whatever its content.
+    pub(crate) fn wants_no_body(&self) -> bool {
+        self.method == Method::HEAD
+            || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    }
+
+    /// Why the upstream's body broke off.
+    pub(crate) fn body_failure(&self) -> Failure {
+        let late = self.lease.as_ref().is_some_and(|lease| lease.link.is_late());
+        if late {
+            Failure::UpstreamTimeout
+        } else {
+            Failure::UpstreamBroken
+        }
+    }
+
+    /// Ends the exchange: the connection back to its pool, the target's count down, log phase, access log. Once.
+    pub(crate) fn finish(&mut self, end: End) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        let now = Instant::now();
+        self.release(&end, now);
+        if let Some((target, since)) = self.trying.take() {
+            let elapsed = now.saturating_duration_since(since);
+            self.tries.push(Try {
+                target,
+                outcome: TryOutcome::Aborted,
+                elapsed,
+            });
+        }
+        match &end {
+            End::Failed(failure) => self.failure = Some(failure.code()),
+            // The head never went out.
+            End::Aborted if self.answered.is_none() && self.sent == 0 && self.failure.is_none() => {
+                self.status = StatusCode::from_u16(GONE).unwrap_or(StatusCode::BAD_REQUEST);
+            }
+            End::Aborted | End::Complete => {}
+        }
+        let total = now.saturating_duration_since(self.begun);
+        if self.run.has_log() {
+            self.about.stamp();
+            chain::log(self, total);
+        }
+        if self.about.conn.gateway.log().is_on() {
+            self.write_access_log(&end, total);
+        }
+    }
+
+    fn release(&mut self, end: &End, now: Instant) {
+        self.handle = None;
+        let Some(lease) = self.lease.take() else { return };
+        lease.link.end();
+        let uploaded = self.upload.as_ref().is_none_or(|upload| upload.is_done());
+        if *end == End::Complete && uploaded {
+            lock(&self.about.conn.worker.pool).put(lease, now);
+        }
+    }
+
+    /// How long the upstream was waited for.
+    pub(crate) fn upstream_time(&self) -> Option<Duration> {
+        let answered = self.answered?;
+        Some(answered.saturating_duration_since(self.asked?))
+    }
+
+    pub(crate) fn log_parts(&self, total: Duration) -> LogParts<'_> {
+        LogParts {
+            status: self.status,
+            total,
+            upstream: self.upstream_time(),
+            identity: &self.identity,
+            facts: self.about.facts(),
+        }
+    }
+
+    fn write_access_log(&self, end: &End, total: Duration) {
+        let conn = &self.about.conn;
+        let consumer = self.identity.consumer.as_deref();
+        conn.gateway.log().write(
+            conn.worker.index,
+            &Record {
+                time: self.about.wall.unwrap_or_else(SystemTime::now),
+                request_id: self.about.request_id(),
+                client: conn.client,
+                client_port: conn.client_port,
+                method: self.method.as_str(),
+                target: self.target.as_ref().map_or("", PathAndQuery::as_str),
+                host: self.host.as_ref().map_or(&[], HeaderValue::as_bytes),
+                status: self.status.as_u16(),
+                bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+                bytes_out: self.sent,
+                total,
+                upstream: self.upstream_time(),
+                route: self.about.route.as_deref().map(|plan| &*plan.label),
+                service: self.about.service.as_deref().map(|plan| &*plan.label),
+                consumer: consumer
+                    .and_then(|consumer| consumer.username.as_deref().or(consumer.custom_id.as_deref())),
+                revision: self.about.snapshot.revision(),
+                tries: &self.tries,
+                failure: self.failure,
+                aborted: *end == End::Aborted,
+            },
+        );
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.finish(End::Aborted);
+    }
+}

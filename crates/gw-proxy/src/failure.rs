@@ -1,0 +1,429 @@
+//! Everything that can go wrong with a request, and what the client is told: the only place where a status is chosen.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, LOCATION, UPGRADE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+/// Why a request was not answered by its upstream or by a plugin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// What came is not a request that can be served.
+    #[error("the request is malformed")]
+    BadRequest,
+    /// Its target is too long.
+    #[error("the request's target is too long")]
+    UriTooLong,
+    /// Its head is too large.
+    #[error("the request's head is too large")]
+    HeadTooLarge,
+    /// A method that no gateway serves.
+    #[error("the method is not served here")]
+    MethodNotAllowed,
+    /// Its body is larger than a plugin takes.
+    #[error("the request's body is larger than a plugin takes")]
+    PayloadTooLarge,
+    /// Its body broke off.
+    #[error("the client went away while it sent the body")]
+    ClientBody,
+    /// Its body stalled.
+    #[error("the client stalled while it sent the body")]
+    ClientTimeout,
+    /// No route matches.
+    #[error("no route matches")]
+    NoRoute,
+    /// The route takes https only, and this came as http.
+    #[error("the route takes https only")]
+    HttpsRequired {
+        /// 426, or a redirect.
+        status: StatusCode,
+        /// Where to, if it is a redirect.
+        location: Option<HeaderValue>,
+    },
+    /// A gRPC request came over HTTP/1.
+    #[error("gRPC needs HTTP/2")]
+    Http2Required,
+    /// The route takes gRPC only.
+    #[error("the route takes gRPC only")]
+    NotGrpc,
+    /// The route has no service, and no plugin answered.
+    #[error("the route has no service, and no plugin answered")]
+    NoService,
+    /// The service speaks a protocol that is not served yet.
+    #[error("the service speaks a protocol that cannot be proxied")]
+    UnsupportedProtocol,
+    /// The upstream has no target that can be picked.
+    #[error("the upstream has no target that can be picked")]
+    NoPeer,
+    /// The service's host has no address.
+    #[error("the service's host has no address")]
+    NameResolution,
+    /// No connection could be opened.
+    #[error("no connection to the upstream could be opened")]
+    ConnectFailed,
+    /// Opening a connection took too long.
+    #[error("connecting to the upstream took too long")]
+    ConnectTimeout,
+    /// The connection broke before the response's head.
+    #[error("the upstream's connection broke")]
+    UpstreamBroken,
+    /// What came back is not HTTP.
+    #[error("the upstream's response is not HTTP")]
+    BadResponse,
+    /// The upstream did not answer, or did not take the request, in time.
+    #[error("the upstream did not answer in time")]
+    UpstreamTimeout,
+    /// A plugin panicked.
+    #[error("a plugin panicked")]
+    PluginPanicked,
+    /// A bug of the gateway.
+    #[error("the gateway failed")]
+    Internal,
+}
+
+/// Whose fault a [`Failure`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The client's.
+    Client,
+    /// The upstream application's.
+    Upstream,
+    /// The gateway's, or of its configuration.
+    Gateway,
+}
+
+impl Failure {
+    /// The status the client gets.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest | Self::HeadTooLarge | Self::ClientBody => StatusCode::BAD_REQUEST,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::HttpsRequired { status, .. } => *status,
+            Self::Http2Required => StatusCode::UPGRADE_REQUIRED,
+            Self::NotGrpc => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NoService | Self::NoPeer | Self::NameResolution => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnsupportedProtocol | Self::ConnectFailed | Self::UpstreamBroken | Self::BadResponse => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::ConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::PluginPanicked | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// A name that does not change: what logs, metrics and alerts go by.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::UriTooLong => "uri_too_long",
+            Self::HeadTooLarge => "head_too_large",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::ClientBody => "client_body",
+            Self::ClientTimeout => "client_timeout",
+            Self::NoRoute => "no_route",
+            Self::HttpsRequired { .. } => "https_required",
+            Self::Http2Required => "http2_required",
+            Self::NotGrpc => "not_grpc",
+            Self::NoService => "no_service",
+            Self::UnsupportedProtocol => "unsupported_protocol",
+            Self::NoPeer => "no_peer",
+            Self::NameResolution => "name_resolution",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::UpstreamBroken => "upstream_broken",
+            Self::BadResponse => "bad_response",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::PluginPanicked => "plugin_panicked",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::ConnectFailed
+            | Self::ConnectTimeout
+            | Self::UpstreamBroken
+            | Self::BadResponse
+            | Self::UpstreamTimeout => Fault::Upstream,
+            Self::NoService
+            | Self::UnsupportedProtocol
+            | Self::NoPeer
+            | Self::NameResolution
+            | Self::PluginPanicked
+            | Self::Internal => Fault::Gateway,
+            _ => Fault::Client,
+        }
+    }
+
+    /// Whether the same request may fare better at another target.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        self.fault() == Fault::Upstream
+    }
+
+    fn message(&self) -> &'static str {
+        match self {
+            Self::BadRequest | Self::ClientBody => "Bad request",
+            Self::UriTooLong => "URI too long",
+            Self::HeadTooLarge => "Request header or cookie too large",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::PayloadTooLarge => "Payload too large",
+            Self::ClientTimeout => "Request timeout",
+            Self::NoRoute => "no Route matched with those values",
+            Self::HttpsRequired { .. } => "Please use HTTPS protocol",
+            Self::Http2Required => "Please use HTTP2 protocol",
+            Self::NotGrpc => "Non-gRPC request matched gRPC route",
+            Self::NoService => "no Service found with those values",
+            Self::NoPeer => "failure to get a peer from the ring-balancer",
+            Self::NameResolution => "name resolution failed",
+            Self::UnsupportedProtocol | Self::ConnectFailed | Self::UpstreamBroken | Self::BadResponse => {
+                "An invalid response was received from the upstream server"
+            }
+            Self::ConnectTimeout | Self::UpstreamTimeout => "The upstream server is timing out",
+            Self::PluginPanicked | Self::Internal => "An unexpected error occurred",
+        }
+    }
+
+    /// The answer to the client, without the headers every answer of the gateway has.
+    pub(crate) fn response(&self, accept: Option<&HeaderValue>, request_id: &str) -> Response<Bytes> {
+        let mut response = document(self.status(), self.message(), accept, request_id);
+        let headers = response.headers_mut();
+        match self {
+            Self::HttpsRequired {
+                location: Some(location),
+                ..
+            } => {
+                headers.insert(LOCATION, location.clone());
+            }
+            Self::HttpsRequired { .. } => upgrade(headers, "TLS/1.2, HTTP/1.1"),
+            Self::Http2Required => upgrade(headers, "HTTP/2"),
+            // The rest of the request is not going to be read.
+            Self::ClientTimeout | Self::ClientBody => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+fn upgrade(headers: &mut HeaderMap, to: &'static str) {
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static(to));
+}
+
+/// The gateway's own document around a message, in the format the client prefers.
+pub(crate) fn document(
+    status: StatusCode,
+    message: &str,
+    accept: Option<&HeaderValue>,
+    request_id: &str,
+) -> Response<Bytes> {
+    let format = accept.map_or(Format::Json, Format::accepted);
+    let mut response = Response::new(format.write(message, request_id));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    response
+}
+
+/// The formats an error document comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Json,
+    Plain,
+    Html,
+    Xml,
+}
+
+impl Format {
+    /// The format with the highest weight in an `Accept` header; JSON if it names none of ours.
+    fn accepted(accept: &HeaderValue) -> Self {
+        let text = accept.to_str().unwrap_or_default();
+        let mut best = (Self::Json, 0.0_f32);
+        for range in text.split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let format = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+                "application/json" | "application/*" | "*/*" => Self::Json,
+                "text/plain" | "text/*" => Self::Plain,
+                "text/html" => Self::Html,
+                "application/xml" | "text/xml" => Self::Xml,
+                _ => continue,
+            };
+            let weight = parts
+                .find_map(|part| part.strip_prefix("q="))
+                .and_then(|q| q.parse().ok())
+                .unwrap_or(1.0);
+            if weight > best.1 {
+                best = (format, weight);
+            }
+        }
+        best.0
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json; charset=utf-8",
+            Self::Plain => "text/plain; charset=utf-8",
+            Self::Html => "text/html; charset=utf-8",
+            Self::Xml => "application/xml; charset=utf-8",
+        }
+    }
+
+    fn write(self, message: &str, request_id: &str) -> Bytes {
+        let text = match self {
+            Self::Json => {
+                let message = Escaped(message, json);
+                format!("{{\n  \"message\":\"{message}\",\n  \"request_id\":\"{request_id}\"\n}}")
+            }
+            Self::Plain => format!("{message}\nrequest_id: {request_id}\n"),
+            Self::Html => {
+                let message = Escaped(message, markup);
+                format!(
+                    "<!doctype html>\n<html>\n  <head>\n    <meta charset=\"utf-8\">\n    <title>Error</title>\n  \
+                     </head>\n  <body>\n    <h1>Error</h1>\n    <p>{message}.</p>\n    \
+                     <p>request_id: {request_id}</p>\n  </body>\n</html>\n"
+                )
+            }
+            Self::Xml => {
+                let message = Escaped(message, markup);
+                format!(
+                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<error>\n  <message>{message}</message>\n  \
+                     <requestid>{request_id}</requestid>\n</error>\n"
+                )
+            }
+        };
+        Bytes::from(text)
+    }
+}
+
+/// The answer to a head that could not even be parsed: plain text, since nothing is known of what the client accepts.
+pub(crate) fn bare(failure: &Failure, request_id: &str) -> Bytes {
+    Format::Plain.write(failure.message(), request_id)
+}
+
+struct Escaped<'a>(&'a str, fn(char) -> Option<&'static str>);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match (self.1)(c) {
+            Some(escape) => f.write_str(escape),
+            None if c < ' ' => write!(f, "\\u{:04x}", u32::from(c)),
+            None => fmt::Write::write_char(f, c),
+        })
+    }
+}
+
+fn json(c: char) -> Option<&'static str> {
+    match c {
+        '"' => Some("\\\""),
+        '\\' => Some("\\\\"),
+        '\n' => Some("\\n"),
+        '\r' => Some("\\r"),
+        '\t' => Some("\\t"),
+        _ => None,
+    }
+}
+
+fn markup(c: char) -> Option<&'static str> {
+    match c {
+        '<' => Some("&lt;"),
+        '>' => Some("&gt;"),
+        '&' => Some("&amp;"),
+        '"' => Some("&quot;"),
+        c if c < ' ' => Some(" "),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(accept: Option<&'static str>) -> (String, String) {
+        let accept = accept.map(HeaderValue::from_static);
+        let response = Failure::NoRoute.response(accept.as_ref(), "8f3c");
+        let content_type = response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
+        (
+            content_type,
+            String::from_utf8(response.into_body().to_vec()).unwrap(),
+        )
+    }
+
+    #[test]
+    fn the_document_is_json_unless_something_else_is_preferred() {
+        let json = "{\n  \"message\":\"no Route matched with those values\",\n  \"request_id\":\"8f3c\"\n}";
+        for accept in [
+            None,
+            Some("*/*"),
+            Some("image/png"),
+            Some("text/plain;q=0.5, application/json"),
+        ] {
+            let (content_type, body) = body(accept);
+            assert_eq!(content_type, "application/json; charset=utf-8", "{accept:?}");
+            assert_eq!(body, json, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn the_document_follows_accept() {
+        let (content_type, text) = body(Some("text/plain"));
+        assert_eq!(content_type, "text/plain; charset=utf-8");
+        assert_eq!(text, "no Route matched with those values\nrequest_id: 8f3c\n");
+        let (content_type, text) = body(Some(
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        ));
+        assert_eq!(content_type, "text/html; charset=utf-8");
+        assert!(
+            text.contains("<p>no Route matched with those values.</p>"),
+            "{text}"
+        );
+        let (content_type, text) = body(Some("application/xml"));
+        assert_eq!(content_type, "application/xml; charset=utf-8");
+        assert!(text.contains("<requestid>8f3c</requestid>"), "{text}");
+    }
+
+    #[test]
+    fn a_plugins_message_is_escaped() {
+        let write = |format: Format| String::from_utf8(format.write("a\"<\u{1}>\n", "").to_vec()).unwrap();
+        assert!(write(Format::Json).contains(r#""message":"a\"<\u0001>\n""#));
+        assert!(write(Format::Html).contains("<p>a&quot;&lt; &gt; .</p>"));
+    }
+
+    #[test]
+    fn an_upgrade_is_asked_for_or_a_redirect_made() {
+        let status = StatusCode::UPGRADE_REQUIRED;
+        let response = Failure::HttpsRequired {
+            status,
+            location: None,
+        }
+        .response(None, "");
+        assert_eq!(response.status(), 426);
+        assert_eq!(response.headers()[UPGRADE], "TLS/1.2, HTTP/1.1");
+        assert_eq!(response.headers()[CONNECTION], "Upgrade");
+        let location = Some(HeaderValue::from_static("https://a/b"));
+        let response = Failure::HttpsRequired {
+            status: StatusCode::FOUND,
+            location,
+        }
+        .response(None, "");
+        assert_eq!(
+            (
+                response.status().as_u16(),
+                response.headers()[LOCATION].to_str().unwrap()
+            ),
+            (302, "https://a/b")
+        );
+    }
+}

@@ -1,0 +1,446 @@
+//! What is added to and taken from requests on their way up and responses on their way down.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use gw_core::Protocol;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, SERVER, TE, TRANSFER_ENCODING, VIA,
+};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Uri, Version, request, response};
+use http_body::Body as _;
+use smallvec::SmallVec;
+
+use crate::body::RequestBody;
+use crate::exchange::Exchange;
+use crate::failure::Failure;
+use crate::path;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const FORWARDED_PATH: HeaderName = HeaderName::from_static("x-forwarded-path");
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-kong-request-id");
+const UPSTREAM_LATENCY: HeaderName = HeaderName::from_static("x-kong-upstream-latency");
+const PROXY_LATENCY: HeaderName = HeaderName::from_static("x-kong-proxy-latency");
+const RESPONSE_LATENCY: HeaderName = HeaderName::from_static("x-kong-response-latency");
+
+/// What the gateway calls itself.
+pub(crate) const SERVER_TEXT: &str = concat!("gw/", env!("CARGO_PKG_VERSION"));
+const SERVER_VALUE: HeaderValue = HeaderValue::from_static(SERVER_TEXT);
+const VIA_11: HeaderValue = HeaderValue::from_static(concat!("1.1 gw/", env!("CARGO_PKG_VERSION")));
+const VIA_10: HeaderValue = HeaderValue::from_static(concat!("1.0 gw/", env!("CARGO_PKG_VERSION")));
+const KEEP_ALIVE: HeaderValue = HeaderValue::from_static("keep-alive");
+const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+
+/// A request's path as it is matched.
+#[derive(Debug, Default)]
+pub(crate) struct Inbound {
+    /// The normal form, where the URI cannot hold it as it is.
+    pub(crate) normal: Option<String>,
+}
+
+impl Inbound {
+    /// How long the first bytes of the normal form are in the URI.
+    pub(crate) fn encoded_len(&self, matched: &str) -> usize {
+        let encoded = self.normal.as_ref().and_then(|_| path::encoded_len(matched));
+        encoded.unwrap_or(matched.len())
+    }
+}
+
+/// Takes a request in: refuses what cannot be served, brings the path into normal form, and takes out what only the
+/// gateway may say and what is meant for this connection only.
+pub(crate) fn inbound(head: &mut request::Parts, exchange: &mut Exchange) -> Result<Inbound, Failure> {
+    if matches!(head.method, Method::CONNECT | Method::TRACE) {
+        return Err(Failure::MethodNotAllowed);
+    }
+    let limit = exchange.about.conn.gateway.settings().limits.target;
+    if head
+        .uri
+        .path_and_query()
+        .is_some_and(|target| target.as_str().len() > limit)
+    {
+        return Err(Failure::UriTooLong);
+    }
+    exchange.host = settle_host(head)?;
+    let inbound = settle_path(head)?;
+    sieve(&mut head.headers);
+    Ok(inbound)
+}
+
+/// The host a request is for: of an absolute target, else of the header, which there must be exactly one of.
+fn settle_host(head: &mut request::Parts) -> Result<Option<HeaderValue>, Failure> {
+    if let Some(authority) = head.uri.authority() {
+        // Note: HTTP/1.1 has the target win over the header.
+        let host = authority
+            .as_str()
+            .rsplit_once('@')
+            .map_or(authority.as_str(), |(_, host)| host);
+        let host = HeaderValue::from_str(host).map_err(|_| Failure::BadRequest)?;
+        let target = head
+            .uri
+            .path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        head.uri = Uri::from(target);
+        head.headers.insert(HOST, host);
+    }
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if is_host(host.as_bytes()) => Ok(Some(host.clone())),
+        (None, _) if head.version == Version::HTTP_10 => Ok(None),
+        _ => Err(Failure::BadRequest),
+    }
+}
+
+fn is_host(host: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]%~!$&'()*+;=".contains(byte);
+    !host.is_empty() && host.iter().all(allowed)
+}
+
+/// What is matched is what plugins see is what goes upstream.
+fn settle_path(head: &mut request::Parts) -> Result<Inbound, Failure> {
+    let normal = gw_router::normalize(head.uri.path()).map_err(|_| Failure::BadRequest)?;
+    let encoded = path::encoded_len(&normal).map(|_| path::encode(&normal));
+    let written = match (&encoded, &normal) {
+        (Some(encoded), _) => encoded.as_str(),
+        (None, std::borrow::Cow::Owned(normal)) => normal.as_str(),
+        (None, std::borrow::Cow::Borrowed(_)) => return Ok(Inbound::default()),
+    };
+    let target = uri(&[written, "", ""], head.uri.query())?;
+    let inbound = Inbound {
+        normal: encoded.is_some().then(|| normal.into_owned()),
+    };
+    head.uri = target;
+    Ok(inbound)
+}
+
+fn uri(pieces: &path::Pieces<'_>, query: Option<&str>) -> Result<Uri, Failure> {
+    let target = PathAndQuery::from_maybe_shared(path::write(pieces, query));
+    target.map(Uri::from).map_err(|_| Failure::BadRequest)
+}
+
+type Names = SmallVec<[HeaderName; 8]>;
+
+/// Takes out what must not pass: hop-by-hop headers, and identities that only the gateway may assert.
+fn sieve(headers: &mut HeaderMap) {
+    let mut out = Names::new();
+    let mut trailers = false;
+    for name in headers.keys() {
+        let text = name.as_str();
+        let drop = match text.as_bytes().first() {
+            Some(b'c') => *name == CONNECTION,
+            Some(b'e') => *name == EXPECT,
+            Some(b'k') => text == "keep-alive",
+            Some(b'p') => text == "proxy" || text == "proxy-connection",
+            Some(b't') => {
+                trailers |= *name == TE && lists(headers, &TE, "trailers");
+                *name == TE
+            }
+            Some(b'u') => text == "upgrade",
+            Some(b'x') => is_reserved(text),
+            _ => false,
+        };
+        if drop {
+            out.push(name.clone());
+        }
+    }
+    if out.is_empty() {
+        return;
+    }
+    named_by_connection(headers, &mut out);
+    for name in &out {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(TE, TRAILERS);
+    }
+}
+
+/// Headers by which the gateway tells an upstream who calls; also in the spellings that some servers take for the same.
+fn is_reserved(name: &str) -> bool {
+    let starts = |prefix: &str| {
+        let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
+        name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(same)
+    };
+    let identity = [
+        "x-consumer-",
+        "x-credential-",
+        "x-anonymous-consumer",
+        "x-authenticated-",
+    ];
+    if identity.into_iter().any(starts) {
+        return true;
+    }
+    // With hyphens these are replaced or appended to, later.
+    name.contains('_') && (starts("x-forwarded-") || starts("x-real-ip") || starts("x-kong-request-id"))
+}
+
+/// Adds the headers that `Connection` names; not those that frame the message or say where it goes.
+fn named_by_connection(headers: &HeaderMap, out: &mut Names) {
+    for value in headers.get_all(CONNECTION) {
+        for token in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+            let Ok(name) = HeaderName::from_bytes(token.as_bytes()) else {
+                continue;
+            };
+            if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TE].contains(&name) && !out.contains(&name) {
+                out.push(name);
+            }
+        }
+    }
+}
+
+fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let mut tokens = headers
+        .get_all(name)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    tokens.any(|item| {
+        item.split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .eq_ignore_ascii_case(token)
+    })
+}
+
+/// Makes the request for the upstream: all but `Host`, which depends on the target that is picked.
+pub(crate) fn upstream(
+    exchange: &Exchange,
+    mut head: request::Parts,
+    body: RequestBody,
+) -> Result<Request<RequestBody>, Failure> {
+    let Some(route) = &exchange.about.route else {
+        return Err(Failure::NoRoute);
+    };
+    let Some(service) = &exchange.about.service else {
+        return Err(Failure::NoService);
+    };
+    if service.service.target.protocol != Protocol::Http {
+        return Err(Failure::UnsupportedProtocol);
+    }
+    let (route, base) = (
+        &route.route,
+        service.service.target.path.as_deref().unwrap_or("/"),
+    );
+    // A room for what follows, at once.
+    head.headers.reserve(12);
+    let path = head.uri.path();
+    let prefix = exchange.matched.and_then(|matched| path.get(..matched));
+    set_prefix(
+        &mut head.headers,
+        prefix.filter(|prefix| route.strip_path && *prefix != "/"),
+    );
+    let pieces = path::join(
+        route.path_handling,
+        route.strip_path,
+        base,
+        path,
+        exchange.matched,
+    );
+    if !path::is_same(&pieces, path) {
+        head.uri = uri(&pieces, head.uri.query())?;
+    }
+    let via = if head.version == Version::HTTP_10 {
+        VIA_10
+    } else {
+        VIA_11
+    };
+    head.version = Version::HTTP_11;
+    forwarded(exchange, &mut head.headers);
+    head.headers.append(VIA, via);
+    head.headers.insert(CONNECTION, KEEP_ALIVE);
+    match &exchange.host {
+        Some(host) if route.preserve_host => head.headers.insert(HOST, host.clone()),
+        _ => head.headers.remove(HOST),
+    };
+    frame(&mut head.headers, &body);
+    Ok(Request::from_parts(head, body))
+}
+
+fn set_prefix(headers: &mut HeaderMap, prefix: Option<&str>) {
+    match prefix.and_then(|prefix| HeaderValue::from_str(prefix).ok()) {
+        Some(prefix) => headers.insert(FORWARDED_PREFIX, prefix),
+        None => headers.remove(FORWARDED_PREFIX),
+    };
+}
+
+/// Nothing a client says of earlier hops is trusted, but the list of addresses is continued.
+fn forwarded(exchange: &Exchange, headers: &mut HeaderMap) {
+    let conn = &exchange.about.conn;
+    let chain = headers.get(FORWARDED_FOR).map(|_| {
+        let mut text = BytesMut::new();
+        for value in headers.get_all(FORWARDED_FOR) {
+            text.extend_from_slice(value.as_bytes());
+            text.extend_from_slice(b", ");
+        }
+        text.extend_from_slice(conn.client_value.as_bytes());
+        HeaderValue::from_maybe_shared(text.freeze()).unwrap_or_else(|_| conn.client_value.clone())
+    });
+    headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| conn.client_value.clone()));
+    headers.insert(REAL_IP, conn.client_value.clone());
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(conn.scheme.as_str()));
+    headers.insert(FORWARDED_PORT, conn.port_value.clone());
+    match exchange.host.as_ref().and_then(forwarded_host) {
+        Some(host) => headers.insert(FORWARDED_HOST, host),
+        None => headers.remove(FORWARDED_HOST),
+    };
+    headers.insert(FORWARDED_PATH, forwarded_path(exchange.target.as_ref()));
+    headers.insert(REQUEST_ID, exchange.about.id.clone());
+}
+
+/// The host without its port, in lower case.
+fn forwarded_host(host: &HeaderValue) -> Option<HeaderValue> {
+    let text = host.to_str().ok()?;
+    let bare = without_port(text);
+    if bare.len() == text.len() && !bare.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Some(host.clone());
+    }
+    HeaderValue::try_from(bare.to_ascii_lowercase()).ok()
+}
+
+fn forwarded_path(target: Option<&PathAndQuery>) -> HeaderValue {
+    const ROOT: HeaderValue = HeaderValue::from_static("/");
+    match target.map_or("/", PathAndQuery::path) {
+        "/" => ROOT,
+        path => HeaderValue::from_bytes(path.as_bytes()).unwrap_or(ROOT),
+    }
+}
+
+/// A host as it stands in `Host`, without its port.
+pub(crate) fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((bare, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !bare.ends_with(':') => bare,
+        _ => host,
+    }
+}
+
+/// Frames the body as it is now, whatever the client's framing was.
+fn frame(headers: &mut HeaderMap, body: &RequestBody) {
+    match (body, body.size_hint().exact()) {
+        // What a client declares of an empty body is true.
+        (RequestBody::Empty, _) => {
+            headers.remove(TRANSFER_ENCODING);
+        }
+        (_, Some(length)) => {
+            headers.remove(TRANSFER_ENCODING);
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        (_, None) => {
+            headers.remove(CONTENT_LENGTH);
+            headers.insert(TRANSFER_ENCODING, CHUNKED);
+        }
+    }
+}
+
+/// Takes out of a response what was meant for the upstream's connection only.
+pub(crate) fn strip_response(headers: &mut HeaderMap) {
+    let mut out = Names::new();
+    for name in headers.keys() {
+        let drop = match name.as_str() {
+            "connection" | "transfer-encoding" => true,
+            "keep-alive" | "proxy-connection" | "te" | "upgrade" => true,
+            _ => false,
+        };
+        if drop {
+            out.push(name.clone());
+        }
+    }
+    if out.contains(&CONNECTION) {
+        named_by_connection(headers, &mut out);
+    }
+    for name in &out {
+        headers.remove(name);
+    }
+}
+
+/// What a response from an upstream says of its way through the gateway.
+pub(crate) fn proxied(exchange: &Exchange, head: &mut response::Parts) {
+    let upstream = exchange.upstream_time().unwrap_or_default().as_millis();
+    let answered = exchange.answered.unwrap_or(exchange.begun);
+    let total = answered.saturating_duration_since(exchange.begun).as_millis();
+    head.version = Version::HTTP_11;
+    let headers = &mut head.headers;
+    headers.reserve(5);
+    headers.insert(UPSTREAM_LATENCY, number(upstream));
+    headers.insert(PROXY_LATENCY, number(total.saturating_sub(upstream)));
+    headers.append(VIA, VIA_11);
+    headers.insert(REQUEST_ID, exchange.about.id.clone());
+    headers.entry(SERVER).or_insert(SERVER_VALUE);
+}
+
+/// What an answer made by the gateway or a plugin says of itself.
+pub(crate) fn made(exchange: &Exchange, headers: &mut HeaderMap) {
+    let total = Instant::now()
+        .saturating_duration_since(exchange.begun)
+        .as_millis();
+    headers.insert(RESPONSE_LATENCY, number(total));
+    headers.insert(REQUEST_ID, exchange.about.id.clone());
+    headers.insert(SERVER, SERVER_VALUE);
+}
+
+/// Lays a plugin's headers over the gateway's: a name of the plugin's replaces ours, repeated ones all stay.
+pub(crate) fn merge(headers: &mut HeaderMap, more: HeaderMap) {
+    let mut last = None;
+    for (name, value) in more {
+        match name {
+            Some(name) => {
+                headers.insert(name.clone(), value);
+                last = Some(name);
+            }
+            None => {
+                if let Some(name) = &last {
+                    headers.append(name.clone(), value);
+                }
+            }
+        }
+    }
+}
+
+fn number(number: u128) -> HeaderValue {
+    match number {
+        // Most are these, and cost nothing.
+        0 => HeaderValue::from_static("0"),
+        1 => HeaderValue::from_static("1"),
+        2 => HeaderValue::from_static("2"),
+        _ => HeaderValue::from(u64::try_from(number).unwrap_or(u64::MAX)),
+    }
+}
+
+/// 32 hexadecimal digits for each request, out of one allocation for many.
+#[derive(Debug)]
+pub(crate) struct Ids {
+    random: fastrand::Rng,
+    block: BytesMut,
+}
+
+impl Ids {
+    pub(crate) fn new() -> Self {
+        Self {
+            random: fastrand::Rng::new(),
+            block: BytesMut::new(),
+        }
+    }
+
+    pub(crate) fn next(&mut self) -> HeaderValue {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        if self.block.capacity() < 32 {
+            self.block = BytesMut::with_capacity(32 * 64);
+        }
+        let random = self.random.u128(..).to_ne_bytes();
+        for byte in random {
+            self.block
+                .extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        let id: Bytes = self.block.split().freeze();
+        HeaderValue::from_maybe_shared(id).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

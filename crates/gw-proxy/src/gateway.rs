@@ -1,0 +1,166 @@
+//! The gateway: the current snapshot, and how it is replaced.
+
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use gw_core::{Change, Config};
+use gw_plugins::Registry;
+use tokio::runtime::Handle;
+
+use crate::access_log::AccessLog;
+use crate::dns::{Names, Resolver};
+use crate::lock;
+use crate::pool::Pool;
+use crate::settings::Settings;
+use crate::snapshot::{Compiler, Problem, Snapshot};
+use crate::worker::{Worker, sweep};
+
+/// What all workers share: the snapshot requests are served by, the settings, the access log.
+#[derive(Debug)]
+pub struct Gateway {
+    snapshot: ArcSwap<Snapshot>,
+    /// Held while the next snapshot is made.
+    applying: Mutex<()>,
+    registry: Registry,
+    settings: Settings,
+    names: Arc<Names>,
+    log: AccessLog,
+    /// One per worker thread, then the one of requests that come in without one.
+    workers: Box<[Arc<Worker>]>,
+}
+
+/// What a gateway has counted since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Client connections accepted.
+    pub connections: u64,
+    /// Client connections open now.
+    pub open_connections: u64,
+    /// Requests begun.
+    pub requests: u64,
+    /// Panics: each cost a request or a connection, and is a bug of a plugin or of the gateway.
+    pub panics: u64,
+    /// Bytes read from clients.
+    pub bytes_in: u64,
+    /// Bytes written to clients.
+    pub bytes_out: u64,
+    /// Access log lines that found no room.
+    pub log_lines_dropped: u64,
+}
+
+impl Gateway {
+    /// A gateway without configuration: every request is answered with 404.
+    ///
+    /// Names are looked up on the runtime `control`, which should not be one that serves requests.
+    ///
+    /// # Errors
+    /// The access log cannot be opened.
+    pub fn new(
+        registry: Registry,
+        settings: Settings,
+        control: Handle,
+        resolver: Arc<dyn Resolver>,
+    ) -> io::Result<Arc<Self>> {
+        let count = settings.workers.max(1);
+        let log = AccessLog::open(&settings.access_log, count + 1)?;
+        let workers: Box<[_]> = (0..=count)
+            .map(|index| Arc::new(Worker::new(index, Pool::new(settings.pool.clone()))))
+            .collect();
+        if let Some(embedded) = workers.last() {
+            control.spawn(sweep(Arc::downgrade(embedded)));
+        }
+        Ok(Arc::new(Self {
+            snapshot: ArcSwap::from_pointee(Snapshot::empty()),
+            applying: Mutex::default(),
+            names: Arc::new(Names::new(resolver, control)),
+            registry,
+            settings,
+            log,
+            workers,
+        }))
+    }
+
+    /// Serves `config` from now on: what the current configuration becomes by `changes`. Only what they touch is
+    /// compiled. Requests in flight finish as they began.
+    ///
+    /// Returns the entities, new among the problems or old, that cannot be compiled; they hold nothing back.
+    pub fn apply(&self, config: Config, changes: &[Change], revision: u64) -> Vec<Problem> {
+        self.swap(|before, compiler| before.next(compiler, config, changes, revision))
+    }
+
+    /// Serves `config` from now on, however it came about: everything is compiled anew. Connections, positions and
+    /// names that go on being used stay.
+    pub fn replace(&self, config: Config, revision: u64) -> Vec<Problem> {
+        self.swap(|before, compiler| before.fresh(compiler, config, revision))
+    }
+
+    fn swap(&self, make: impl FnOnce(&Snapshot, &Compiler<'_>) -> Snapshot) -> Vec<Problem> {
+        let applying = lock(&self.applying);
+        let before = self.snapshot.load_full();
+        let next = Arc::new(make(
+            &before,
+            &Compiler {
+                registry: &self.registry,
+                names: &self.names,
+            },
+        ));
+        let problems = next.problems().cloned().collect();
+        self.snapshot.store(next);
+        drop(applying);
+        // Dropped here and not by a worker, unless a request still holds it.
+        drop(before);
+        problems
+    }
+
+    /// The snapshot requests are served by.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// What it was started with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What it has counted.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters {
+            log_lines_dropped: self.log.dropped(),
+            ..Counters::default()
+        };
+        for worker in &self.workers {
+            sum.connections += worker.counters.connections.load(Relaxed);
+            sum.open_connections += worker.load.load(Relaxed) as u64;
+            sum.requests += worker.counters.requests.load(Relaxed);
+            sum.panics += worker.counters.panics.load(Relaxed);
+            sum.bytes_in += worker.counters.bytes_in.load(Relaxed);
+            sum.bytes_out += worker.counters.bytes_out.load(Relaxed);
+        }
+        sum
+    }
+
+    /// Returns once every access log line so far is written. Blocks.
+    pub fn flush_access_log(&self) {
+        self.log.flush();
+    }
+
+    pub(crate) fn log(&self) -> &AccessLog {
+        &self.log
+    }
+
+    /// The workers with threads.
+    pub(crate) fn workers(&self) -> &[Arc<Worker>] {
+        self.workers.split_last().map_or(&[], |(_, threads)| threads)
+    }
+
+    /// The worker of requests that come in by [`GatewayService`](crate::GatewayService).
+    pub(crate) fn embedded(&self) -> &Arc<Worker> {
+        &self.workers[self.workers.len() - 1]
+    }
+}

@@ -1,0 +1,197 @@
+//! A client's connection under hyper: counts bytes, bounds stalled writes, and fills in hyper's own bare answers.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::Stall;
+use crate::conn::Conn;
+use crate::engine;
+use crate::failure::Failure;
+
+/// A client's connection.
+#[derive(Debug)]
+pub(crate) struct ClientIo {
+    stream: TcpStream,
+    conn: Arc<Conn>,
+    write: Stall,
+    /// What goes out in place of hyper's bare answer.
+    instead: Option<Bytes>,
+    /// How many requests had begun when `has_line` was last known.
+    heads: u32,
+    /// Whether the request line of the next request has come to its end.
+    has_line: bool,
+}
+
+impl ClientIo {
+    pub(crate) fn new(stream: TcpStream, conn: Arc<Conn>) -> Self {
+        Self {
+            stream,
+            conn,
+            write: Stall::default(),
+            instead: None,
+            heads: 0,
+            has_line: false,
+        }
+    }
+
+    fn note_line(&mut self, read: &[u8]) {
+        let heads = self.conn.heads.load(Relaxed);
+        if heads != self.heads {
+            (self.heads, self.has_line) = (heads, false);
+        }
+        self.has_line = self.has_line || memchr::memchr(b'\n', read).is_some();
+    }
+
+    fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match result {
+            Poll::Ready(result) => {
+                self.write.end();
+                if let Ok(written) = result {
+                    self.conn
+                        .worker
+                        .counters
+                        .bytes_out
+                        .fetch_add(written as u64, Relaxed);
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                let limit = self.conn.gateway.settings().client_timeout;
+                self.write
+                    .poll(cx, limit)
+                    .map(|()| Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+
+    /// Writes our answer; reports hyper's as written once ours is.
+    fn write_instead(&mut self, cx: &mut Context<'_>, hyper_len: usize) -> Poll<io::Result<usize>> {
+        while let Some(mut instead) = self.instead.take() {
+            let result = Pin::new(&mut self.stream).poll_write(cx, &instead);
+            let result = self.wrote(cx, result);
+            if let Poll::Ready(Ok(written)) = result {
+                instead.advance(written);
+            }
+            if instead.has_remaining() {
+                self.instead = Some(instead);
+            }
+            if ready!(result)? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+        }
+        Poll::Ready(Ok(hyper_len))
+    }
+}
+
+/// Which failure hyper answered by itself, if this is such an answer: nothing but a status, a length and a date.
+///
+/// No answer of the gateway looks like that, each carries the request's id.
+fn bare_answer(bytes: &[u8]) -> Option<u16> {
+    let rest = bytes.strip_prefix(b"HTTP/1.1 ").filter(|rest| rest.len() < 160)?;
+    let status = match rest.get(..4)? {
+        b"400 " => 400,
+        b"414 " => 414,
+        b"431 " => 431,
+        _ => return None,
+    };
+    let text = std::str::from_utf8(rest).ok()?;
+    let mut lines = text.strip_suffix("\r\n\r\n")?.split("\r\n").skip(1);
+    let known = |line: &str| {
+        ["content-length: 0", "date: ", "connection: close"]
+            .iter()
+            .any(|l| line.starts_with(l))
+    };
+    lines.all(known).then_some(status)
+}
+
+impl AsyncRead for ClientIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        let read = buf.filled().get(before..).unwrap_or_default();
+        this.note_line(read);
+        this.conn
+            .worker
+            .counters
+            .bytes_in
+            .fetch_add(read.len() as u64, Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.instead.is_none()
+            && let Some(status) = bare_answer(buf)
+        {
+            let failure = match status {
+                414 => Failure::UriTooLong,
+                431 if self.has_line => Failure::HeadTooLarge,
+                431 => Failure::UriTooLong,
+                _ => Failure::BadRequest,
+            };
+            self.instead = Some(engine::refuse_head(&self.conn, &failure));
+        }
+        if self.instead.is_some() {
+            return self.write_instead(cx, buf.len());
+        }
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(cx, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let [only] = bufs {
+            return self.poll_write(cx, only);
+        }
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare_answer;
+
+    #[test]
+    fn only_an_answer_without_any_header_of_ours_is_bare() {
+        let bare = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
+        assert_eq!(bare_answer(bare), Some(431));
+        for other in [
+            &b"HTTP/1.1 400 Bad Request\r\nx-kong-request-id: 1\r\ncontent-length: 0\r\n\r\n"[..],
+            b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\nHTTP/1.1",
+            b"HTTP/1.1 400",
+            b"",
+        ] {
+            assert_eq!(bare_answer(other), None);
+        }
+    }
+}

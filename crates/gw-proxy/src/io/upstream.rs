@@ -1,0 +1,166 @@
+//! An upstream's connection under hyper: bounds the time between two reads and between two writes.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::Stall;
+
+/// What an upstream's connection shares with the exchange that uses it.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    /// An exchange waits for the connection. While none does, nothing stalls.
+    busy: AtomicBool,
+    /// The request's body is still coming from the client: it is not the upstream who is late.
+    uploading: AtomicBool,
+    /// A byte of the response has come.
+    answered: AtomicBool,
+    late: AtomicBool,
+    read_limit: AtomicU32,
+    write_limit: AtomicU32,
+}
+
+impl Link {
+    /// An exchange takes the connection.
+    pub(crate) fn begin(&self, read: Duration, write: Duration, uploading: bool) {
+        let millis = |limit: Duration| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+        self.read_limit.store(millis(read), Relaxed);
+        self.write_limit.store(millis(write), Relaxed);
+        self.uploading.store(uploading, Relaxed);
+        self.answered.store(false, Relaxed);
+        self.busy.store(true, Relaxed);
+    }
+
+    /// The request has been handed over to its end.
+    pub(crate) fn uploaded(&self) {
+        self.uploading.store(false, Relaxed);
+    }
+
+    /// The exchange is over.
+    pub(crate) fn end(&self) {
+        self.busy.store(false, Relaxed);
+    }
+
+    pub(crate) fn is_uploading(&self) -> bool {
+        self.uploading.load(Relaxed)
+    }
+
+    /// Whether a byte of the response has come.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered.load(Relaxed)
+    }
+
+    /// Whether the upstream was given up because it stalled.
+    pub(crate) fn is_late(&self) -> bool {
+        self.late.load(Relaxed)
+    }
+
+    fn late(&self) -> io::Error {
+        self.late.store(true, Relaxed);
+        io::ErrorKind::TimedOut.into()
+    }
+}
+
+fn millis(limit: &AtomicU32) -> Duration {
+    Duration::from_millis(limit.load(Relaxed).into())
+}
+
+/// An upstream's connection: bounds the time between two successive reads and between two successive writes.
+#[derive(Debug)]
+pub(crate) struct UpstreamIo {
+    stream: TcpStream,
+    link: Arc<Link>,
+    read: Stall,
+    write: Stall,
+}
+
+impl UpstreamIo {
+    pub(crate) fn new(stream: TcpStream, link: Arc<Link>) -> Self {
+        Self {
+            stream,
+            link,
+            read: Stall::default(),
+            write: Stall::default(),
+        }
+    }
+
+    /// What a write came to: progress counts for both sides, no progress is timed.
+    fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if result.is_ready() {
+            self.write.end();
+            if self.link.is_uploading() {
+                self.read.restart();
+            }
+            return result;
+        }
+        if !self.link.busy.load(Relaxed) {
+            return Poll::Pending;
+        }
+        self.write
+            .poll(cx, millis(&self.link.write_limit))
+            .map(|()| Err(self.link.late()))
+    }
+}
+
+impl AsyncRead for UpstreamIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        if let Poll::Ready(result) = Pin::new(&mut this.stream).poll_read(cx, buf) {
+            this.read.end();
+            if buf.filled().len() > before {
+                this.link.answered.store(true, Relaxed);
+            }
+            return Poll::Ready(result);
+        }
+        if !this.link.busy.load(Relaxed) {
+            this.read.end();
+            return Poll::Pending;
+        }
+        while this.read.poll(cx, millis(&this.link.read_limit)).is_ready() {
+            if !this.link.is_uploading() {
+                return Poll::Ready(Err(this.link.late()));
+            }
+            this.read.restart();
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for UpstreamIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(cx, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

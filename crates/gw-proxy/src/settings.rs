@@ -1,0 +1,89 @@
+//! What is fixed for the life of a gateway: worker count, limits, where the access log goes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What is fixed for the life of a gateway. Everything else is configuration, and changes while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Worker threads; at least one.
+    pub workers: usize,
+    /// Where a line per request goes.
+    pub access_log: AccessLogSink,
+    /// What a client may send.
+    pub limits: Limits,
+    /// Connections kept to upstreams.
+    pub pool: PoolLimits,
+    /// How long a client may take to send a request's head, and how long a connection may idle between two.
+    pub header_timeout: Duration,
+    /// How long a client may stall between two reads of a request's body, or between two writes of a response.
+    pub client_timeout: Duration,
+    /// Whether a client that has ended its sending side still gets its answer. If not, that counts as going away
+    /// and the upstream is spared the work.
+    pub half_close: bool,
+}
+
+/// Bounds on what a client may send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's head: request line and headers. More is answered with 400.
+    pub head: usize,
+    /// Bytes of a request's target: path and query. More is answered with 414.
+    pub target: usize,
+}
+
+/// Bounds on the idle connections one worker keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Idle connections, over all upstreams.
+    pub idle: usize,
+    /// How long one may idle.
+    pub idle_timeout: Duration,
+    /// Requests after which a connection is not used again.
+    pub requests: u32,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AccessLogSink {
+    /// Nowhere, and it costs nothing.
+    #[default]
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            access_log: AccessLogSink::default(),
+            limits: Limits::default(),
+            pool: PoolLimits::default(),
+            header_timeout: Duration::from_secs(60),
+            client_timeout: Duration::from_secs(60),
+            half_close: false,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: 32 << 10,
+            target: 8 << 10,
+        }
+    }
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self {
+            idle: 512,
+            idle_timeout: Duration::from_secs(60),
+            requests: 10_000,
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! The running product of a configuration: made from the one before and what changed, sharing the rest.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use gw_core::{Change, Config, Entity, Id, Kind, PluginUse, Route, Scope, Service, TargetAddress, Upstream};
+use gw_plugins::{Instance, Registry};
+use gw_router::{Profile, Router, RuleId};
+use imbl::GenericHashMap;
+use imbl::shared_ptr::DefaultSharedPtr;
+use uuid::Uuid;
+
+use crate::cell::{Cell, Spec};
+use crate::chain::Chain;
+use crate::dns::Names;
+use crate::plan::{RoutePlan, ServicePlan};
+
+type Map<K, V> = GenericHashMap<K, V, foldhash::quality::RandomState, DefaultSharedPtr>;
+
+/// Everything a request needs to be served, at one revision. Immutable; a later one shares what did not change.
+pub struct Snapshot {
+    config: Config,
+    revision: u64,
+    router: Router<Arc<RoutePlan>>,
+    rules: Map<Id<Route>, RuleId>,
+    services: Map<Id<Service>, Arc<ServicePlan>>,
+    cells: Map<Id<Upstream>, Arc<Cell>>,
+    instances: Map<Id<PluginUse>, Instance>,
+    chains: Chains,
+    problems: Map<(Kind, Uuid), Problem>,
+}
+
+/// Chains by place. A place without plugins of its own has the chain of the place around it.
+#[derive(Clone, Debug, Default)]
+struct Chains {
+    global: Arc<Chain>,
+    services: Map<Id<Service>, Arc<Chain>>,
+    routes: Map<Id<Route>, Arc<Chain>>,
+}
+
+/// An entity that could not be compiled. It holds nothing else back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What it is.
+    pub kind: Kind,
+    /// Its identity.
+    pub id: Uuid,
+    /// What is wrong, as an operator reads it.
+    pub message: Box<str>,
+    /// Whether its last good version goes on running; otherwise it is left out.
+    pub kept: bool,
+}
+
+/// What compiling needs besides the configuration.
+#[derive(Debug)]
+pub(crate) struct Compiler<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) names: &'a Arc<Names>,
+}
+
+/// The objects to compile: those that changed, and those that see a change of another.
+#[derive(Debug, Default)]
+struct Touched {
+    services: HashSet<Id<Service>>,
+    routes: HashSet<Id<Route>>,
+    upstreams: HashSet<Id<Upstream>>,
+    plugins: HashSet<Id<PluginUse>>,
+    service_chains: HashSet<Id<Service>>,
+    route_chains: HashSet<Id<Route>>,
+    global_chain: bool,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("revision", &self.revision)
+            .field("routes", &self.router.len())
+            .field("services", &self.services.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn empty() -> Self {
+        Self {
+            config: Config::default(),
+            revision: 0,
+            router: Router::with_profile(Profile::Kong),
+            rules: Map::default(),
+            services: Map::default(),
+            cells: Map::default(),
+            instances: Map::default(),
+            chains: Chains::default(),
+            problems: Map::default(),
+        }
+    }
+
+    /// The snapshot after `changes`, of which `config` is the result.
+    pub(crate) fn next(
+        &self,
+        compiler: &Compiler<'_>,
+        config: Config,
+        changes: &[Change],
+        revision: u64,
+    ) -> Self {
+        let touched = Touched::by(changes, &self.config, &config);
+        self.compile(compiler, config, touched, revision)
+    }
+
+    /// The snapshot of `config`, whatever has changed: everything is compiled. What runs on keeps its state.
+    pub(crate) fn fresh(&self, compiler: &Compiler<'_>, config: Config, revision: u64) -> Self {
+        let touched = Touched::everything(&self.config, &config);
+        self.compile(compiler, config, touched, revision)
+    }
+
+    /// The configuration it was made of.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The revision of the configuration.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The entities that could not be compiled.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.values()
+    }
+
+    pub(crate) fn router(&self) -> &Router<Arc<RoutePlan>> {
+        &self.router
+    }
+
+    pub(crate) fn service(&self, id: Id<Service>) -> Option<&Arc<ServicePlan>> {
+        self.services.get(&id)
+    }
+
+    /// The chain of a request that has no route.
+    pub(crate) fn global_chain(&self) -> &Arc<Chain> {
+        &self.chains.global
+    }
+
+    pub(crate) fn chain(&self, route: &Route) -> &Arc<Chain> {
+        let own = self.chains.routes.get(&route.id);
+        let around = || self.chains.services.get(&route.service?);
+        own.or_else(around).unwrap_or(&self.chains.global)
+    }
+
+    fn compile(&self, compiler: &Compiler<'_>, config: Config, touched: Touched, revision: u64) -> Self {
+        let mut next = Self {
+            config,
+            revision,
+            router: self.router.clone(),
+            rules: self.rules.clone(),
+            services: self.services.clone(),
+            cells: self.cells.clone(),
+            instances: self.instances.clone(),
+            chains: self.chains.clone(),
+            problems: self.problems.clone(),
+        };
+        // In this order: each uses what those before have made. Sorted, so that it does not depend on hashing.
+        for id in sorted(&touched.plugins) {
+            next.compile_plugin(compiler, id);
+        }
+        for id in sorted(&touched.upstreams) {
+            next.compile_upstream(compiler, id);
+        }
+        for id in sorted(&touched.services) {
+            next.compile_service(compiler, id);
+        }
+        for id in sorted(&touched.routes) {
+            next.compile_route(id);
+        }
+        next.compile_chains(&touched);
+        next
+    }
+
+    fn compile_plugin(&mut self, compiler: &Compiler<'_>, id: Id<PluginUse>) {
+        let bound = self.config.plugin(id).filter(|bound| bound.enabled);
+        // One that is not among this node's plugins is absent, as if it were disabled: that is no problem.
+        let Some(bound) = bound
+            .filter(|bound| compiler.registry.get(&bound.name).is_some())
+            .cloned()
+        else {
+            self.instances.remove(&id);
+            self.solved(Kind::Plugin, id.uuid());
+            return;
+        };
+        match compiler.registry.build(&bound.name, &bound.config) {
+            Ok(instance) => {
+                self.instances.insert(id, instance);
+                self.solved(Kind::Plugin, id.uuid());
+            }
+            Err(error) => self.problem(Kind::Plugin, id.uuid(), &error, self.instances.contains_key(&id)),
+        }
+    }
+
+    fn compile_upstream(&mut self, compiler: &Compiler<'_>, id: Id<Upstream>) {
+        let Some(upstream) = self.config.upstream(id) else {
+            self.cells.remove(&id);
+            return;
+        };
+        let targets = self
+            .config
+            .targets_of(id)
+            .map(|target| (target.address.clone(), target.weight));
+        let spec = Spec {
+            policy: upstream.policy.clone(),
+            host_header: upstream.host_header.clone(),
+            upstream: true,
+            targets: targets.collect(),
+        };
+        match self.cells.get(&id) {
+            // The cell survives: services go on pointing at it, round-robin position and counts stay.
+            Some(cell) => cell.update(spec),
+            None => {
+                self.cells.insert(id, Cell::new(compiler.names, spec));
+            }
+        }
+    }
+
+    fn compile_service(&mut self, compiler: &Compiler<'_>, id: Id<Service>) {
+        let Some(service) = self.config.service(id).cloned() else {
+            self.services.remove(&id);
+            return;
+        };
+        let upstream = self.config.upstream_named(&service.target.host);
+        let plan = match upstream.and_then(|upstream| self.cells.get(&upstream.id)) {
+            Some(cell) => ServicePlan::new(service, Arc::clone(cell), true),
+            None => {
+                let address = TargetAddress {
+                    host: service.target.host.clone(),
+                    port: service.target.port,
+                };
+                let before = self.services.get(&id).filter(|plan| !plan.balanced);
+                let same = before.filter(|plan| {
+                    plan.cell
+                        .spec()
+                        .targets
+                        .iter()
+                        .any(|(known, _)| *known == address)
+                });
+                let cell = same.map_or_else(
+                    || Cell::new(compiler.names, host_spec(address)),
+                    |plan| Arc::clone(&plan.cell),
+                );
+                ServicePlan::new(service, cell, false)
+            }
+        };
+        self.services.insert(id, Arc::new(plan));
+    }
+
+    fn compile_route(&mut self, id: Id<Route>) {
+        let enabled = |route: &&Arc<Route>| {
+            let service = route.service.and_then(|id| self.config.service(id));
+            RoutePlan::is_http(route) && service.is_none_or(|service| service.enabled)
+        };
+        let Some(route) = self.config.route(id).filter(enabled).cloned() else {
+            if let Some(rule) = self.rules.remove(&id) {
+                self.router.remove(rule);
+            }
+            self.solved(Kind::Route, id.uuid());
+            return;
+        };
+        let plan = Arc::new(RoutePlan::new(Arc::clone(&route)));
+        let done = match self.rules.get(&id) {
+            Some(rule) => self
+                .router
+                .replace(*rule, route.rule.clone(), plan)
+                .map_err(|error| error.to_string()),
+            None => self
+                .router
+                .insert(route.rule.clone(), plan)
+                .map_err(|error| error.to_string())
+                .map(|rule| {
+                    self.rules.insert(id, rule);
+                }),
+        };
+        match done {
+            Ok(()) => self.solved(Kind::Route, id.uuid()),
+            Err(error) => self.problem(Kind::Route, id.uuid(), &error, self.rules.contains_key(&id)),
+        }
+    }
+
+    fn compile_chains(&mut self, touched: &Touched) {
+        let (mut services, mut routes) = (touched.service_chains.clone(), touched.route_chains.clone());
+        if touched.global_chain {
+            self.chains.global = Arc::new(self.chain_of(None, None));
+            services.extend(self.chains.services.keys());
+            routes.extend(self.chains.routes.keys());
+        }
+        for id in services {
+            let own = self.config.plugins_at((None, Some(id))).next().is_some();
+            if own && self.config.service(id).is_some() {
+                self.chains
+                    .services
+                    .insert(id, Arc::new(self.chain_of(None, Some(id))));
+            } else {
+                self.chains.services.remove(&id);
+            }
+            // Their chains hold the service's instances too.
+            routes.extend(
+                self.config
+                    .routes_of(id)
+                    .map(|route| route.id)
+                    .filter(|id| self.chains.routes.contains_key(id)),
+            );
+        }
+        for id in routes {
+            let service = self.config.route(id).and_then(|route| route.service);
+            let mut own = self.config.plugins_at((Some(id), None));
+            let mut both = self
+                .config
+                .plugins_at((Some(id), service))
+                .filter(|_| service.is_some());
+            let has_own = own.next().is_some() || both.next().is_some();
+            if has_own && self.config.route(id).is_some() {
+                self.chains
+                    .routes
+                    .insert(id, Arc::new(self.chain_of(Some(id), service)));
+            } else {
+                self.chains.routes.remove(&id);
+            }
+        }
+    }
+
+    fn chain_of(&self, route: Option<Id<Route>>, service: Option<Id<Service>>) -> Chain {
+        let mut places = vec![(None, None)];
+        places.extend(service.map(|service| (None, Some(service))));
+        places.extend(route.map(|route| (Some(route), None)));
+        places.extend(
+            route
+                .zip(service)
+                .map(|(route, service)| (Some(route), Some(service))),
+        );
+        let uses = places.into_iter().flat_map(|place| self.config.plugins_at(place));
+        // One that does not run has no instance.
+        Chain::compile(uses.filter_map(|bound| Some((&**bound, self.instances.get(&bound.id)?))))
+    }
+
+    fn problem(&mut self, kind: Kind, id: Uuid, error: &dyn fmt::Display, kept: bool) {
+        let message = error.to_string().into();
+        self.problems.insert(
+            (kind, id),
+            Problem {
+                kind,
+                id,
+                message,
+                kept,
+            },
+        );
+    }
+
+    fn solved(&mut self, kind: Kind, id: Uuid) {
+        self.problems.remove(&(kind, id));
+    }
+}
+
+/// The cell of a service whose host is no upstream has one target: that host.
+fn host_spec(address: TargetAddress) -> Spec {
+    const WEIGHT: u16 = 100;
+    let targets = vec![(address, WEIGHT)];
+    Spec {
+        policy: gw_balancer::Policy::default(),
+        host_header: None,
+        upstream: false,
+        targets,
+    }
+}
+
+fn sorted<T: Ord + Copy>(set: &HashSet<T>) -> Vec<T> {
+    let mut list: Vec<T> = set.iter().copied().collect();
+    list.sort_unstable();
+    list
+}
+
+impl Touched {
+    fn by(changes: &[Change], before: &Config, after: &Config) -> Self {
+        let mut touched = Self::default();
+        for change in changes {
+            let (kind, id) = match change {
+                Change::Put(entity) => (entity.kind(), entity.id()),
+                Change::Delete(kind, id) => (*kind, *id),
+            };
+            for config in [before, after] {
+                touched.add(kind, id, config);
+            }
+            if let Change::Put(Entity::Service(service)) = change
+                && before
+                    .service(service.id)
+                    .is_some_and(|before| before.enabled == service.enabled)
+            {
+                continue; // its routes look the service up, and need not know
+            }
+            if kind == Kind::Service {
+                touched
+                    .routes
+                    .extend(after.routes_of(Id::from(id)).map(|route| route.id));
+            }
+        }
+        touched
+    }
+
+    /// Adds what an entity touches under one configuration, the earlier or the later.
+    fn add(&mut self, kind: Kind, id: Uuid, config: &Config) {
+        match kind {
+            Kind::Service => {
+                self.services.insert(Id::from(id));
+                self.service_chains.insert(Id::from(id));
+            }
+            Kind::Route => {
+                self.routes.insert(Id::from(id));
+                self.route_chains.insert(Id::from(id));
+            }
+            Kind::Plugin => {
+                self.plugins.insert(Id::from(id));
+                if let Some(bound) = config.plugin(Id::from(id)) {
+                    self.add_place(bound.scope);
+                }
+            }
+            Kind::Upstream => {
+                self.upstreams.insert(Id::from(id));
+                if let Some(upstream) = config.upstream(Id::from(id)) {
+                    self.services
+                        .extend(config.services_of_host(&upstream.name).map(|service| service.id));
+                }
+            }
+            Kind::Target => {
+                if let Some(target) = config.target(Id::from(id)) {
+                    self.upstreams.insert(target.upstream);
+                }
+            }
+            // Looked up through the configuration when a request needs them.
+            Kind::Consumer | Kind::Credential(_) => {}
+        }
+    }
+
+    fn add_place(&mut self, scope: Scope) {
+        match (scope.route, scope.service) {
+            (Some(route), _) => {
+                self.route_chains.insert(route);
+            }
+            (None, Some(service)) => {
+                self.service_chains.insert(service);
+            }
+            (None, None) => self.global_chain = true,
+        }
+    }
+
+    fn everything(before: &Config, after: &Config) -> Self {
+        let mut touched = Self {
+            global_chain: true,
+            ..Self::default()
+        };
+        for config in [before, after] {
+            touched
+                .services
+                .extend(config.services().map(|service| service.id));
+            touched.routes.extend(config.routes().map(|route| route.id));
+            touched
+                .upstreams
+                .extend(config.upstreams().map(|upstream| upstream.id));
+            touched.plugins.extend(config.plugins().map(|plugin| plugin.id));
+        }
+        touched.service_chains.clone_from(&touched.services);
+        touched.route_chains.clone_from(&touched.routes);
+        touched
+    }
+}

@@ -1,0 +1,88 @@
+//! The host and port a request names, in the form the host index compares with.
+
+use std::{fmt::Write, net::Ipv6Addr};
+
+use smallvec::SmallVec;
+
+/// The host of a request: lower case, without port and trailing dot.
+pub(crate) struct Authority<'q> {
+    name: Name<'q>,
+    /// The port the request itself names.
+    pub(crate) explicit_port: Option<u16>,
+}
+
+enum Name<'q> {
+    Borrowed(&'q [u8]),
+    /// Lower-cased here, or an address in its shortest form.
+    Own(SmallVec<[u8; 64]>),
+}
+
+impl<'q> Authority<'q> {
+    /// `None` where there is no host or no sound one: no host pattern matches then.
+    pub(crate) fn parse(raw: &'q str) -> Option<Self> {
+        if raw.contains('@') {
+            return None;
+        }
+        if raw.starts_with('[') {
+            let end = raw.find(']')?;
+            let address = raw.get(1..end)?.parse().ok()?;
+            let explicit_port = port(raw.get(end + 1..)?)?;
+            return Some(Self {
+                name: address_name(address),
+                explicit_port,
+            });
+        }
+        let at = raw.find(':').unwrap_or(raw.len());
+        let (name, rest) = (raw.get(..at)?, raw.get(at..)?);
+        let Some(explicit_port) = port(rest) else {
+            // Several colons: an address without brackets, which some clients send.
+            return raw.parse().ok().map(|address| Self {
+                name: address_name(address),
+                explicit_port: None,
+            });
+        };
+        let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
+        if name.is_empty() {
+            return raw.parse().ok().map(|address| Self {
+                name: address_name(address),
+                explicit_port: None,
+            });
+        }
+        let name = if name.iter().any(u8::is_ascii_uppercase) {
+            Name::Own(name.iter().map(u8::to_ascii_lowercase).collect())
+        } else {
+            Name::Borrowed(name)
+        };
+        Some(Self { name, explicit_port })
+    }
+
+    pub(crate) fn name(&self) -> &[u8] {
+        match &self.name {
+            Name::Borrowed(name) => name,
+            Name::Own(name) => name,
+        }
+    }
+}
+
+/// The port in `:80`, none in `` and `:`; the outer `None` means that there is something else.
+fn port(rest: &str) -> Option<Option<u16>> {
+    match rest.strip_prefix(':') {
+        None => rest.is_empty().then_some(None),
+        Some("") => Some(None),
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok().map(Some),
+        Some(_) => None,
+    }
+}
+
+fn address_name(address: Ipv6Addr) -> Name<'static> {
+    struct Buffer(SmallVec<[u8; 64]>);
+    impl Write for Buffer {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            self.0.extend_from_slice(text.as_bytes());
+            Ok(())
+        }
+    }
+    let mut buffer = Buffer(SmallVec::new());
+    write!(buffer, "[{address}]").expect("writing to memory cannot fail");
+    Name::Own(buffer.0)
+}

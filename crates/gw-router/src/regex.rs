@@ -1,0 +1,140 @@
+//! Regular expressions over paths and header values, searched without allocating.
+
+use std::sync::Arc;
+
+use regex_automata::{
+    Anchored, Input,
+    meta::{self, Regex},
+    util::primitives::NonMaxUsize,
+};
+use regex_syntax::{
+    ParserBuilder,
+    hir::{Hir, literal::Extractor},
+};
+use smallvec::SmallVec;
+
+/// Bound: the compiled size of one expression, the same that the `regex` crate sets.
+const SIZE_LIMIT: usize = 10 << 20;
+
+/// Why a regular expression does not compile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegexError {
+    /// The text is not a regular expression, or uses look-around or back-references, which take unbounded time.
+    #[error("at byte {at}: {reason}")]
+    Syntax {
+        /// Where, counted from the start of the expression.
+        at: usize,
+        /// What the parser found there.
+        reason: Box<str>,
+    },
+    /// The expression is too large.
+    #[error("it compiles to more than {limit} bytes; use smaller repetitions", limit = SIZE_LIMIT)]
+    TooLarge,
+}
+
+/// An expression over a whole path: anchored at the start, open at the end.
+#[derive(Clone, Debug)]
+pub(crate) struct PathRegex {
+    regex: Arc<Regex>,
+    head: Box<[u8]>,
+    /// The named groups and their numbers.
+    groups: Arc<[(Box<str>, usize)]>,
+}
+
+/// An expression searched anywhere in a header's value, ignoring case.
+#[derive(Clone, Debug)]
+pub(crate) struct ValueRegex(Arc<Regex>);
+
+/// Where a part of the path begins and ends.
+pub(crate) type Span = (u32, u32);
+
+/// The span of a group that took no part in the match.
+pub(crate) const ABSENT: Span = (u32::MAX, 0);
+
+impl PathRegex {
+    pub(crate) fn compile(text: &str) -> Result<Self, RegexError> {
+        let (regex, syntax) = compile(text, false)?;
+        // A common prefix is all the tree can use: it places an expression at one node.
+        let head = Extractor::new()
+            .extract(&syntax)
+            .longest_common_prefix()
+            .unwrap_or_default()
+            .into();
+        let names = regex.group_info().pattern_names(regex_automata::PatternID::ZERO);
+        let groups = names
+            .enumerate()
+            .filter_map(|(number, name)| name.map(|name| (name.into(), number)))
+            .collect();
+        Ok(Self {
+            regex: Arc::new(regex),
+            head,
+            groups,
+        })
+    }
+
+    /// Bytes with which every matching path begins.
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(|(name, _)| name.as_ref())
+    }
+
+    pub(crate) fn is_match(&self, path: &str) -> bool {
+        self.regex
+            .search_half(&Input::new(path).anchored(Anchored::Yes).earliest(true))
+            .is_some()
+    }
+
+    /// The length of the match, and the spans of the named groups in the order of [`Self::names`].
+    pub(crate) fn capture(&self, path: &str, spans: &mut SmallVec<[Span; 8]>) -> usize {
+        let input = Input::new(path).anchored(Anchored::Yes);
+        if self.groups.is_empty() {
+            return self.regex.search_half(&input).map_or(0, |end| end.offset());
+        }
+        let mut slots: SmallVec<[Option<NonMaxUsize>; 32]> = SmallVec::new();
+        slots.resize(self.regex.group_info().slot_len(), None);
+        self.regex.search_slots(&input, &mut slots);
+        let at = |slot: usize| slots.get(slot).copied().flatten().map(NonMaxUsize::get);
+        for (_, number) in self.groups.iter() {
+            let span = at(number * 2).zip(at(number * 2 + 1));
+            spans.push(span.map_or(ABSENT, |(start, end)| (start as u32, end as u32)));
+        }
+        at(1).unwrap_or(0)
+    }
+}
+
+impl ValueRegex {
+    pub(crate) fn compile(text: &str) -> Result<Self, RegexError> {
+        Ok(Self(Arc::new(compile(text, true)?.0)))
+    }
+
+    pub(crate) fn is_match(&self, value: &[u8]) -> bool {
+        self.0.is_match(value)
+    }
+}
+
+fn compile(text: &str, ignore_case: bool) -> Result<(Regex, Hir), RegexError> {
+    let syntax = ParserBuilder::new()
+        .case_insensitive(ignore_case)
+        .build()
+        .parse(text)
+        .map_err(refused)?;
+    let config = meta::Config::new().nfa_size_limit(Some(SIZE_LIMIT));
+    let regex = Regex::builder().configure(config).build_from_hir(&syntax);
+    Ok((regex.map_err(|_| RegexError::TooLarge)?, syntax))
+}
+
+fn refused(error: regex_syntax::Error) -> RegexError {
+    let (at, reason) = match &error {
+        regex_syntax::Error::Parse(error) => (error.span().start.offset, error.kind().to_string()),
+        regex_syntax::Error::Translate(error) => (error.span().start.offset, error.kind().to_string()),
+        other => (0, other.to_string()),
+    };
+    RegexError::Syntax {
+        at,
+        reason: reason.into(),
+    }
+}

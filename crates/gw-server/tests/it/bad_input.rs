@@ -1,0 +1,1270 @@
+//! What no honest operator or client sends: answered with 4xx or closed, and nothing changes.
+
+use gw_testkit::{Raw, Upstream};
+use serde_json::{Value, json};
+
+use crate::support::{Stage, id};
+
+// --- Admin API ---
+
+/// One of every kind, so that there is something to change by mistake.
+struct Furnished {
+    stage: Stage,
+    service: String,
+    route: String,
+    consumer: String,
+    plugin: String,
+    upstream: String,
+}
+
+async fn furnished(backend: &Upstream) -> Furnished {
+    let stage = Stage::start().await;
+    let exposed = stage.expose("kept", backend, "/").await;
+    let service = stage.read(&exposed.service).await;
+    let consumer = stage
+        .create("/consumers", &[("username", "kept"), ("custom_id", "kept-id")])
+        .await;
+    stage
+        .create("/consumers/kept/key-auth", &[("key", "kept-key")])
+        .await;
+    let plugin = stage
+        .create(
+            &format!("{}/plugins", exposed.route),
+            &[
+                ("name", "key-auth"),
+                ("instance_name", "kept"),
+                ("config.anonymous", "kept"),
+            ],
+        )
+        .await;
+    let upstream = stage.create("/upstreams", &[("name", "kept.test")]).await;
+    stage
+        .create("/upstreams/kept.test/targets", &[("target", "127.0.0.1:9")])
+        .await;
+    Furnished {
+        service: id(&service).to_owned(),
+        route: exposed.route.trim_start_matches("/routes/").to_owned(),
+        consumer: id(&consumer).to_owned(),
+        plugin: id(&plugin).to_owned(),
+        upstream: id(&upstream).to_owned(),
+        stage,
+    }
+}
+
+/// A document that must be refused: where it is sent, what it is, and what must be said of it.
+struct Bad {
+    method: &'static str,
+    path: String,
+    document: Value,
+    status: u16,
+    code: u8,
+    /// Pointer below `fields`, and what is there.
+    field: &'static str,
+    why: &'static str,
+}
+
+fn bad(
+    method: &'static str,
+    path: impl Into<String>,
+    document: Value,
+    (status, code): (u16, u8),
+    field: &'static str,
+    why: &'static str,
+) -> Bad {
+    Bad {
+        method,
+        path: path.into(),
+        document,
+        status,
+        code,
+        field,
+        why,
+    }
+}
+
+/// 400 with code 2.
+const SCHEMA: (u16, u8) = (400, 2);
+/// 400 with code 4.
+const FOREIGN: (u16, u8) = (400, 4);
+/// 409 with code 5.
+const UNIQUE: (u16, u8) = (409, 5);
+
+fn bad_services(at: &Furnished) -> Vec<Bad> {
+    let made = |mut with: Value| {
+        with["host"] = with.get("host").cloned().unwrap_or(json!("a.test"));
+        with
+    };
+    let post = |with: Value, field, why| bad("POST", "/services", made(with), SCHEMA, field, why);
+    let one = format!("/services/{}", at.service);
+    let mut all = vec![
+        bad(
+            "POST",
+            "/services",
+            json!({}),
+            SCHEMA,
+            "/host",
+            "required field missing",
+        ),
+        bad(
+            "POST",
+            "/services",
+            json!({ "host": null }),
+            SCHEMA,
+            "/host",
+            "required field missing",
+        ),
+        bad(
+            "POST",
+            "/services",
+            json!({ "host": 7 }),
+            SCHEMA,
+            "/host",
+            "expected a string",
+        ),
+        bad(
+            "POST",
+            "/services",
+            json!({ "host": "a.test:80" }),
+            SCHEMA,
+            "/host",
+            "",
+        ),
+        bad("POST", "/services", json!({ "host": "a b" }), SCHEMA, "/host", ""),
+        bad(
+            "POST",
+            "/services",
+            json!({ "url": "invalid url" }),
+            SCHEMA,
+            "/host",
+            "",
+        ),
+        bad(
+            "POST",
+            "/services",
+            json!({ "url": "ftp://a.test" }),
+            SCHEMA,
+            "/protocol",
+            "",
+        ),
+        post(
+            json!({ "port": 65536 }),
+            "/port",
+            "value should be between 0 and 65535",
+        ),
+        post(
+            json!({ "port": -1 }),
+            "/port",
+            "value should be between 0 and 65535",
+        ),
+        post(json!({ "port": "http" }), "/port", "expected an integer"),
+        post(json!({ "port": 80.5 }), "/port", "expected an integer"),
+        post(
+            json!({ "protocol": "gopher" }),
+            "/protocol",
+            "expected one of: grpc, grpcs, http, https",
+        ),
+        post(json!({ "path": "x" }), "/path", "should start with: /"),
+        post(json!({ "path": "/a//b" }), "/path", ""),
+        post(json!({ "path": "/%zz" }), "/path", ""),
+        post(json!({ "path": "/a?b" }), "/path", ""),
+        post(
+            json!({ "path": "/a", "protocol": "tcp" }),
+            "/path",
+            "value must be null",
+        ),
+        post(json!({ "tls_verify": true }), "/tls_verify", "value must be null"),
+        post(
+            json!({ "retries": 32768 }),
+            "/retries",
+            "value should be between 0 and 32767",
+        ),
+        post(
+            json!({ "connect_timeout": 0 }),
+            "/connect_timeout",
+            "value should be between 1 and 2147483646",
+        ),
+        post(
+            json!({ "read_timeout": 2_147_483_647 }),
+            "/read_timeout",
+            "value should be between",
+        ),
+        post(json!({ "name": "a b" }), "/name", "invalid value"),
+        post(json!({ "name": "" }), "/name", ""),
+        post(json!({ "enabled": "yes" }), "/enabled", "expected a boolean"),
+        post(json!({ "tags": "one" }), "/tags", "expected a set"),
+        post(json!({ "tags": ["a,b"] }), "/tags/0", "invalid tag"),
+        post(json!({ "id": "7" }), "/id", "expected a valid UUID"),
+        post(json!({ "prot": 80 }), "/prot", "unknown field"),
+        bad(
+            "POST",
+            "/services",
+            made(json!({ "name": "kept" })),
+            UNIQUE,
+            "/name",
+            "kept",
+        ),
+        bad(
+            "POST",
+            "/services",
+            made(json!({ "id": at.service })),
+            (400, 3),
+            "/id",
+            "",
+        ),
+        bad(
+            "PATCH",
+            &one,
+            json!({ "host": null }),
+            SCHEMA,
+            "/host",
+            "required field missing",
+        ),
+        bad(
+            "PATCH",
+            &one,
+            json!({ "port": "x" }),
+            SCHEMA,
+            "/port",
+            "expected an integer",
+        ),
+        bad(
+            "PATCH",
+            "/services/kept",
+            json!({ "nam": "x" }),
+            SCHEMA,
+            "/nam",
+            "unknown field",
+        ),
+        bad(
+            "PATCH",
+            &one,
+            json!({ "id": uuid::Uuid::new_v4() }),
+            SCHEMA,
+            "/id",
+            "immutable field cannot be updated",
+        ),
+        bad(
+            "PATCH",
+            "/services/nobody",
+            json!({ "port": 1 }),
+            (404, 6),
+            "/name",
+            "nobody",
+        ),
+        bad(
+            "PUT",
+            "/services/other",
+            json!({}),
+            SCHEMA,
+            "/host",
+            "required field missing",
+        ),
+        bad(
+            "PUT",
+            &one,
+            json!({ "name": "kept" }),
+            SCHEMA,
+            "/host",
+            "required field missing",
+        ),
+    ];
+    // What refers to it holds it.
+    all.push(bad(
+        "DELETE",
+        &one,
+        Value::Null,
+        FOREIGN,
+        "/@referenced_by",
+        "routes",
+    ));
+    all.push(bad(
+        "DELETE",
+        "/services/kept",
+        Value::Null,
+        FOREIGN,
+        "/@referenced_by",
+        "routes",
+    ));
+    all
+}
+
+fn bad_routes(at: &Furnished) -> Vec<Bad> {
+    let post = |document, field, why| bad("POST", "/routes", document, SCHEMA, field, why);
+    let nobody = uuid::Uuid::new_v4();
+    vec![
+        post(
+            json!({}),
+            "/@entity/0",
+            "must set one of 'methods', 'hosts', 'headers', 'paths'",
+        ),
+        post(json!({ "paths": [] , "service": { "id": at.service } }), "", ""),
+        post(json!({ "paths": "/" }), "/paths", "expected an array"),
+        post(json!({ "paths": ["x"] }), "/paths/0", "should start with: /"),
+        post(json!({ "paths": ["/", "~/("] }), "/paths/1", ""),
+        post(json!({ "paths": ["/a//b"] }), "/paths/0", ""),
+        post(json!({ "methods": ["get"] }), "/methods/0", "invalid value"),
+        post(json!({ "hosts": ["*.*.test"] }), "/hosts/0", ""),
+        post(json!({ "hosts": ["a b"] }), "/hosts/0", ""),
+        post(json!({ "hosts": ["a.test:99999"] }), "/hosts/0", ""),
+        post(json!({ "headers": { "host": ["a"] } }), "/headers", ""),
+        post(json!({ "headers": { "x": [] } }), "/headers/x", ""),
+        post(
+            json!({ "headers": { "x": "y" } }),
+            "/headers/x",
+            "expected an array",
+        ),
+        post(json!({ "paths": ["/"], "protocols": ["http", "tcp"] }), "", ""),
+        post(
+            json!({ "paths": ["/"], "protocols": [] }),
+            "/protocols",
+            "length must be at least 1",
+        ),
+        post(
+            json!({ "paths": ["/"], "protocols": ["gopher"] }),
+            "/protocols/0",
+            "expected one of",
+        ),
+        post(
+            json!({ "paths": ["/"], "strip_path": "yes" }),
+            "/strip_path",
+            "expected a boolean",
+        ),
+        post(json!({ "paths": ["/"], "strip_path": null }), "/strip_path", ""),
+        post(
+            json!({ "paths": ["/"], "https_redirect_status_code": 303 }),
+            "/https_redirect_status_code",
+            "expected one of",
+        ),
+        post(
+            json!({ "paths": ["/"], "path_handling": "v2" }),
+            "/path_handling",
+            "expected one of: v0, v1",
+        ),
+        post(
+            json!({ "paths": ["/"], "regex_priority": "high" }),
+            "/regex_priority",
+            "expected an integer",
+        ),
+        post(
+            json!({ "paths": ["/"], "service": "kept" }),
+            "/service",
+            "expected a record",
+        ),
+        post(
+            json!({ "paths": ["/"], "service": {} }),
+            "/service/id",
+            "required field missing",
+        ),
+        post(
+            json!({ "paths": ["/"], "service": { "id": "kept" } }),
+            "/service/id",
+            "expected a valid UUID",
+        ),
+        post(json!({ "path": ["/"] }), "/path", "unknown field"),
+        bad(
+            "POST",
+            "/routes",
+            json!({ "paths": ["/"], "service": { "id": nobody } }),
+            FOREIGN,
+            "/service/id",
+            "",
+        ),
+        bad(
+            "POST",
+            "/routes",
+            json!({ "paths": ["/"], "service": { "name": "x" } }),
+            (400, 13),
+            "/service/name",
+            "",
+        ),
+        bad(
+            "PATCH",
+            format!("/routes/{}", at.route),
+            json!({ "paths": null }),
+            SCHEMA,
+            "/@entity/0",
+            "must set one of",
+        ),
+        bad(
+            "PATCH",
+            format!("/routes/{}", at.route),
+            json!({ "paths": ["x"] }),
+            SCHEMA,
+            "/paths/0",
+            "should start",
+        ),
+        bad(
+            "PATCH",
+            format!("/routes/{}", at.route),
+            json!({ "service": { "id": nobody } }),
+            FOREIGN,
+            "/service/id",
+            "",
+        ),
+        bad(
+            "PATCH",
+            format!("/routes/{}", at.service),
+            json!({ "name": "x" }),
+            (404, 6),
+            "/id",
+            "",
+        ),
+        bad(
+            "PUT",
+            format!("/routes/{}", at.route),
+            json!({ "hosts": ["a b"] }),
+            SCHEMA,
+            "/hosts/0",
+            "",
+        ),
+        bad(
+            "PUT",
+            format!("/routes/{nobody}"),
+            json!({}),
+            SCHEMA,
+            "/@entity/0",
+            "must set one of",
+        ),
+    ]
+}
+
+fn bad_consumers_and_keys(at: &Furnished) -> Vec<Bad> {
+    let nobody = uuid::Uuid::new_v4();
+    let either = "at least one of these fields must be non-empty: 'custom_id', 'username'";
+    let keys = "/consumers/kept/key-auth";
+    vec![
+        bad("POST", "/consumers", json!({}), SCHEMA, "/@entity/0", either),
+        bad(
+            "POST",
+            "/consumers",
+            json!({ "username": 7 }),
+            SCHEMA,
+            "/username",
+            "expected a string",
+        ),
+        bad(
+            "POST",
+            "/consumers",
+            json!({ "name": "x" }),
+            SCHEMA,
+            "/name",
+            "unknown field",
+        ),
+        bad(
+            "POST",
+            "/consumers",
+            json!({ "username": "kept" }),
+            UNIQUE,
+            "/username",
+            "kept",
+        ),
+        bad(
+            "POST",
+            "/consumers",
+            json!({ "username": "x", "custom_id": "kept-id" }),
+            UNIQUE,
+            "/custom_id",
+            "kept-id",
+        ),
+        bad(
+            "PATCH",
+            "/consumers/kept",
+            json!({ "username": null, "custom_id": null }),
+            SCHEMA,
+            "/@entity/0",
+            either,
+        ),
+        bad(
+            "PATCH",
+            format!("/consumers/{nobody}"),
+            json!({ "username": "x" }),
+            (404, 6),
+            "/id",
+            "",
+        ),
+        bad(
+            "POST",
+            keys,
+            json!({ "key": "kept-key" }),
+            UNIQUE,
+            "/key",
+            "kept-key",
+        ),
+        bad(
+            "POST",
+            keys,
+            json!({ "key": 7 }),
+            SCHEMA,
+            "/key",
+            "expected a string",
+        ),
+        bad(
+            "POST",
+            keys,
+            json!({ "key": "x", "ttl": "soon" }),
+            SCHEMA,
+            "/ttl",
+            "expected an integer",
+        ),
+        bad(
+            "POST",
+            keys,
+            json!({ "key": "x", "ttl": -1 }),
+            SCHEMA,
+            "/ttl",
+            "value should be between 0 and 100000000",
+        ),
+        bad(
+            "POST",
+            keys,
+            json!({ "kee": "x" }),
+            SCHEMA,
+            "/kee",
+            "unknown field",
+        ),
+        bad(
+            "POST",
+            "/key-auths",
+            json!({ "key": "x" }),
+            SCHEMA,
+            "/consumer",
+            "required field missing",
+        ),
+        bad(
+            "POST",
+            "/key-auths",
+            json!({ "key": "x", "consumer": { "id": nobody } }),
+            FOREIGN,
+            "/consumer/id",
+            "",
+        ),
+        bad(
+            "PATCH",
+            "/key-auths/kept-key",
+            json!({ "consumer": { "id": at.route } }),
+            FOREIGN,
+            "/consumer/id",
+            "",
+        ),
+    ]
+}
+
+fn bad_plugins(at: &Furnished) -> Vec<Bad> {
+    let post = |document, field, why| bad("POST", "/plugins", document, SCHEMA, field, why);
+    let nobody = uuid::Uuid::new_v4();
+    let key_auth = |config: Value| json!({ "name": "key-auth", "config": config });
+    let one = format!("/plugins/{}", at.plugin);
+    vec![
+        post(json!({}), "/name", "required field missing"),
+        post(
+            json!({ "name": "nonsense" }),
+            "/name",
+            "plugin 'nonsense' not enabled; add it to the 'plugins' configuration property",
+        ),
+        post(
+            key_auth(json!({ "key_name": ["x"] })),
+            "/config/key_name",
+            "unknown field",
+        ),
+        post(
+            key_auth(json!({ "key_names": [] })),
+            "/config/key_names",
+            "length must be at least 1",
+        ),
+        post(
+            key_auth(json!({ "key_names": ["a b"] })),
+            "/config/key_names/0",
+            "",
+        ),
+        post(
+            key_auth(json!({ "key_in_header": "perhaps" })),
+            "/config/key_in_header",
+            "expected a boolean",
+        ),
+        post(
+            key_auth(json!({ "anonymous": 7 })),
+            "/config/anonymous",
+            "expected a string",
+        ),
+        post(key_auth(json!([])), "/config", "expected a record"),
+        post(
+            json!({ "name": "key-auth", "protocols": ["gopher"] }),
+            "/protocols/0",
+            "expected one of",
+        ),
+        post(
+            json!({ "name": "key-auth", "consumer": { "id": at.consumer } }),
+            "/consumer",
+            "value must be null",
+        ),
+        post(
+            json!({ "name": "key-auth", "route": { "id": at.route }, "protocols": ["grpc"] }),
+            "/protocols",
+            "must match",
+        ),
+        bad(
+            "POST",
+            "/consumers/kept/plugins",
+            json!({ "name": "key-auth" }),
+            SCHEMA,
+            "/consumer",
+            "value must be null",
+        ),
+        bad(
+            "POST",
+            "/plugins",
+            json!({ "name": "key-auth", "route": { "id": nobody } }),
+            FOREIGN,
+            "/route/id",
+            "",
+        ),
+        bad(
+            "POST",
+            "/plugins",
+            json!({ "name": "key-auth", "route": { "id": at.route } }),
+            UNIQUE,
+            "/name",
+            "key-auth",
+        ),
+        bad(
+            "POST",
+            "/plugins",
+            json!({ "name": "key-auth", "instance_name": "kept" }),
+            UNIQUE,
+            "/instance_name",
+            "kept",
+        ),
+        bad(
+            "PATCH",
+            &one,
+            json!({ "config": { "key_in_header": 1 } }),
+            SCHEMA,
+            "/config/key_in_header",
+            "expected a boolean",
+        ),
+        bad(
+            "PATCH",
+            "/plugins/kept",
+            json!({ "config": { "x": 1 } }),
+            SCHEMA,
+            "/config/x",
+            "unknown field",
+        ),
+        bad(
+            "PATCH",
+            &one,
+            json!({ "name": "nonsense" }),
+            SCHEMA,
+            "/name",
+            "not enabled",
+        ),
+    ]
+}
+
+fn bad_upstreams_and_targets(at: &Furnished) -> Vec<Bad> {
+    let upstream = |mut with: Value, field, why| {
+        with["name"] = with.get("name").cloned().unwrap_or(json!("b.test"));
+        bad("POST", "/upstreams", with, SCHEMA, field, why)
+    };
+    let targets = format!("/upstreams/{}/targets", at.upstream);
+    let target = |document, field, why| bad("POST", &targets, document, SCHEMA, field, why);
+    let bad_host = "Invalid target; not a valid hostname or ip address";
+    vec![
+        bad(
+            "POST",
+            "/upstreams",
+            json!({}),
+            SCHEMA,
+            "/name",
+            "required field missing",
+        ),
+        upstream(json!({ "name": "10.0.0.1" }), "/name", "Invalid name"),
+        upstream(json!({ "name": "a.test:80" }), "/name", "Invalid name"),
+        upstream(
+            json!({ "slots": 9 }),
+            "/slots",
+            "value should be between 10 and 65536",
+        ),
+        upstream(json!({ "algorithm": "random" }), "/algorithm", "expected one of"),
+        upstream(json!({ "hash_on": "header" }), "", ""),
+        upstream(
+            json!({ "healthchecks": { "threshold": 101 } }),
+            "/healthchecks/threshold",
+            "value should be between 0 and 100",
+        ),
+        upstream(
+            json!({ "healthchecks": { "activ": {} } }),
+            "/healthchecks/activ",
+            "unknown field",
+        ),
+        upstream(
+            json!({ "healthchecks": { "active": { "healthy": { "http_statuses": [200, 99] } } } }),
+            "/healthchecks/active/healthy/http_statuses/1",
+            "value should be between 100 and 999",
+        ),
+        upstream(
+            json!({ "healthchecks": [] }),
+            "/healthchecks",
+            "expected a record",
+        ),
+        bad(
+            "POST",
+            "/upstreams",
+            json!({ "name": "kept.test" }),
+            UNIQUE,
+            "/name",
+            "kept.test",
+        ),
+        target(json!({}), "/target", "required field missing"),
+        target(json!({ "target": "a b" }), "/target", bad_host),
+        target(json!({ "target": "a.test:99999" }), "/target", bad_host),
+        target(json!({ "target": "" }), "/target", ""),
+        target(
+            json!({ "target": "a.test", "weight": 65536 }),
+            "/weight",
+            "value should be between 0 and 65535",
+        ),
+        target(
+            json!({ "target": "a.test", "weight": -1 }),
+            "/weight",
+            "value should be between 0 and 65535",
+        ),
+        target(
+            json!({ "target": "a.test", "weight": "heavy" }),
+            "/weight",
+            "expected an integer",
+        ),
+        target(json!({ "target": "a.test", "wait": 1 }), "/wait", "unknown field"),
+        bad(
+            "POST",
+            &targets,
+            json!({ "target": "127.0.0.1:9" }),
+            UNIQUE,
+            "/target",
+            "127.0.0.1:9",
+        ),
+        bad(
+            "PATCH",
+            format!("{targets}/127.0.0.1:9"),
+            json!({ "weight": -1 }),
+            SCHEMA,
+            "/weight",
+            "value should be",
+        ),
+        bad(
+            "PATCH",
+            format!("{targets}/127.0.0.1:10"),
+            json!({ "weight": 1 }),
+            (404, 6),
+            "/target",
+            "127.0.0.1:10",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_bad_document_of_any_kind_is_refused_and_changes_nothing() {
+    let backend = Upstream::named("backend");
+    let at = furnished(&backend).await;
+    let before = at.stage.everything().await;
+    let all = [
+        bad_services(&at),
+        bad_routes(&at),
+        bad_consumers_and_keys(&at),
+        bad_plugins(&at),
+        bad_upstreams_and_targets(&at),
+    ];
+    let mut wrong = Vec::new();
+    for one in all.iter().flatten() {
+        let call = at.stage.admin(one.method, &one.path);
+        let call = if one.document.is_null() {
+            call
+        } else {
+            call.json(&one.document)
+        };
+        let answer = call.send().await;
+        let asked = format!("{} {} {}", one.method, one.path, one.document);
+        if let Some(complaint) = complaint(one, answer.status, &answer.body) {
+            wrong.push(format!(
+                "{asked}\n  {complaint}\n  {}",
+                String::from_utf8_lossy(&answer.body)
+            ));
+        }
+        assert_eq!(at.stage.everything().await, before, "{asked}");
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    at.stage.get("/").await.expect_status(200);
+}
+
+/// What is wrong with a refusal, if anything is.
+fn complaint(bad: &Bad, status: u16, body: &[u8]) -> Option<String> {
+    if status != bad.status {
+        return Some(format!("status {status}, not {}", bad.status));
+    }
+    let Ok(document) = serde_json::from_slice::<Value>(body) else {
+        return Some("no JSON".to_owned());
+    };
+    if document["code"] != bad.code {
+        return Some(format!("code {}, not {}", document["code"], bad.code));
+    }
+    let fields = document["fields"].pointer(bad.field);
+    let why = match fields {
+        None => return Some(format!("fields{} is not there", bad.field)),
+        Some(Value::String(why)) => why.clone(),
+        Some(other) => other.to_string(),
+    };
+    if !why.contains(bad.why) {
+        return Some(format!("fields{} is `{why}`, not `{}`", bad.field, bad.why));
+    }
+    let listed = document["violations"].as_array().is_some_and(|list| {
+        list.iter()
+            .all(|one| one["pointer"].is_string() && one["message"].is_string())
+            && !list.is_empty()
+    });
+    // What a form or a tool cannot point at has no list of violations: 3, 6 and a refused deletion.
+    let pointless = matches!(bad.code, 3 | 6) || bad.method == "DELETE";
+    (!listed && !pointless).then(|| "no list of violations".to_owned())
+}
+
+#[tokio::test]
+async fn all_violations_come_at_once_with_places_and_hints() {
+    let stage = Stage::start().await;
+    let document = json!({
+        "port": 70000, "prot": 80, "protocol": "htp", "tags": ["ok", "a/b"], "retries": "five",
+    });
+    let answer = stage
+        .admin("POST", "/services")
+        .json(&document)
+        .send()
+        .await
+        .expect_status(400);
+    let refused = answer.json();
+    let violations = refused["violations"].as_array().cloned().unwrap_or_default();
+    let pointers: Vec<_> = violations
+        .iter()
+        .map(|one| one["pointer"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        pointers,
+        ["/host", "/port", "/prot", "/protocol", "/retries", "/tags/1"],
+        "{refused}"
+    );
+    let message = refused["message"].as_str().unwrap_or_default();
+    assert!(
+        message.starts_with("6 schema violations (host: required field missing; port: value should be"),
+        "{message}"
+    );
+    assert_eq!(refused["fields"]["host"], "required field missing");
+    let hint = violations[2]["hint"].as_str().unwrap_or_default();
+    assert!(hint.contains("did you mean"), "{refused}");
+    assert_eq!(stage.everything().await["revision"], 0);
+}
+
+/// Bodies that are no documents, and paths and methods that mean nothing.
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_and_changes_nothing() {
+    let backend = Upstream::named("backend");
+    let at = furnished(&backend).await;
+    let before = at.stage.everything().await;
+    let (json, form) = ("application/json", "application/x-www-form-urlencoded");
+    let many: String = (0..1001).map(|n| format!("tags[]={n}&")).collect();
+    let deep = format!("{{\"tags\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let huge = format!("{{\"host\":\"{}\"}}", "a".repeat(11 << 20));
+    let cases: [(&str, &str, &str, &[u8], u16); 30] = [
+        ("POST", "/services", json, b"{", 400),
+        ("POST", "/services", json, b"[]", 400),
+        ("POST", "/services", json, b"null", 400),
+        ("POST", "/services", json, b"\"host\"", 400),
+        ("POST", "/services", json, b"{\"host\": }", 400),
+        ("POST", "/services", json, b"{\"host\":\"a\"} trailing", 400),
+        ("POST", "/services", json, b"{\"host\":\"\xff\"}", 400),
+        ("POST", "/services", json, b"host=a.test", 400),
+        ("POST", "/services", json, deep.as_bytes(), 400),
+        ("POST", "/services", json, huge.as_bytes(), 413),
+        ("PATCH", "/services/kept", json, b"{", 400),
+        ("PUT", "/services/kept", json, b"{", 400),
+        ("POST", "/services", form, b"{\"host\":\"a\"}", 400),
+        ("POST", "/services", form, b"host=%ff", 400),
+        ("POST", "/services", form, b"tags[x]=1&host=a.test", 400),
+        ("POST", "/services", form, many.as_bytes(), 400),
+        ("POST", "/services", "text/plain", b"host=a.test", 415),
+        ("POST", "/services", "application/xml", b"<host/>", 415),
+        ("PUT", "/services/kept", "image/png", b"\x89PNG", 415),
+        ("POST", "/nothing", json, b"{}", 404),
+        ("POST", "/services/kept/nothing", json, b"{}", 404),
+        ("POST", "/targets", json, b"{}", 404),
+        (
+            "POST",
+            "/services/nobody/routes",
+            json,
+            b"{\"paths\":[\"/\"]}",
+            404,
+        ),
+        ("POST", "/consumers/nobody/key-auth", json, b"{}", 404),
+        (
+            "POST",
+            "/upstreams/nobody/targets",
+            json,
+            b"{\"target\":\"a\"}",
+            404,
+        ),
+        ("POST", "/services/kept", json, b"{}", 405),
+        ("PUT", "/services", json, b"{\"host\":\"a.test\"}", 405),
+        ("PATCH", "/routes", json, b"{}", 405),
+        ("DELETE", "/consumers", json, b"", 405),
+        ("POST", "/plugins/enabled", json, b"{}", 405),
+    ];
+    for (method, path, content_type, body, status) in cases {
+        let call = at.stage.admin(method, path).header("content-type", content_type);
+        let answer = call.body(body.to_vec()).send().await;
+        let asked = format!(
+            "{method} {path} {content_type} {}",
+            String::from_utf8_lossy(&body[..body.len().min(40)])
+        );
+        assert_eq!(answer.status, status, "{asked}: {answer:?}");
+        assert!(answer.json()["message"].is_string(), "{asked}: {answer:?}");
+        assert_eq!(at.stage.everything().await, before, "{asked}");
+    }
+
+    let untyped = at
+        .stage
+        .admin("POST", "/services")
+        .body("host=a.test")
+        .send()
+        .await;
+    assert_eq!(untyped.status, 415, "{untyped:?}");
+    let twice = at
+        .stage
+        .admin("POST", "/services")
+        .json(&json!({ "host": "a.test" }));
+    let twice = twice.header("content-type", json).send().await;
+    assert_eq!(twice.status, 400, "{twice:?}");
+    assert_eq!(at.stage.everything().await, before);
+    at.stage.get("/").await.expect_status(200);
+}
+
+#[tokio::test]
+async fn reading_what_is_not_there_says_so() {
+    let backend = Upstream::named("backend");
+    let at = furnished(&backend).await;
+    let nobody = uuid::Uuid::new_v4();
+    for (path, status, message) in [
+        ("/nothing".to_owned(), 404, "Not found"),
+        ("/services/nobody".to_owned(), 404, "Not found"),
+        (format!("/services/{nobody}"), 404, "Not found"),
+        (format!("/services/{}", at.route), 404, "Not found"),
+        (format!("/consumers/kept/plugins/{}", at.plugin), 404, "Not found"),
+        ("/targets".to_owned(), 404, "Not found"),
+        (
+            "/upstreams/kept.test/targets/127.0.0.1:10".to_owned(),
+            404,
+            "Not found",
+        ),
+        ("/services/%ff".to_owned(), 404, "Not found"),
+        (
+            "/services?size=0".to_owned(),
+            400,
+            "size must be an integer between 1 and 1000",
+        ),
+        (
+            "/services?size=1001".to_owned(),
+            400,
+            "size must be an integer between 1 and 1000",
+        ),
+        ("/services?size=ten".to_owned(), 400, "size must be a number"),
+        (
+            "/services?offset=x".to_owned(),
+            400,
+            "'x' is not a valid offset: bad base64 encoding",
+        ),
+        (
+            "/services?tags=a,b/c".to_owned(),
+            400,
+            "invalid option (tags: invalid filter syntax)",
+        ),
+        (
+            "/services?tags=".to_owned(),
+            400,
+            "invalid option (tags: cannot be null)",
+        ),
+    ] {
+        let answer = at.stage.admin("GET", &path).send().await;
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        assert_eq!(answer.json()["message"], message, "{path}");
+    }
+    // Deleting it twice is no error; nothing is deleted.
+    let before = at.stage.everything().await;
+    for path in [
+        "/services/nobody".to_owned(),
+        format!("/routes/{nobody}"),
+        "/consumers/nobody".to_owned(),
+    ] {
+        at.stage.delete(&path).await;
+        at.stage.delete(&path).await;
+    }
+    assert_eq!(at.stage.everything().await, before);
+}
+
+// --- bytes ---
+
+/// Heads that break the protocol. Where `GET / ` stands alone the rest is a head that would be served.
+fn broken_heads() -> Vec<(&'static str, Vec<u8>)> {
+    let get = |fields: &str| format!("GET / HTTP/1.1\r\n{fields}\r\n").into_bytes();
+    let post =
+        |fields: &str, body: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}").into_bytes();
+    let line = |line: &str| format!("{line}\r\nHost: a\r\n\r\n").into_bytes();
+    vec![
+        ("garbage", b"\x01\x02\x03garbage\r\n\r\n".to_vec()),
+        (
+            "a TLS hello",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(),
+        ),
+        (
+            "HTTP/2 without asking",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        ),
+        ("no request line", b"\r\n\r\nHost: a\r\n\r\n\r\n".to_vec()),
+        ("HTTP/0.9", b"GET /\r\n\r\n".to_vec()),
+        ("a version that is none", line("GET / HTTP/9.9")),
+        ("a version in words", line("GET / HTTP/one")),
+        ("a method with a space before it", line(" GET / HTTP/1.1")),
+        ("a method that is no token", line("G(T / HTTP/1.1")),
+        ("a target with a space", line("GET /a b HTTP/1.1")),
+        ("a target without a slash", line("GET a HTTP/1.1")),
+        ("a target with NUL", line("GET /a\0b HTTP/1.1")),
+        ("a target with a control character", line("GET /a\x07b HTTP/1.1")),
+        ("a target with a broken escape", line("GET /%zz HTTP/1.1")),
+        (
+            "a target that is too long",
+            line(&format!("GET /{} HTTP/1.1", "a".repeat(9 << 10))),
+        ),
+        (
+            "a target that is far too long",
+            line(&format!("GET /{} HTTP/1.1", "a".repeat(1 << 20))),
+        ),
+        ("CONNECT", b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n".to_vec()),
+        ("TRACE", line("TRACE / HTTP/1.1")),
+        ("no Host", get("")),
+        ("two Hosts", get("Host: a\r\nHost: b\r\n")),
+        ("a Host with a space", get("Host: a b\r\n")),
+        ("a Host with a slash", get("Host: a/b\r\n")),
+        ("a Host with a user", get("Host: u@a\r\n")),
+        ("a Host with a port that is none", get("Host: a:port\r\n")),
+        ("a Host with too large a port", get("Host: a:99999\r\n")),
+        ("a Host with NUL", get("Host: a\0b\r\n")),
+        ("a header with NUL", get("Host: a\r\nX-A: b\0c\r\n")),
+        ("a header with a bare CR", get("Host: a\r\nX-A: b\rc\r\n")),
+        ("a header without a colon", get("Host: a\r\nnonsense\r\n")),
+        ("a header without a name", get("Host: a\r\n: b\r\n")),
+        (
+            "a header with a space before its colon",
+            get("Host: a\r\nX-A : b\r\n"),
+        ),
+        ("a header whose name is no token", get("Host: a\r\nX(A): b\r\n")),
+        (
+            "a header that is too long",
+            get(&format!("Host: a\r\nX-A: {}\r\n", "b".repeat(40 << 10))),
+        ),
+        (
+            "a header that is far too long",
+            get(&format!("Host: a\r\nX-A: {}\r\n", "b".repeat(1 << 20))),
+        ),
+        (
+            "too many headers",
+            get(&format!("Host: a\r\n{}", "X-A: b\r\n".repeat(6000))),
+        ),
+        ("a length that is no number", post("Content-Length: many\r\n", "")),
+        ("a length below zero", post("Content-Length: -1\r\n", "")),
+        ("a length with a plus", post("Content-Length: +5\r\n", "hello")),
+        (
+            "a length beyond numbers",
+            post("Content-Length: 99999999999999999999999\r\n", ""),
+        ),
+        (
+            "two lengths",
+            post("Content-Length: 5\r\nContent-Length: 6\r\n", "hello!"),
+        ),
+        ("an unknown coding", post("Transfer-Encoding: gzip\r\n", "")),
+        (
+            "a coding after chunks",
+            post("Transfer-Encoding: chunked, gzip\r\n", "0\r\n\r\n"),
+        ),
+    ]
+}
+
+/// The status of what came back, if anything did.
+fn status(said: &[u8]) -> Option<u16> {
+    let text = String::from_utf8_lossy(said);
+    let line = text.lines().next().filter(|line| !line.is_empty())?.to_owned();
+    let status = line
+        .strip_prefix("HTTP/1.1 ")
+        .and_then(|rest| rest.split(' ').next()?.parse().ok());
+    Some(status.unwrap_or_else(|| panic!("no HTTP came back: {line}")))
+}
+
+#[tokio::test]
+async fn broken_requests_are_answered_with_4xx_or_closed() {
+    let upstream = Upstream::named("never asked");
+    let stage = Stage::start().await;
+    stage.expose("kept", &upstream, "/").await;
+    let before = stage.everything().await;
+    let mut wrong = Vec::new();
+    for (what, bytes) in broken_heads() {
+        let mut raw = Raw::connect(stage.gateway.proxy()).await;
+        // It may be refused before all of it is sent.
+        let sent = raw.try_send(&bytes).await.and(raw.try_send(b"").await);
+        // A head that never ends in the gateway's eyes would have it wait for the rest.
+        if sent.is_ok() {
+            raw.shutdown().await;
+        }
+        let said = raw.read_to_end().await;
+        match status(&said) {
+            None | Some(400..=499) => {}
+            Some(status) => wrong.push(format!("{what}: {status}")),
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    assert_eq!(upstream.counts().heads, 0, "{:?}", upstream.requests());
+
+    // What is said of the commonest ones.
+    for (bytes, status) in [
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("nonsense\r\n\r\n".to_owned(), 400),
+        (
+            format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(9 << 10)),
+            414,
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "a".repeat(40 << 10)),
+            400,
+        ),
+    ] {
+        let mut raw = Raw::connect(stage.gateway.proxy()).await;
+        raw.send(bytes).await;
+        let answer = raw.read_response().await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(answer.header("x-kong-request-id").is_some(), "{answer:?}");
+        assert!(answer.text().contains("request_id"), "{answer:?}");
+    }
+
+    assert_eq!(stage.gateway.status(), None);
+    assert_eq!(stage.everything().await, before);
+    stage.get("/").await.expect_status(200);
+    let log = stage.gateway.log().join("\n");
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+#[tokio::test]
+async fn a_request_that_two_servers_could_read_differently_is_not_passed_on_as_it_is() {
+    let upstream =
+        Upstream::start(|request| gw_testkit::Reply::ok(format!("{}|{}", request.target, request.text())));
+    let stage = Stage::start().await;
+    stage.expose("kept", &upstream, "/").await;
+    let smuggled = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (what, request) in [
+        (
+            "length and chunks",
+            format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n{smuggled}", smuggled.len()),
+        ),
+        (
+            "chunks, oddly spelt, and length",
+            format!("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\nContent-Length: {}\r\n\r\n{smuggled}", smuggled.len()),
+        ),
+        (
+            "a chunk's size with a sign",
+            "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n".to_owned(),
+        ),
+        (
+            "a chunk's size that overflows",
+            "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nhello\r\n0\r\n\r\n"
+                .to_owned(),
+        ),
+        (
+            "a chunk that is longer than its size",
+            "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhello\r\n0\r\n\r\n".to_owned(),
+        ),
+    ] {
+        let mut raw = Raw::connect(stage.gateway.proxy()).await;
+        raw.send(request).await;
+        raw.shutdown().await;
+        let said = raw.read_to_end().await;
+        let said = String::from_utf8_lossy(&said);
+        assert!(!said.contains("/smuggled|"), "{what}: {said}");
+    }
+    assert_eq!(
+        upstream.counts().malformed,
+        0,
+        "the upstream got what it could not read"
+    );
+    let smuggled = upstream
+        .requests()
+        .into_iter()
+        .filter(|request| request.target == "/smuggled");
+    assert_eq!(smuggled.count(), 0);
+    let complete = upstream
+        .requests()
+        .into_iter()
+        .filter(|request| request.complete && !request.body.is_empty());
+    assert_eq!(complete.count(), 0, "half a body was passed off as a whole one");
+    stage.get("/").await.expect_status(200);
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_or_go_away_disturb_nobody() {
+    let upstream = Upstream::named("kept");
+    let stage = Stage::start().await;
+    stage.expose("kept", &upstream, "/").await;
+    let mut silent = Vec::new();
+    for n in 0..50 {
+        let mut raw = Raw::connect(stage.gateway.proxy()).await;
+        if n % 2 == 0 {
+            raw.send("GET / HTTP/1.1\r\nHo").await;
+        }
+        if n % 5 == 0 {
+            raw.reset();
+        } else {
+            silent.push(raw);
+        }
+    }
+    for _ in 0..10 {
+        let client = gw_testkit::Client::without_keep_alive();
+        client.get(stage.gateway.proxy_url("/")).await.expect_status(200);
+    }
+    // They may still come to their point.
+    let mut raw = silent.pop().expect("some are left");
+    raw.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(raw.read_response().await.status, 200);
+}
+
+#[tokio::test]
+async fn the_admin_api_takes_no_broken_bytes_either() {
+    let backend = Upstream::named("backend");
+    let at = furnished(&backend).await;
+    let before = at.stage.everything().await;
+    for (what, bytes) in [
+        ("garbage", b"\x01\x02\x03garbage\r\n\r\n".to_vec()),
+        ("a header with NUL", b"POST /services HTTP/1.1\r\nHost: a\0\r\n\r\n".to_vec()),
+        (
+            "a body that ends early",
+            b"POST /services HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n\
+              {\"host\":\"a.test\"}"
+                .to_vec(),
+        ),
+        (
+            "chunks that end early",
+            b"POST /services HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n\
+              11\r\n{\"host\":\"a.test\"}\r\n"
+                .to_vec(),
+        ),
+        ("a head that is too long", format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(100 << 10)).into_bytes()),
+    ] {
+        let mut raw = Raw::connect(at.stage.gateway.admin()).await;
+        if raw.try_send(&bytes).await.is_ok() {
+            raw.shutdown().await;
+        }
+        let said = raw.read_to_end().await;
+        assert!(matches!(status(&said), None | Some(400..=499)), "{what}: {}", String::from_utf8_lossy(&said));
+        assert_eq!(at.stage.everything().await, before, "{what}");
+    }
+    at.stage.get("/").await.expect_status(200);
+}

@@ -1,0 +1,136 @@
+//! The present of an open store: the view at the head and the commits that led there, changed as one.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::watch;
+
+use crate::commit::{Commit, Revision};
+use crate::view::View;
+use crate::watch::WatchItem;
+
+/// Bound: commits kept for watches that lag.
+const KEEP_COMMITS: usize = 4096;
+
+/// Bound: bytes kept for watches that lag.
+const KEEP_BYTES: usize = 32 * 1024 * 1024;
+
+/// The view at the head, the commits before it, and a bell for those who wait.
+pub(crate) struct Timeline {
+    present: RwLock<Present>,
+    signal: watch::Sender<()>,
+}
+
+/// Invariant: `recent` is dense and ends at the view's revision, or is empty.
+struct Present {
+    view: View,
+    recent: VecDeque<Arc<Commit>>,
+    weight: usize,
+    closed: bool,
+}
+
+impl Timeline {
+    pub(crate) fn new(view: View) -> Self {
+        let present = Present {
+            view,
+            recent: VecDeque::new(),
+            weight: 0,
+            closed: false,
+        };
+        Self {
+            present: RwLock::new(present),
+            signal: watch::Sender::new(()),
+        }
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.read().view.clone()
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.read().view.revision()
+    }
+
+    /// Makes `next` the present if it follows on it, and tells whether it did: a commit that is there already is not
+    /// applied twice, whoever brings it, and after the end nothing comes.
+    pub(crate) fn advance(&self, next: View, commit: Arc<Commit>) -> bool {
+        let mut present = self.write();
+        if present.closed || next.revision() != present.view.revision().next() {
+            return false;
+        }
+        present.weight += commit.weight();
+        present.recent.push_back(commit);
+        while present.recent.len() > KEEP_COMMITS || (present.weight > KEEP_BYTES && present.recent.len() > 1)
+        {
+            if let Some(oldest) = present.recent.pop_front() {
+                present.weight -= oldest.weight();
+            }
+        }
+        present.view = next;
+        drop(present);
+        self.signal.send_replace(());
+        true
+    }
+
+    /// Jumps to `view`, whose way there is not known; watches before it see a gap.
+    pub(crate) fn jump(&self, view: View) {
+        let mut present = self.write();
+        if view.revision() <= present.view.revision() {
+            return;
+        }
+        present.recent.clear();
+        present.weight = 0;
+        present.view = view;
+        drop(present);
+        self.signal.send_replace(());
+    }
+
+    pub(crate) fn close(&self) {
+        self.write().closed = true;
+        self.signal.send_replace(());
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.read().closed
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.signal.subscribe()
+    }
+
+    /// Returns what a watch at `position` sees next, or nothing yet.
+    pub(crate) fn after(&self, position: Revision) -> Option<WatchItem> {
+        let present = self.read();
+        let head = present.view.revision();
+        if position > head {
+            return Some(WatchItem::Reset {
+                incarnation: present.view.incarnation(),
+                revision: head,
+            });
+        }
+        if position == head {
+            return present.closed.then_some(WatchItem::Closed);
+        }
+        let oldest = present
+            .recent
+            .front()
+            .map_or(head.0, |commit| commit.revision.0 - 1);
+        let Some(ahead) = position.0.checked_sub(oldest) else {
+            return Some(WatchItem::Gap {
+                oldest: Revision(oldest),
+            });
+        };
+        let commit = usize::try_from(ahead).ok().and_then(|at| present.recent.get(at));
+        commit.map(|commit| WatchItem::Commit(Arc::clone(commit)))
+    }
+
+    // A panic cannot leave `Present` half changed (views and commits are built before the lock is taken), so a
+    // poisoned lock is as good as any.
+    fn read(&self) -> RwLockReadGuard<'_, Present> {
+        self.present.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Present> {
+        self.present.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
