@@ -45,8 +45,11 @@ pub struct Config {
     upstreams: Map<Id<Upstream>, Arc<Upstream>>,
     upstreams_by_name: Map<Box<str>, Id<Upstream>>,
     targets: Map<Id<Target>, Arc<Target>>,
-    targets_by_upstream: Map<Id<Upstream>, OrdMap<(u64, Id<Target>), Arc<Target>>>,
+    targets_by_upstream: Map<Id<Upstream>, Targets>,
 }
+
+/// The targets of one upstream, by creation and id.
+type Targets = OrdMap<(u64, Id<Target>), Arc<Target>>;
 
 impl Config {
     /// The service with this id.

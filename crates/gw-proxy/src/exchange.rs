@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use gw_balancer::Handle;
+use gw_core::Protocol;
 use gw_plugins::cx::{Facts, LogParts};
 use gw_plugins::{Identity, Reply, ReplyBody};
 use gw_router::Lookup;
@@ -154,10 +155,9 @@ impl Exchange {
             .as_ref()
             .and_then(|host| host.to_str().ok())
             .unwrap_or_default();
-        let lookup = Lookup::new(&head.method, host, path)
-            .headers(&head.headers)
-            .port(self.about.conn.default_port())
-            .plaintext();
+        let conn = &self.about.conn;
+        let lookup = Lookup::new(&head.method, host, path).headers(&head.headers).port(conn.default_port());
+        let lookup = if conn.scheme == Protocol::Http { lookup.plaintext() } else { lookup };
         let Some(found) = self.about.snapshot.router().find(&lookup) else {
             return Err(Failure::NoRoute);
         };

@@ -15,11 +15,18 @@ async fn bodies_of_any_size_stream_both_ways() {
     });
     let proxy = Proxy::to(&upstream);
     let client = Client::new();
-    let mut answer = client.call("POST", proxy.url("/")).generated(64 * MIB).open().await;
+    let mut answer = client
+        .call("POST", proxy.url("/"))
+        .generated(64 * MIB)
+        .open()
+        .await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.read_generated().await, 64 * MIB);
     let line = &proxy.log(1).await[0];
-    assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&json!(64 * MIB), &json!(64 * MIB)));
+    assert_eq!(
+        (&line["bytes_in"], &line["bytes_out"]),
+        (&json!(64 * MIB), &json!(64 * MIB))
+    );
 }
 
 #[tokio::test]
@@ -46,10 +53,23 @@ async fn a_declared_length_is_passed_on() {
     let upstream = Upstream::start(|request| Reply::ok(format!("{} bytes", request.body_len)));
     let proxy = Proxy::to(&upstream);
     let client = Client::new();
-    let answer = client.call("PUT", proxy.url("/")).body("12345").send().await.expect_status(200);
-    assert_eq!((answer.text(), answer.header("content-length")), ("5 bytes", Some("7")));
+    let answer = client
+        .call("PUT", proxy.url("/"))
+        .body("12345")
+        .send()
+        .await
+        .expect_status(200);
+    assert_eq!(
+        (answer.text(), answer.header("content-length")),
+        ("5 bytes", Some("7"))
+    );
     assert_eq!(upstream.requests()[0].header("content-length"), Some("5"));
-    client.call("POST", proxy.url("/")).body("").send().await.expect_status(200);
+    client
+        .call("POST", proxy.url("/"))
+        .body("")
+        .send()
+        .await
+        .expect_status(200);
     assert_eq!(upstream.requests()[1].header("content-length"), Some("0"));
 }
 
@@ -65,7 +85,10 @@ async fn responses_without_bodies_have_none() {
     // All on one connection: a body where none may be would be taken for the next response.
     raw.send("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     let answer = raw.read_response_to_head().await;
-    assert_eq!((answer.status, answer.header("content-length")), (200, Some("10")));
+    assert_eq!(
+        (answer.status, answer.header("content-length")),
+        (200, Some("10"))
+    );
     for (path, status) in [("/204", 204), ("/304", 304), ("/", 200)] {
         raw.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
         assert_eq!(raw.read_response().await.status, status);
@@ -77,8 +100,15 @@ async fn responses_without_bodies_have_none() {
     raw.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(raw.read_response().await.text(), "0123456789");
     let lines = proxy.log(6).await;
-    assert!(lines.iter().all(|line| line.get("aborted").is_none()), "{lines:?}");
-    assert_eq!(upstream.counts().accepted, 1, "bodiless responses leave the connection usable");
+    assert!(
+        lines.iter().all(|line| line.get("aborted").is_none()),
+        "{lines:?}"
+    );
+    assert_eq!(
+        upstream.counts().accepted,
+        1,
+        "bodiless responses leave the connection usable"
+    );
 }
 
 #[tokio::test]
@@ -86,12 +116,14 @@ async fn a_client_that_expects_100_gets_it_only_when_the_body_is_wanted() {
     let upstream = Upstream::start(|request| Reply::ok(request.text().to_owned()));
     let proxy = Proxy::to(&upstream);
     let mut raw = Raw::connect(proxy.addr()).await;
-    raw.send("POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n").await;
+    raw.send("POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+        .await;
     assert_eq!(raw.read_response().await.status, 100);
     raw.send("hi").await;
     assert_eq!(raw.read_response().await.text(), "hi");
     assert_eq!(upstream.requests()[0].header("expect"), None);
-    raw.send("POST /%zz HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n").await;
+    raw.send("POST /%zz HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+        .await;
     assert_eq!(raw.read_response().await.status, 400);
 }
 
@@ -103,11 +135,15 @@ async fn trailers_pass_both_ways() {
     });
     let proxy = Proxy::to(&upstream);
     let mut raw = Raw::connect(proxy.addr()).await;
-    let head = "POST / HTTP/1.1\r\nhost: a\r\nte: trailers\r\ntrailer: x-in\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head =
+        "POST / HTTP/1.1\r\nhost: a\r\nte: trailers\r\ntrailer: x-in\r\ntransfer-encoding: chunked\r\n\r\n";
     raw.send(format!("{head}1\r\nb\r\n0\r\nx-in: 2\r\n\r\n")).await;
     let answer = raw.read_response().await;
     assert_eq!(answer.trailers, [("x-sum".to_owned(), "1".to_owned())]);
-    assert_eq!(upstream.requests()[0].trailers, [("x-in".to_owned(), "2".to_owned())]);
+    assert_eq!(
+        upstream.requests()[0].trailers,
+        [("x-in".to_owned(), "2".to_owned())]
+    );
 }
 
 #[tokio::test]
@@ -118,28 +154,44 @@ async fn a_client_that_does_not_read_holds_the_upstream_back() {
     let mut answer = client.call("GET", proxy.url("/")).open().await;
     // It reads nothing while another request on another connection makes its way: there is time to run ahead.
     for _ in 0..200 {
-        Client::new().call("HEAD", proxy.url("/")).send().await.expect_status(200);
+        Client::new()
+            .call("HEAD", proxy.url("/"))
+            .send()
+            .await
+            .expect_status(200);
     }
     let ahead = upstream.counts().sent_bytes;
-    assert!(ahead < 64 * MIB, "{ahead} bytes were taken from the upstream for a client that reads none");
+    assert!(
+        ahead < 64 * MIB,
+        "{ahead} bytes were taken from the upstream for a client that reads none"
+    );
     assert_eq!(answer.read_generated().await, 256 * MIB);
 }
 
 #[tokio::test]
 async fn an_upstream_that_does_not_read_holds_the_client_back() {
     let gate = Gate::closed();
-    let upstream =
-        Upstream::builder().bodies(Bodies::Count).read_bodies_after(&gate).serve(|_| Reply::ok("done"));
+    let upstream = Upstream::builder()
+        .bodies(Bodies::Count)
+        .read_bodies_after(&gate)
+        .serve(|_| Reply::ok("done"));
     let proxy = Proxy::to(&upstream);
     let (call, feed) = Client::new().call("POST", proxy.url("/")).fed();
     let answer = tokio::spawn(call.send());
     let piece = vec![7_u8; 1 << 20];
     let mut taken = 0_u64;
     // A write that is not taken within many turns of the loop is held back.
-    while taken < 256 && tokio::time::timeout(std::time::Duration::from_millis(500), feed.send(piece.clone())).await.is_ok() {
+    while taken < 256
+        && tokio::time::timeout(std::time::Duration::from_millis(500), feed.send(piece.clone()))
+            .await
+            .is_ok()
+    {
         taken += 1;
     }
-    assert!(taken < 64, "{taken} MiB were taken from the client for an upstream that reads none");
+    assert!(
+        taken < 64,
+        "{taken} MiB were taken from the client for an upstream that reads none"
+    );
     gate.open();
     drop(feed);
     assert_eq!(answer.await.expect("a task").expect_status(200).text(), "done");
@@ -147,7 +199,9 @@ async fn an_upstream_that_does_not_read_holds_the_client_back() {
 
 #[tokio::test]
 async fn an_early_answer_comes_through_while_the_body_is_still_being_sent() {
-    let upstream = Upstream::builder().bodies(Bodies::Ignore).serve(|_| Reply::status(403).body("no"));
+    let upstream = Upstream::builder()
+        .bodies(Bodies::Ignore)
+        .serve(|_| Reply::status(403).body("no"));
     let proxy = Proxy::to(&upstream);
     let (call, feed) = Client::new().call("POST", proxy.url("/")).fed();
     let answer = tokio::spawn(call.send());

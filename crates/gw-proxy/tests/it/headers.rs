@@ -36,7 +36,10 @@ async fn an_upstream_is_told_where_the_request_came_from() {
         assert_eq!(request.headers_named(name), [value], "{name}");
     }
     let id = request.header("x-kong-request-id").expect("an id");
-    assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+    assert!(
+        id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()),
+        "{id}"
+    );
     assert_eq!(request.target, "/b?q");
 }
 
@@ -68,7 +71,10 @@ async fn nothing_a_client_claims_is_believed() {
         "X-Consumed: kept",
     ];
     let request = seen(&proxy, &upstream, &fields.join("\r\n")).await;
-    assert_eq!(request.header("x-forwarded-for"), Some("1.1.1.1, 2.2.2.2, 3.3.3.3, 127.0.0.1"));
+    assert_eq!(
+        request.header("x-forwarded-for"),
+        Some("1.1.1.1, 2.2.2.2, 3.3.3.3, 127.0.0.1")
+    );
     assert_eq!(request.header("x-forwarded-proto"), Some("http"));
     assert_eq!(request.header("x-forwarded-host"), Some("a"));
     assert_eq!(request.header("x-forwarded-path"), Some("/a/b"));
@@ -76,7 +82,16 @@ async fn nothing_a_client_claims_is_believed() {
     assert_eq!(request.headers_named("via"), ["1.0 fred", "1.1 gw/0.1.0"]);
     assert_eq!(request.header("x-consumed"), Some("kept"));
     let text = format!("{:?}", request.headers).to_lowercase();
-    for gone in ["evil", "root", "admin", "x-consumer", "x_consumer", "x-credential", "anonymous", "x_forwarded"] {
+    for gone in [
+        "evil",
+        "root",
+        "admin",
+        "x-consumer",
+        "x_consumer",
+        "x-credential",
+        "anonymous",
+        "x_forwarded",
+    ] {
         assert!(!text.contains(gone), "{gone}: {text}");
     }
 }
@@ -104,7 +119,8 @@ async fn hop_by_hop_headers_stay_on_their_hop() {
         "X-Kept: 1",
     ];
     let mut raw = Raw::connect(proxy.addr()).await;
-    raw.send(format!("GET / HTTP/1.1\r\n{}\r\n\r\n", fields.join("\r\n"))).await;
+    raw.send(format!("GET / HTTP/1.1\r\n{}\r\n\r\n", fields.join("\r\n")))
+        .await;
     let answer = raw.read_response().await;
     let request = upstream.requests().pop().expect("a request");
     for gone in ["x-mine", "keep-alive", "proxy", "proxy-connection", "upgrade"] {
@@ -123,7 +139,11 @@ async fn hop_by_hop_headers_stay_on_their_hop() {
 #[tokio::test]
 async fn a_proxied_response_says_so() {
     let plain = Upstream::start(|_| Reply::ok("x").header("Via", "1.1 inner"));
-    let named = Upstream::start(|_| Reply::ok("x").header("Server", "mine").header("X-Kong-Proxy-Latency", "999999"));
+    let named = Upstream::start(|_| {
+        Reply::ok("x")
+            .header("Server", "mine")
+            .header("X-Kong-Proxy-Latency", "999999")
+    });
     let mut proxy = Proxy::to(&plain);
     let service = proxy.service(named.addr(), json!({}));
     proxy.route(service, json!({ "paths": ["/named"] }));
@@ -137,7 +157,10 @@ async fn a_proxied_response_says_so() {
         assert!(value < 10_000, "{name}: {value}");
     }
     assert_eq!(answer.header("x-kong-response-latency"), None);
-    let asked = plain.requests()[0].header("x-kong-request-id").expect("an id").to_owned();
+    let asked = plain.requests()[0]
+        .header("x-kong-request-id")
+        .expect("an id")
+        .to_owned();
     assert_eq!(answer.header("x-kong-request-id"), Some(asked.as_str()));
     let answer = client.get(proxy.url("/named")).await.expect_status(200);
     assert_eq!(answer.header("server"), Some("mine"));
@@ -154,7 +177,10 @@ async fn host_is_the_services_the_targets_the_upstreams_or_the_clients() {
     proxy.route(own, json!({ "paths": ["/preserved"], "preserve_host": true }));
     for (name, header) in [("plain.up", None), ("named.up", Some("wanted.example"))] {
         let id = proxy.put(Kind::Upstream, json!({ "name": name, "host_header": header }));
-        proxy.put(Kind::Target, json!({ "upstream": { "id": id }, "target": format!("127.0.0.1:{port}") }));
+        proxy.put(
+            Kind::Target,
+            json!({ "upstream": { "id": id }, "target": format!("127.0.0.1:{port}") }),
+        );
         let service = proxy.put(Kind::Service, json!({ "host": name, "port": 1 }));
         proxy.route(service, json!({ "paths": [format!("/{name}")] }));
     }
@@ -165,7 +191,9 @@ async fn host_is_the_services_the_targets_the_upstreams_or_the_clients() {
         ("/plain.up", format!("127.0.0.1:{port}")),
         ("/named.up", format!("wanted.example:{port}")),
     ] {
-        let call = client.call("GET", proxy.url(path)).header("host", "client.example:8000");
+        let call = client
+            .call("GET", proxy.url(path))
+            .header("host", "client.example:8000");
         let answer = call.send().await.expect_status(200);
         assert_eq!(answer.json()["headers"]["host"], host, "{path}");
     }

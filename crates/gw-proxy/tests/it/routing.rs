@@ -12,13 +12,23 @@ async fn without_a_route_it_is_404_in_kongs_words() {
     let answer = Client::new().get(proxy.url("/")).await.expect_status(404);
     let id = answer.header("x-kong-request-id").expect("an id").to_owned();
     assert_eq!(id.len(), 32);
-    let expected = format!("{{\n  \"message\":\"no Route matched with those values\",\n  \"request_id\":\"{id}\"\n}}");
+    let expected =
+        format!("{{\n  \"message\":\"no Route matched with those values\",\n  \"request_id\":\"{id}\"\n}}");
     assert_eq!(answer.text(), expected);
-    assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/json; charset=utf-8")
+    );
     assert!(answer.header("x-kong-response-latency").is_some());
-    assert_eq!((answer.header("via"), answer.header("x-kong-upstream-latency")), (None, None));
+    assert_eq!(
+        (answer.header("via"), answer.header("x-kong-upstream-latency")),
+        (None, None)
+    );
     let line = &proxy.log(1).await[0];
-    assert_eq!((&line["failure"], &line["status"]), (&json!("no_route"), &json!(404)));
+    assert_eq!(
+        (&line["failure"], &line["status"]),
+        (&json!("no_route"), &json!(404))
+    );
 }
 
 #[tokio::test]
@@ -41,14 +51,20 @@ async fn paths_are_joined_as_the_table_says() {
     {
         let service = proxy.service(upstream.addr(), json!({ "path": base }));
         let host = format!("h{place}");
-        let route = json!({ "hosts": [host], "paths": ["/m"], "strip_path": strip, "path_handling": handling });
+        let route =
+            json!({ "hosts": [host], "paths": ["/m"], "strip_path": strip, "path_handling": handling });
         proxy.route(service, route);
         for (path, expected) in ["/m/x", "/m", "/m/"].into_iter().zip(expected) {
             check.push((host.clone(), path, expected));
         }
     }
     for (host, path, expected) in check {
-        let answer = client.call("GET", proxy.url(path)).header("host", &host).send().await.expect_status(200);
+        let answer = client
+            .call("GET", proxy.url(path))
+            .header("host", &host)
+            .send()
+            .await
+            .expect_status(200);
         assert_eq!(answer.json()["path"], expected, "{host} {path}");
     }
 }
@@ -66,7 +82,8 @@ async fn the_longer_prefix_wins_and_queries_are_kept() {
         ("/", &one, "/"),
         ("/x?", &one, "/x?"),
     ] {
-        raw.send(format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        raw.send(format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n"))
+            .await;
         assert_eq!(raw.read_response().await.status, 200);
         assert_eq!(upstream.requests().last().expect("a request").target, seen);
     }
@@ -78,7 +95,10 @@ async fn what_is_matched_is_what_goes_upstream() {
     let mut proxy = Proxy::start();
     let service = proxy.service(upstream.addr(), json!({}));
     proxy.route(service, json!({ "paths": ["/a b"], "hosts": ["strip"] }));
-    proxy.route(service, json!({ "paths": ["/admin"], "hosts": ["keep"], "strip_path": false }));
+    proxy.route(
+        service,
+        json!({ "paths": ["/admin"], "hosts": ["keep"], "strip_path": false }),
+    );
     let mut raw = Raw::connect(proxy.addr()).await;
     for (host, target, status, seen) in [
         ("keep", "/x/..//%61dmin/./y", 200, "/admin/y"),
@@ -88,15 +108,24 @@ async fn what_is_matched_is_what_goes_upstream() {
         ("keep", "/%zz", 400, ""),
         ("keep", "/a/../../other", 404, ""),
     ] {
-        raw.send(format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n\r\n")).await;
+        raw.send(format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n\r\n"))
+            .await;
         let answer = raw.read_response().await;
         assert_eq!(answer.status, status, "{target}: {}", answer.text());
         if status == 200 {
-            assert_eq!(upstream.requests().last().expect("a request").target, seen, "{target}");
+            assert_eq!(
+                upstream.requests().last().expect("a request").target,
+                seen,
+                "{target}"
+            );
         }
     }
     // The prefix is what was matched, as it stood on the way.
-    let prefix = upstream.requests().iter().find(|r| r.target == "/c%20d").and_then(|r| r.header("x-forwarded-prefix").map(str::to_owned));
+    let prefix = upstream
+        .requests()
+        .iter()
+        .find(|r| r.target == "/c%20d")
+        .and_then(|r| r.header("x-forwarded-prefix").map(str::to_owned));
     assert_eq!(prefix.as_deref(), Some("/a%20b"));
 }
 
@@ -108,7 +137,10 @@ async fn https_only_routes_ask_for_https() {
     proxy.route(service, json!({ "paths": ["/s"], "protocols": ["https"] }));
     for status in [301, 302, 307, 308] {
         let path = format!("/{status}");
-        proxy.route(service, json!({ "paths": [path], "protocols": ["https"], "https_redirect_status_code": status }));
+        proxy.route(
+            service,
+            json!({ "paths": [path], "protocols": ["https"], "https_redirect_status_code": status }),
+        );
     }
     let client = Client::new();
     let answer = client.get(proxy.url("/s")).await.expect_status(426);
@@ -116,8 +148,14 @@ async fn https_only_routes_ask_for_https() {
     assert_eq!(answer.header("upgrade"), Some("TLS/1.2, HTTP/1.1"));
     assert_eq!(answer.header("connection"), Some("Upgrade"));
     for status in [301, 302, 307, 308] {
-        let answer = client.get(proxy.url(&format!("/{status}/a?b"))).await.expect_status(status);
-        assert_eq!(answer.header("location"), Some(format!("https://127.0.0.1/{status}/a?b").as_str()));
+        let answer = client
+            .get(proxy.url(&format!("/{status}/a?b")))
+            .await
+            .expect_status(status);
+        assert_eq!(
+            answer.header("location"),
+            Some(format!("https://127.0.0.1/{status}/a?b").as_str())
+        );
     }
     assert_eq!(upstream.counts().requests, 0);
 }
@@ -130,15 +168,28 @@ async fn a_route_that_cannot_be_served_says_why() {
     let tls = proxy.service(upstream.addr(), json!({ "protocol": "https" }));
     proxy.route(tls, json!({ "paths": ["/tls"] }));
     let rpc = proxy.service(upstream.addr(), json!({ "protocol": "grpc" }));
-    proxy.route(rpc, json!({ "paths": ["/rpc"], "protocols": ["grpc"], "strip_path": false }));
+    proxy.route(
+        rpc,
+        json!({ "paths": ["/rpc"], "protocols": ["grpc"], "strip_path": false }),
+    );
     let client = Client::new();
     for (path, content_type, status, message) in [
         ("/nowhere", "a/b", 503, "no Service found with those values"),
-        ("/tls", "a/b", 502, "An invalid response was received from the upstream server"),
+        (
+            "/tls",
+            "a/b",
+            502,
+            "An invalid response was received from the upstream server",
+        ),
         ("/rpc", "a/b", 415, "Non-gRPC request matched gRPC route"),
         ("/rpc", "application/grpc+proto", 426, "Please use HTTP2 protocol"),
     ] {
-        let answer = client.call("POST", proxy.url(path)).header("content-type", content_type).body("x").send().await;
+        let answer = client
+            .call("POST", proxy.url(path))
+            .header("content-type", content_type)
+            .body("x")
+            .send()
+            .await;
         assert_eq!(answer.json()["message"], message, "{path}");
         assert_eq!(answer.status, status, "{path}");
     }
@@ -152,7 +203,10 @@ async fn a_disabled_service_takes_its_routes_out_and_brings_them_back() {
     proxy.route(id, json!({ "paths": ["/"] }));
     let client = Client::new();
     for (enabled, status) in [(false, 404), (true, 200), (false, 404)] {
-        proxy.service(upstream.addr(), json!({ "id": id.to_string(), "enabled": enabled }));
+        proxy.service(
+            upstream.addr(),
+            json!({ "id": id.to_string(), "enabled": enabled }),
+        );
         client.get(proxy.url("/")).await.expect_status(status);
     }
 }

@@ -53,7 +53,8 @@ impl ProxyBuilder {
         let log = dir.path().join("access.log");
         self.settings.access_log = AccessLogSink::File(log.clone());
         let control = tokio::runtime::Handle::current();
-        let gateway = Gateway::new(self.registry.clone(), self.settings, control, self.resolver).expect("a log");
+        let gateway =
+            Gateway::new(self.registry.clone(), self.settings, control, self.resolver).expect("a log");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let server = Server::start(Arc::clone(&gateway), vec![listener]).expect("threads");
         Proxy {
@@ -74,7 +75,10 @@ impl Proxy {
     pub(crate) fn builder() -> ProxyBuilder {
         ProxyBuilder {
             registry: Registry::builtin(),
-            settings: Settings { workers: 2, ..Settings::default() },
+            settings: Settings {
+                workers: 2,
+                ..Settings::default()
+            },
             resolver: Arc::new(SystemResolver::default()),
         }
     }
@@ -86,14 +90,25 @@ impl Proxy {
     /// Completes a document as the Admin API does, and makes the change.
     pub(crate) fn change(&mut self, kind: Kind, mut document: Value) -> Change {
         let document = document.as_object_mut().expect("an object");
-        document.entry("id").or_insert_with(|| Uuid::new_v4().to_string().into());
-        document.entry("created_at").or_insert_with(|| (1_700_000_000 + self.revision).into());
-        document.entry("updated_at").or_insert_with(|| 1_700_000_000.into());
+        document
+            .entry("id")
+            .or_insert_with(|| Uuid::new_v4().to_string().into());
+        document
+            .entry("created_at")
+            .or_insert_with(|| (1_700_000_000 + self.revision).into());
+        document
+            .entry("updated_at")
+            .or_insert_with(|| 1_700_000_000.into());
         if kind == Kind::Plugin {
-            self.registry.complete(document).unwrap_or_else(|e| panic!("{document:?}: {e:?}"));
+            self.registry
+                .complete(document)
+                .unwrap_or_else(|e| panic!("{document:?}: {e:?}"));
         }
         Kinds::expand(kind, document);
-        let entity = self.kinds.complete(kind, document).unwrap_or_else(|e| panic!("{document:?}: {e:?}"));
+        let entity = self
+            .kinds
+            .complete(kind, document)
+            .unwrap_or_else(|e| panic!("{document:?}: {e:?}"));
         Change::Put(entity)
     }
 
@@ -107,7 +122,9 @@ impl Proxy {
 
     pub(crate) fn put(&mut self, kind: Kind, document: Value) -> Uuid {
         let change = self.change(kind, document);
-        let Change::Put(entity) = &change else { unreachable!("made as a put") };
+        let Change::Put(entity) = &change else {
+            unreachable!("made as a put")
+        };
         let id = entity.id();
         assert_eq!(self.apply(&[change]), []);
         id
@@ -124,7 +141,10 @@ impl Proxy {
     }
 
     pub(crate) fn route(&mut self, service: Uuid, fields: Value) -> Uuid {
-        self.put(Kind::Route, merged(json!({ "service": { "id": service } }), fields))
+        self.put(
+            Kind::Route,
+            merged(json!({ "service": { "id": service } }), fields),
+        )
     }
 
     /// A route `/` to an upstream; the whole configuration of many tests.
@@ -144,7 +164,10 @@ impl Proxy {
     pub(crate) fn balanced(&mut self, name: &str, targets: &[SocketAddr], more: Value) -> Uuid {
         let upstream = self.put(Kind::Upstream, json!({ "name": name }));
         for target in targets {
-            self.put(Kind::Target, json!({ "upstream": { "id": upstream }, "target": target.to_string() }));
+            self.put(
+                Kind::Target,
+                json!({ "upstream": { "id": upstream }, "target": target.to_string() }),
+            );
         }
         let service = self.put(Kind::Service, merged(json!({ "host": name }), more));
         self.route(service, json!({ "paths": ["/"] }));
@@ -172,7 +195,10 @@ impl Proxy {
             }
         };
         let text = within(format_args!("{lines} lines of access log"), read).await;
-        let parsed: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let parsed: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
         assert_eq!(parsed.len(), lines, "{text}");
         parsed
     }
@@ -185,7 +211,9 @@ impl Proxy {
         let drained = self.stop().shutdown(Duration::from_secs(5)).await;
         assert_eq!(drained.cut, 0);
         let text = std::fs::read_to_string(&self.log).expect("a log");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
     }
 }
 
