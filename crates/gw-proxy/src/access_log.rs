@@ -117,13 +117,7 @@ impl AccessLog {
                 Some(Box::new(OpenOptions::new().create(true).append(true).open(path)?))
             }
         };
-        let shared = Arc::new(Shared {
-            buffers: (0..workers).map(|_| Mutex::default()).collect(),
-            dropped: AtomicU64::new(0),
-            closing: AtomicBool::new(false),
-            round: Mutex::default(),
-            wake: Condvar::new(),
-        });
+        let shared = shared(workers);
         let on = output.is_some();
         let writer = output.map(|output| {
             let shared = Arc::clone(&shared);
@@ -181,6 +175,16 @@ impl AccessLog {
     }
 }
 
+fn shared(workers: usize) -> Arc<Shared> {
+    Arc::new(Shared {
+        buffers: (0..workers).map(|_| Mutex::default()).collect(),
+        dropped: AtomicU64::new(0),
+        closing: AtomicBool::new(false),
+        round: Mutex::default(),
+        wake: Condvar::new(),
+    })
+}
+
 impl Drop for AccessLog {
     fn drop(&mut self) {
         self.shared.closing.store(true, Relaxed);
@@ -222,5 +226,55 @@ impl Shared {
                 drop(waited.unwrap_or_else(PoisonError::into_inner));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_out_once_flushed_and_at_the_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let log = AccessLog::open(&AccessLogSink::File(file.path().to_owned()), 2).unwrap();
+        let lines = || std::fs::read_to_string(file.path()).unwrap().lines().count();
+        for round in 1..=3 {
+            for worker in 0..2 {
+                log.write(worker, &Record::default());
+            }
+            log.flush();
+            assert_eq!(lines(), 2 * round);
+        }
+        log.write(0, &Record::default());
+        drop(log);
+        assert_eq!(lines(), 7);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted() {
+        let log = AccessLog {
+            on: true,
+            shared: shared(1),
+            writer: Mutex::default(),
+        };
+        let path = "x".repeat(1 << 20);
+        for _ in 0..10 {
+            log.write(
+                0,
+                &Record {
+                    target: &path,
+                    ..Record::default()
+                },
+            );
+        }
+        assert_eq!(log.dropped(), 6);
+        assert!(lock(&log.shared.buffers[0]).bytes.len() < FULL + (2 << 20));
+    }
+
+    #[test]
+    fn a_log_that_is_off_takes_no_thread() {
+        let log = AccessLog::open(&AccessLogSink::Off, 1).unwrap();
+        assert!(!log.is_on());
+        log.flush();
     }
 }

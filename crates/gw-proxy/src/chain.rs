@@ -375,3 +375,43 @@ fn panicked(exchange: &Exchange, instance: &Instance) -> Failure {
     );
     Failure::PluginPanicked
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(specificity: u8, protocol: Protocol, instance: u32) -> Candidate {
+        Candidate {
+            specificity,
+            protocols: [protocol].into_iter().collect(),
+            instance,
+        }
+    }
+
+    #[test]
+    fn the_most_specific_instance_that_covers_the_request_is_chosen() {
+        let (ann, bob) = (Id::random(), Id::random());
+        let step = Step {
+            general: [
+                candidate(4, Protocol::Https, 0),
+                candidate(2, Protocol::Http, 1),
+                candidate(0, Protocol::Http, 2),
+            ]
+            .into(),
+            personal: HashMap::from([(ann, [candidate(3, Protocol::Http, 3)].into_iter().collect())]),
+        };
+        for (consumer, protocol, chosen) in [
+            (None, Protocol::Http, 1),
+            (Some(bob), Protocol::Http, 1),
+            (Some(ann), Protocol::Http, 3),
+            (Some(ann), Protocol::Https, 0),
+            (None, Protocol::Grpc, NONE),
+        ] {
+            assert_eq!(
+                step.choose(consumer, protocol),
+                chosen,
+                "{consumer:?} {protocol:?}"
+            );
+        }
+    }
+}

@@ -156,8 +156,14 @@ impl Exchange {
             .and_then(|host| host.to_str().ok())
             .unwrap_or_default();
         let conn = &self.about.conn;
-        let lookup = Lookup::new(&head.method, host, path).headers(&head.headers).port(conn.default_port());
-        let lookup = if conn.scheme == Protocol::Http { lookup.plaintext() } else { lookup };
+        let lookup = Lookup::new(&head.method, host, path)
+            .headers(&head.headers)
+            .port(conn.default_port());
+        let lookup = if conn.scheme == Protocol::Http {
+            lookup.plaintext()
+        } else {
+            lookup
+        };
         let Some(found) = self.about.snapshot.router().find(&lookup) else {
             return Err(Failure::NoRoute);
         };

@@ -49,3 +49,47 @@ impl Stall {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    async fn passes(stall: &mut Stall, span: Duration) -> bool {
+        let waiting = poll_fn(|cx| stall.poll(cx, LIMIT));
+        tokio::time::timeout(span, waiting).await.is_err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_is_over_after_its_limit_and_not_before() {
+        let mut stall = Stall::default();
+        assert!(passes(&mut stall, LIMIT - Duration::from_millis(2)).await);
+        assert!(!passes(&mut stall, Duration::from_millis(5)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_do_not_add_up() {
+        let mut stall = Stall::default();
+        for _ in 0..5 {
+            assert!(passes(&mut stall, LIMIT - Duration::from_secs(1)).await);
+            stall.end();
+        }
+        assert!(passes(&mut stall, LIMIT - Duration::from_secs(1)).await);
+        stall.restart();
+        assert!(passes(&mut stall, LIMIT - Duration::from_secs(1)).await);
+        assert!(!passes(&mut stall, Duration::from_secs(2)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shorter_limit_counts_though_the_timer_was_set_for_a_longer_one() {
+        let mut stall = Stall::default();
+        assert!(passes(&mut stall, Duration::from_secs(1)).await);
+        stall.end();
+        let begun = Instant::now();
+        poll_fn(|cx| stall.poll(cx, Duration::from_secs(2))).await;
+        assert!(begun.elapsed() < Duration::from_secs(3));
+    }
+}

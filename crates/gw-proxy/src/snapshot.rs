@@ -471,3 +471,6 @@ impl Touched {
         touched
     }
 }
+
+#[cfg(test)]
+mod tests;

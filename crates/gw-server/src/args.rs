@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use gw_core::{TargetAddress, TargetAddressError};
 
 /// An API gateway: Kong's Admin API, an embedded store, one binary.
 ///
-/// Started without a command it serves: clients at the proxy addresses, operators at the Admin API. What it serves is
-/// configured while it runs, through the Admin API, and kept in the data directory:
+/// Started without a command it serves: clients at the proxy addresses, operators at the
+/// Admin API. What it serves is configured while it runs, through the Admin API, and kept
+/// in the data directory:
 ///
 ///   curl -X POST http://127.0.0.1:8001/services --data name=hello --data url=http://localhost:9001
 ///   curl -X POST http://127.0.0.1:8001/services/hello/routes --data 'paths[]=/'
@@ -73,15 +75,10 @@ pub(crate) struct Args {
     )]
     pub(crate) plugins: Vec<String>,
 
-    /// Where access log lines go, one JSON object a request: `stdout`, `off` or a file.
-    #[arg(
-        long,
-        env = "GW_ACCESS_LOG",
-        value_name = "WHERE",
-        default_value = "stdout",
-        global = true
-    )]
-    pub(crate) access_log: AccessLogTo,
+    /// Where access log lines go, one JSON object a request: `stdout`, `off` or a file
+    /// [default: stdout; off for the command proxy].
+    #[arg(long, env = "GW_ACCESS_LOG", value_name = "WHERE", global = true)]
+    pub(crate) access_log: Option<AccessLogTo>,
 
     /// What the gateway reports of itself on stderr: error, warn, info, debug, trace, or a `tracing` filter.
     #[arg(
@@ -132,6 +129,75 @@ pub(crate) enum Command {
         )]
         services: Vec<SocketAddr>,
     },
+    /// Serves a few destinations given here and nothing else: no store, no Admin API.
+    ///
+    /// Requests are balanced over all destinations with the longest path prefix that fits, and
+    /// over all addresses their names have. The path and the client's Host header stay as they are.
+    ///
+    ///   gw-server proxy --listen :2015 --to app:12345
+    ///   gw-server proxy --to app1:80 --to app2:80 --to /users=users:8080
+    #[command(verbatim_doc_comment)]
+    Proxy {
+        /// Addresses clients connect to, separated by commas; `:PORT` is that port of every address.
+        #[arg(
+            long,
+            env = "GW_LISTEN",
+            value_name = "ADDR,…",
+            value_delimiter = ',',
+            default_value = ":8000"
+        )]
+        listen: Vec<ListenAddress>,
+
+        /// A destination, `HOST[:PORT]` or `/PREFIX=HOST[:PORT]`; the port is 80 if not given. May be repeated.
+        #[arg(long, value_name = "[/PREFIX=]HOST[:PORT]", required = true)]
+        to: Vec<Destination>,
+    },
+}
+
+/// An address to listen on; `:PORT` is that port of every address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListenAddress(pub(crate) SocketAddr);
+
+impl std::str::FromStr for ListenAddress {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix(':') {
+            Some(port) => format!("0.0.0.0:{port}").parse(),
+            None => text.parse(),
+        }
+        .map(Self)
+    }
+}
+
+/// Where requests of one path prefix may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Destination {
+    pub(crate) prefix: Box<str>,
+    pub(crate) address: TargetAddress,
+}
+
+impl std::str::FromStr for Destination {
+    type Err = TargetAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (prefix, host) = match text.split_once('=') {
+            Some((prefix, host)) if prefix.starts_with('/') => (prefix, host),
+            _ => ("/", text),
+        };
+        let host = host.strip_prefix("http://").unwrap_or(host).trim_end_matches('/');
+        let mut address: TargetAddress = host.parse()?;
+        let names_port = host.rsplit_once(':').is_some_and(|(before, port)| {
+            port.bytes().all(|byte| byte.is_ascii_digit()) && (!before.contains(':') || before.ends_with(']'))
+        });
+        if !names_port {
+            address.port = 80;
+        }
+        Ok(Self {
+            prefix: prefix.into(),
+            address,
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -34,6 +34,12 @@ pub enum StartError {
     /// A schema of the program itself is broken.
     #[error("a built-in schema does not compile, which is a bug of this program")]
     Schema(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A `--to` is no destination.
+    #[error("--to: {violations}")]
+    Destination {
+        /// What is wrong.
+        violations: String,
+    },
     /// The access log's file cannot be written.
     #[error("cannot write the access log to {to}; choose another place with --access-log")]
     AccessLog {

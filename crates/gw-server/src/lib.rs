@@ -10,6 +10,7 @@ mod banner;
 mod demo;
 mod error;
 mod logging;
+mod one_line;
 mod ports;
 mod run;
 mod signal;

@@ -1,5 +1,7 @@
 //! The gateway's reports about itself, on stderr; access logs go their own way.
 
+use std::io::{IsTerminal, stderr};
+
 use tracing_subscriber::EnvFilter;
 
 use crate::args::LogFormat;
@@ -13,10 +15,13 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Result<(), StartError> {
     })?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(stderr);
     match format {
         LogFormat::Json => subscriber.json().init(),
-        LogFormat::Text => subscriber.with_target(false).init(),
+        LogFormat::Text => subscriber
+            .with_target(false)
+            .with_ansi(stderr().is_terminal())
+            .init(),
     }
     Ok(())
 }

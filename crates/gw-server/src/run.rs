@@ -4,6 +4,7 @@ use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use gw_admin::{AdminApi, StoreIndex};
@@ -19,6 +20,7 @@ use crate::banner::Banner;
 use crate::demo;
 use crate::error::StartError;
 use crate::logging;
+use crate::one_line;
 use crate::ports::{self, ThisNode};
 use crate::signal::Stop;
 use crate::sync::Sync;
@@ -35,7 +37,18 @@ pub fn main() -> ExitCode {
                 what: "a control runtime",
                 source,
             })?;
-        control.block_on(run(args))
+        control.block_on(async {
+            match &args.command {
+                Some(Command::Proxy { listen, to }) => one_line::run(&args, listen, to).await,
+                command => {
+                    let samples = match command {
+                        Some(Command::Demo { services }) => demo::start(services).await?,
+                        _ => Vec::new(),
+                    };
+                    run(&args, samples).await
+                }
+            }
+        })
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -61,7 +74,7 @@ fn report(error: &StartError) {
 }
 
 /// Starts everything in order of what can fail, serves until told to stop, and lets go in reverse.
-async fn run(args: Args) -> Result<(), StartError> {
+async fn run(args: &Args, samples: Vec<SocketAddr>) -> Result<(), StartError> {
     let mut stop = Stop::listen().map_err(|source| StartError::System {
         what: "signal handlers",
         source,
@@ -70,24 +83,24 @@ async fn run(args: Args) -> Result<(), StartError> {
     let kinds = registry
         .kinds()
         .map_err(|error| StartError::Schema(error.into()))?;
-    let proxies = bind_proxies(&args.proxy_listen)?;
+    let proxies = bind_proxies(args.proxy_listen.iter().copied(), "--proxy-listen")?;
     let admin = bind_admin(args.admin_listen).await?;
     let admin_address = admin
         .local_addr()
         .map_err(|source| listen(args.admin_listen, source))?;
 
-    let store = open_store(&args, StoreIndex::new(kinds.clone())).await?;
+    let store = open_store(args, StoreIndex::new(kinds.clone())).await?;
     let node = ports::node(&args.data_dir).map_err(|source| StartError::System {
         what: "a node id",
         source,
     })?;
-    let gateway = gateway(&args, registry.clone())?;
+    let gateway = gateway(args, registry.clone(), AccessLogTo::Stdout)?;
     let sync = Sync::start(&store, kinds.clone(), Arc::clone(&gateway));
     let ports = Arc::new(ThisNode {
         applied: sync.applied(),
         gateway: Arc::clone(&gateway),
         node,
-        settings: shown_settings(&args),
+        settings: shown_settings(args),
     });
     let sync = tokio::spawn(sync.run(store.clone()));
 
@@ -101,10 +114,6 @@ async fn run(args: Args) -> Result<(), StartError> {
         // Note: a dropped sender stops the API as well.
         let _ended = stopped.await;
     }));
-    let samples = match &args.command {
-        Some(Command::Demo { services }) => demo::start(services).await?,
-        None => Vec::new(),
-    };
     announce(&Banner {
         proxies: server.addresses().to_vec(),
         admin: admin_address,
@@ -116,12 +125,8 @@ async fn run(args: Args) -> Result<(), StartError> {
     });
 
     let signal = stop.next().await;
-    info!(signal, grace = ?args.shutdown_grace, "stopping: no new connections, requests in flight may finish");
     drop(admin_stop);
-    tokio::select! {
-        drained = server.shutdown(args.shutdown_grace) => info!(?drained, "stopped serving"),
-        signal = stop.next() => warn!(signal, "asked twice, ending at once"),
-    }
+    drain(server, &mut stop, signal, args.shutdown_grace).await;
     if let Err(error) = admin.await {
         warn!(%error, "the Admin API ended badly");
     }
@@ -130,6 +135,19 @@ async fn run(args: Args) -> Result<(), StartError> {
         warn!(%error, "the sync loop ended badly");
     }
     Ok(())
+}
+
+/// Lets requests in flight finish, unless told a second time.
+pub(crate) async fn drain(server: Server, stop: &mut Stop, signal: &str, grace: Duration) {
+    info!(
+        signal,
+        ?grace,
+        "stopping: no new connections, requests in flight may finish"
+    );
+    tokio::select! {
+        drained = server.shutdown(grace) => info!(cut = drained.cut, "stopped serving"),
+        signal = stop.next() => warn!(signal, "asked twice, ending at once"),
+    }
 }
 
 fn plugins(names: &[String]) -> Result<Registry, StartError> {
@@ -152,8 +170,14 @@ fn workers(workers: Workers) -> usize {
     }
 }
 
-fn gateway(args: &Args, registry: Registry) -> Result<Arc<Gateway>, StartError> {
-    let access_log = match &args.access_log {
+/// The data plane as the flags say; `log_to` is where the access log goes unless they say otherwise.
+pub(crate) fn gateway(
+    args: &Args,
+    registry: Registry,
+    log_to: AccessLogTo,
+) -> Result<Arc<Gateway>, StartError> {
+    let log_to = args.access_log.clone().unwrap_or(log_to);
+    let access_log = match &log_to {
         AccessLogTo::Off => AccessLogSink::Off,
         AccessLogTo::Stdout => AccessLogSink::Stdout,
         AccessLogTo::File(path) => AccessLogSink::File(path.clone()),
@@ -165,19 +189,22 @@ fn gateway(args: &Args, registry: Registry) -> Result<Arc<Gateway>, StartError> 
     };
     let resolver = Arc::new(SystemResolver::default());
     Gateway::new(registry, settings, Handle::current(), resolver).map_err(|source| StartError::AccessLog {
-        to: args.access_log.to_string(),
+        to: log_to.to_string(),
         source,
     })
 }
 
-fn bind_proxies(wanted: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+pub(crate) fn bind_proxies(
+    wanted: impl IntoIterator<Item = SocketAddr>,
+    flag: &'static str,
+) -> Result<Vec<TcpListener>, StartError> {
     wanted
-        .iter()
-        .map(|&address| {
+        .into_iter()
+        .map(|address| {
             TcpListener::bind(address).map_err(|source| StartError::Listen {
                 address,
                 what: "clients",
-                flag: "--proxy-listen",
+                flag,
                 source,
             })
         })

@@ -23,10 +23,16 @@ pub(crate) struct ClientIo {
     write: Stall,
     /// What goes out in place of hyper's bare answer.
     instead: Option<Bytes>,
-    /// How many requests had begun when `has_line` was last known.
+    /// How many requests had begun when the next one's line was measured.
     heads: u32,
-    /// Whether the request line of the next request has come to its end.
-    has_line: bool,
+    line: Line,
+}
+
+/// The next request's line, so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    length: usize,
+    complete: bool,
 }
 
 impl ClientIo {
@@ -37,16 +43,20 @@ impl ClientIo {
             write: Stall::default(),
             instead: None,
             heads: 0,
-            has_line: false,
+            line: Line::default(),
         }
     }
 
     fn note_line(&mut self, read: &[u8]) {
         let heads = self.conn.heads.load(Relaxed);
         if heads != self.heads {
-            (self.heads, self.has_line) = (heads, false);
+            (self.heads, self.line) = (heads, Line::default());
         }
-        self.has_line = self.has_line || memchr::memchr(b'\n', read).is_some();
+        if !self.line.complete {
+            let end = memchr::memchr(b'\n', read);
+            self.line.length += end.unwrap_or(read.len());
+            self.line.complete = end.is_some();
+        }
     }
 
     fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -138,8 +148,8 @@ impl AsyncWrite for ClientIo {
         {
             let failure = match status {
                 414 => Failure::UriTooLong,
-                431 if self.has_line => Failure::HeadTooLarge,
-                431 => Failure::UriTooLong,
+                431 if self.line.length > self.conn.gateway.settings().limits.target => Failure::UriTooLong,
+                431 => Failure::HeadTooLarge,
                 _ => Failure::BadRequest,
             };
             self.instead = Some(engine::refuse_head(&self.conn, &failure));

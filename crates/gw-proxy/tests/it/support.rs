@@ -96,9 +96,11 @@ impl Proxy {
         document
             .entry("created_at")
             .or_insert_with(|| (1_700_000_000 + self.revision).into());
-        document
-            .entry("updated_at")
-            .or_insert_with(|| 1_700_000_000.into());
+        if !matches!(kind, Kind::Credential(_)) {
+            document
+                .entry("updated_at")
+                .or_insert_with(|| 1_700_000_000.into());
+        }
         if kind == Kind::Plugin {
             self.registry
                 .complete(document)

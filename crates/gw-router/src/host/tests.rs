@@ -1,3 +1,5 @@
+//! Host patterns and the index over them.
+
 use super::{Authority, HostError, HostPattern};
 
 #[test]

@@ -1,3 +1,5 @@
+//! What patterns mean, are refused for, and are written as.
+
 use super::{MAX_PATTERN, Pattern, PatternError, Tail};
 use crate::RegexError;
 

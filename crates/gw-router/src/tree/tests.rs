@@ -1,3 +1,5 @@
+//! The tree's shape follows from its contents.
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,

@@ -6,7 +6,7 @@ use gw_testkit::{Client, Gate, Raw, Reply, Upstream, within};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::support::{Stage, id, program, proxied, refusal, revision};
+use crate::support::{ACCESS, Stage, id, program, proxied, refusal, revision};
 
 // --- kill -9 ---
 
@@ -285,7 +285,7 @@ async fn sigterm_finishes_what_is_in_flight_and_exits_0() {
 
     assert_eq!(stage.gateway.wait().await.code(), Some(0));
     let log = stage.gateway.log().join("\n");
-    let lines = log.lines().filter(|line| line.contains("\"tries\"")).count();
+    let lines = log.lines().filter(|line| line.contains(ACCESS)).count();
     assert_eq!(lines, 3, "the access log is complete:\n{log}");
     assert!(!log.contains("panicked"), "{log}");
 }

@@ -24,9 +24,8 @@ async fn balanced(targets: &[SocketAddr], service: &[(&str, &str)]) -> Stage {
 /// The targets tried for a request, in order.
 async fn tried(stage: &Stage, answer: &Answer) -> Vec<String> {
     let line = stage.access_line(answer).await;
-    let tries = line["tries"]
-        .as_array()
-        .unwrap_or_else(|| panic!("no tries in {line}"));
+    // A line about a request that went nowhere has no tries.
+    let tries = line["tries"].as_array().map(Vec::as_slice).unwrap_or_default();
     tries
         .iter()
         .map(|one| {
@@ -186,14 +185,6 @@ async fn what_may_have_been_received_is_repeated_only_if_that_is_safe() {
             stage.call(method, "/").send().await.expect_status(200);
         }
     }
-    for _ in 0..4 {
-        stage
-            .call("PUT", "/")
-            .body("safe, and small enough to keep")
-            .send()
-            .await
-            .expect_status(200);
-    }
     let before = (rude.counts().requests, good.counts().requests);
     let mut statuses = Vec::new();
     for _ in 0..6 {
@@ -207,6 +198,17 @@ async fn what_may_have_been_received_is_repeated_only_if_that_is_safe() {
         (3, 3),
         "no order was placed twice"
     );
+}
+
+#[tokio::test]
+async fn a_small_body_is_kept_for_a_second_try() {
+    let rude = Upstream::start(|_| Reply::raw("").end(End::HangUp));
+    let good = Upstream::start(|request| Reply::ok(request.text()));
+    let stage = balanced(&[rude.addr(), good.addr()], &[]).await;
+    for _ in 0..4 {
+        let answer = stage.call("PUT", "/").body("small and repeatable").send().await;
+        assert_eq!(answer.expect_status(200).text(), "small and repeatable");
+    }
 }
 
 #[tokio::test]

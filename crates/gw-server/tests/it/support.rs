@@ -15,6 +15,9 @@ const LISTS: [&str; 6] = [
     "/key-auths",
 ];
 
+/// What a line of the access log has and no other line.
+pub(crate) const ACCESS: &str = "\"request_id\":";
+
 /// The program under test, with two workers: what only holds within one of them shows.
 pub(crate) fn program() -> GatewayBuilder {
     Gateway::builder(env!("CARGO_BIN_EXE_gw-server")).env("GW_WORKERS", "2")
@@ -169,7 +172,7 @@ impl Stage {
 
     /// Waits for at least `n` lines of the access log and returns all there are, in order.
     pub(crate) async fn access_log(&self, n: usize) -> Vec<Value> {
-        let lines = self.gateway.wait_for_lines(n, "\"tries\"").await;
+        let lines = self.gateway.wait_for_lines(n, ACCESS).await;
         lines.iter().map(|line| parsed(line)).collect()
     }
 

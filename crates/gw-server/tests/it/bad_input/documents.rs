@@ -48,7 +48,7 @@ fn parse(line: &str) -> Bad {
     let (status, code) = refusal.split_once(' ').expect("status and code");
     Bad {
         method: method.to_owned(),
-        path: path.to_owned(),
+        path: path.trim().to_owned(),
         document: document.to_owned(),
         status: status.parse().expect("a status"),
         code: code.parse().expect("a code"),
