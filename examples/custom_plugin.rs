@@ -44,7 +44,10 @@ impl Definition for Network {
             pointer: "/name".into(),
             message: "cannot be sent in a header; use visible ASCII characters".into(),
         })?;
-        Ok(Self { name, loopback_only: config.loopback_only })
+        Ok(Self {
+            name,
+            loopback_only: config.loopback_only,
+        })
     }
 }
 
@@ -75,7 +78,11 @@ fn main() {
     let registry = Registry::builtin().with::<Network>();
 
     // In a test, the kit runs one instance without a server.
-    let kit = Kit::of(&registry, "network", json!({ "name": "office", "loopback_only": true }));
+    let kit = Kit::of(
+        &registry,
+        "network",
+        json!({ "name": "office", "loopback_only": true }),
+    );
     let mut ran = kit.access(Request::get("/").body("").expect("a valid request"));
     assert!(ran.reply.is_none());
     assert_eq!(ran.head.headers["x-network"], "office");

@@ -217,6 +217,10 @@ async fn attempt(
     more: bool,
 ) -> Result<Response<Incoming>, (Failure, Again)> {
     let pooled = lock(&exchange.about.conn.worker.pool).take(target.address);
+    let pooled = match pooled {
+        Some(lease) => lease.ready().await,
+        None => None,
+    };
     if let Some(lease) = pooled {
         let spare = copy(&request);
         let link = Arc::clone(&lease.link);

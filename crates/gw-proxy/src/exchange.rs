@@ -21,8 +21,10 @@ use crate::body::{Content, RequestBody, Upload};
 use crate::cell::Member;
 use crate::chain::{self, Run};
 use crate::conn::Conn;
-use crate::failure::{Failure, document};
+use crate::document::document;
+use crate::failure::Failure;
 use crate::forward::{self, Inbound};
+use crate::hop;
 use crate::lock;
 use crate::plan::{RoutePlan, ServicePlan};
 use crate::pool::Lease;
@@ -222,7 +224,7 @@ impl Exchange {
         mut head: response::Parts,
         body: Content,
     ) -> Result<Response<Content>, Failure> {
-        forward::strip_response(&mut head.headers);
+        hop::strip_response(&mut head.headers);
         chain::header_filter(self, &mut head)?;
         forward::proxied(self, &mut head);
         Ok(self.sending(Response::from_parts(head, body)))
@@ -296,7 +298,6 @@ impl Exchange {
         }
         let total = now.saturating_duration_since(self.begun);
         if self.run.has_log() {
-            self.about.stamp();
             chain::log(self, total);
         }
         if self.about.conn.gateway.log().is_on() {

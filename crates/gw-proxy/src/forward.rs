@@ -2,19 +2,19 @@
 
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use gw_core::Protocol;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, SERVER, TE, TRANSFER_ENCODING, VIA,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, SERVER, TRANSFER_ENCODING, VIA,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Uri, Version, request, response};
 use http_body::Body as _;
-use smallvec::SmallVec;
 
 use crate::body::RequestBody;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
+use crate::hop;
 use crate::path;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -36,7 +36,6 @@ const VIA_11: HeaderValue = HeaderValue::from_static(concat!("1.1 gw/", env!("CA
 const VIA_10: HeaderValue = HeaderValue::from_static(concat!("1.0 gw/", env!("CARGO_PKG_VERSION")));
 const KEEP_ALIVE: HeaderValue = HeaderValue::from_static("keep-alive");
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
-const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 /// A request's path as it is matched.
 #[derive(Debug, Default)]
@@ -69,7 +68,7 @@ pub(crate) fn inbound(head: &mut request::Parts, exchange: &mut Exchange) -> Res
     }
     exchange.host = settle_host(head)?;
     let inbound = settle_path(head)?;
-    sieve(&mut head.headers);
+    hop::strip_request(&mut head.headers);
     Ok(inbound)
 }
 
@@ -123,90 +122,6 @@ fn settle_path(head: &mut request::Parts) -> Result<Inbound, Failure> {
 fn uri(pieces: &path::Pieces<'_>, query: Option<&str>) -> Result<Uri, Failure> {
     let target = PathAndQuery::from_maybe_shared(path::write(pieces, query));
     target.map(Uri::from).map_err(|_| Failure::BadRequest)
-}
-
-type Names = SmallVec<[HeaderName; 8]>;
-
-/// Takes out what must not pass: hop-by-hop headers, and identities that only the gateway may assert.
-fn sieve(headers: &mut HeaderMap) {
-    let mut out = Names::new();
-    let mut trailers = false;
-    for name in headers.keys() {
-        let text = name.as_str();
-        let drop = match text.as_bytes().first() {
-            Some(b'c') => *name == CONNECTION,
-            Some(b'e') => *name == EXPECT,
-            Some(b'k') => text == "keep-alive",
-            Some(b'p') => text == "proxy" || text == "proxy-connection",
-            Some(b't') => {
-                trailers |= *name == TE && lists(headers, &TE, "trailers");
-                *name == TE
-            }
-            Some(b'u') => text == "upgrade",
-            Some(b'x') => is_reserved(text),
-            _ => false,
-        };
-        if drop {
-            out.push(name.clone());
-        }
-    }
-    if out.is_empty() {
-        return;
-    }
-    named_by_connection(headers, &mut out);
-    for name in &out {
-        headers.remove(name);
-    }
-    if trailers {
-        headers.insert(TE, TRAILERS);
-    }
-}
-
-/// Headers by which the gateway tells an upstream who calls; also in the spellings that some servers take for the same.
-fn is_reserved(name: &str) -> bool {
-    let starts = |prefix: &str| {
-        let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
-        name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(same)
-    };
-    let identity = [
-        "x-consumer-",
-        "x-credential-",
-        "x-anonymous-consumer",
-        "x-authenticated-",
-    ];
-    if identity.into_iter().any(starts) {
-        return true;
-    }
-    // With hyphens these are replaced or appended to, later.
-    name.contains('_') && (starts("x-forwarded-") || starts("x-real-ip") || starts("x-kong-request-id"))
-}
-
-/// Adds the headers that `Connection` names; not those that frame the message or say where it goes.
-fn named_by_connection(headers: &HeaderMap, out: &mut Names) {
-    for value in headers.get_all(CONNECTION) {
-        for token in value.to_str().unwrap_or_default().split(',').map(str::trim) {
-            let Ok(name) = HeaderName::from_bytes(token.as_bytes()) else {
-                continue;
-            };
-            if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TE].contains(&name) && !out.contains(&name) {
-                out.push(name);
-            }
-        }
-    }
-}
-
-fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let mut tokens = headers
-        .get_all(name)
-        .iter()
-        .flat_map(|value| value.to_str().unwrap_or_default().split(','));
-    tokens.any(|item| {
-        item.split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .eq_ignore_ascii_case(token)
-    })
 }
 
 /// Makes the request for the upstream: all but `Host`, which depends on the target that is picked.
@@ -338,27 +253,6 @@ fn frame(headers: &mut HeaderMap, body: &RequestBody) {
     }
 }
 
-/// Takes out of a response what was meant for the upstream's connection only.
-pub(crate) fn strip_response(headers: &mut HeaderMap) {
-    let mut out = Names::new();
-    for name in headers.keys() {
-        let drop = match name.as_str() {
-            "connection" | "transfer-encoding" => true,
-            "keep-alive" | "proxy-connection" | "te" | "upgrade" => true,
-            _ => false,
-        };
-        if drop {
-            out.push(name.clone());
-        }
-    }
-    if out.contains(&CONNECTION) {
-        named_by_connection(headers, &mut out);
-    }
-    for name in &out {
-        headers.remove(name);
-    }
-}
-
 /// What a response from an upstream says of its way through the gateway.
 pub(crate) fn proxied(exchange: &Exchange, head: &mut response::Parts) {
     let upstream = exchange.upstream_time().unwrap_or_default().as_millis();
@@ -409,36 +303,6 @@ fn number(number: u128) -> HeaderValue {
         1 => HeaderValue::from_static("1"),
         2 => HeaderValue::from_static("2"),
         _ => HeaderValue::from(u64::try_from(number).unwrap_or(u64::MAX)),
-    }
-}
-
-/// 32 hexadecimal digits for each request, out of one allocation for many.
-#[derive(Debug)]
-pub(crate) struct Ids {
-    random: fastrand::Rng,
-    block: BytesMut,
-}
-
-impl Ids {
-    pub(crate) fn new() -> Self {
-        Self {
-            random: fastrand::Rng::new(),
-            block: BytesMut::new(),
-        }
-    }
-
-    pub(crate) fn next(&mut self) -> HeaderValue {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        if self.block.capacity() < 32 {
-            self.block = BytesMut::with_capacity(32 * 64);
-        }
-        let random = self.random.u128(..).to_ne_bytes();
-        for byte in random {
-            self.block
-                .extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
-        let id: Bytes = self.block.split().freeze();
-        HeaderValue::from_maybe_shared(id).unwrap_or_else(|_| HeaderValue::from_static("0"))
     }
 }
 

@@ -24,6 +24,18 @@ pub(crate) struct Lease {
     served: u32,
 }
 
+impl Lease {
+    /// Waits for a connection that is about to be ready. On a worker's thread none has to.
+    pub(crate) async fn ready(mut self) -> Option<Self> {
+        const MOMENT: Duration = Duration::from_millis(10);
+        if !self.sender.is_ready() {
+            let ready = tokio::time::timeout(MOMENT, self.sender.ready()).await;
+            ready.ok()?.ok()?;
+        }
+        Some(self)
+    }
+}
+
 /// One worker's idle connections, by address; the last one used is used next.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -50,18 +62,16 @@ impl Pool {
     /// An idle connection to this address. It may close any moment; one that has is not given out.
     pub(crate) fn take(&mut self, address: SocketAddr) -> Option<Lease> {
         let idle = self.idle.get_mut(&address)?;
-        let mut taken = None;
-        while let Some(Idle { lease, .. }) = idle.pop() {
-            self.count -= 1;
-            if lease.sender.is_ready() {
-                taken = Some(lease);
-                break;
-            }
-        }
+        let before = idle.len();
+        while idle.pop_if(|idle| idle.lease.sender.is_closed()).is_some() {}
+        let ready = idle.iter().rposition(|idle| idle.lease.sender.is_ready());
+        // One that is not ready yet is about to be: its last exchange is over.
+        let taken = ready.map(|place| idle.remove(place)).or_else(|| idle.pop());
+        self.count -= before - idle.len();
         if idle.is_empty() {
             self.idle.remove(&address);
         }
-        taken
+        taken.map(|idle| idle.lease)
     }
 
     /// Takes a connection back, if it may serve again.

@@ -1,10 +1,12 @@
 //! The running product of a configuration: made from the one before and what changed, sharing the rest.
 
+mod touched;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use gw_core::{Change, Config, Entity, Id, Kind, PluginUse, Route, Scope, Service, TargetAddress, Upstream};
+use gw_core::{Change, Config, Id, Kind, PluginUse, Route, Service, TargetAddress, Upstream};
 use gw_plugins::{Instance, Registry};
 use gw_router::{Profile, Router, RuleId};
 use imbl::GenericHashMap;
@@ -15,6 +17,7 @@ use crate::cell::{Cell, Spec};
 use crate::chain::Chain;
 use crate::dns::Names;
 use crate::plan::{RoutePlan, ServicePlan};
+use crate::snapshot::touched::Touched;
 
 type Map<K, V> = GenericHashMap<K, V, foldhash::quality::RandomState, DefaultSharedPtr>;
 
@@ -57,18 +60,6 @@ pub struct Problem {
 pub(crate) struct Compiler<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) names: &'a Arc<Names>,
-}
-
-/// The objects to compile: those that changed, and those that see a change of another.
-#[derive(Debug, Default)]
-struct Touched {
-    services: HashSet<Id<Service>>,
-    routes: HashSet<Id<Route>>,
-    upstreams: HashSet<Id<Upstream>>,
-    plugins: HashSet<Id<PluginUse>>,
-    service_chains: HashSet<Id<Service>>,
-    route_chains: HashSet<Id<Route>>,
-    global_chain: bool,
 }
 
 impl fmt::Debug for Snapshot {
@@ -376,100 +367,6 @@ fn sorted<T: Ord + Copy>(set: &HashSet<T>) -> Vec<T> {
     let mut list: Vec<T> = set.iter().copied().collect();
     list.sort_unstable();
     list
-}
-
-impl Touched {
-    fn by(changes: &[Change], before: &Config, after: &Config) -> Self {
-        let mut touched = Self::default();
-        for change in changes {
-            let (kind, id) = match change {
-                Change::Put(entity) => (entity.kind(), entity.id()),
-                Change::Delete(kind, id) => (*kind, *id),
-            };
-            for config in [before, after] {
-                touched.add(kind, id, config);
-            }
-            if let Change::Put(Entity::Service(service)) = change
-                && before
-                    .service(service.id)
-                    .is_some_and(|before| before.enabled == service.enabled)
-            {
-                continue; // its routes look the service up, and need not know
-            }
-            if kind == Kind::Service {
-                touched
-                    .routes
-                    .extend(after.routes_of(Id::from(id)).map(|route| route.id));
-            }
-        }
-        touched
-    }
-
-    /// Adds what an entity touches under one configuration, the earlier or the later.
-    fn add(&mut self, kind: Kind, id: Uuid, config: &Config) {
-        match kind {
-            Kind::Service => {
-                self.services.insert(Id::from(id));
-                self.service_chains.insert(Id::from(id));
-            }
-            Kind::Route => {
-                self.routes.insert(Id::from(id));
-                self.route_chains.insert(Id::from(id));
-            }
-            Kind::Plugin => {
-                self.plugins.insert(Id::from(id));
-                if let Some(bound) = config.plugin(Id::from(id)) {
-                    self.add_place(bound.scope);
-                }
-            }
-            Kind::Upstream => {
-                self.upstreams.insert(Id::from(id));
-                if let Some(upstream) = config.upstream(Id::from(id)) {
-                    self.services
-                        .extend(config.services_of_host(&upstream.name).map(|service| service.id));
-                }
-            }
-            Kind::Target => {
-                if let Some(target) = config.target(Id::from(id)) {
-                    self.upstreams.insert(target.upstream);
-                }
-            }
-            // Looked up through the configuration when a request needs them.
-            Kind::Consumer | Kind::Credential(_) => {}
-        }
-    }
-
-    fn add_place(&mut self, scope: Scope) {
-        match (scope.route, scope.service) {
-            (Some(route), _) => {
-                self.route_chains.insert(route);
-            }
-            (None, Some(service)) => {
-                self.service_chains.insert(service);
-            }
-            (None, None) => self.global_chain = true,
-        }
-    }
-
-    fn everything(before: &Config, after: &Config) -> Self {
-        let mut touched = Self {
-            global_chain: true,
-            ..Self::default()
-        };
-        for config in [before, after] {
-            touched
-                .services
-                .extend(config.services().map(|service| service.id));
-            touched.routes.extend(config.routes().map(|route| route.id));
-            touched
-                .upstreams
-                .extend(config.upstreams().map(|upstream| upstream.id));
-            touched.plugins.extend(config.plugins().map(|plugin| plugin.id));
-        }
-        touched.service_chains.clone_from(&touched.services);
-        touched.route_chains.clone_from(&touched.routes);
-        touched
-    }
 }
 
 #[cfg(test)]

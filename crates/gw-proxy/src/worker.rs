@@ -10,8 +10,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use crate::conn::{Conn, Connection};
-use crate::forward::Ids;
 use crate::gateway::Gateway;
+use crate::ids::Ids;
 use crate::lock;
 use crate::pool::Pool;
 use crate::server::{Door, Serve};

@@ -1,10 +1,14 @@
 //! The command line.
 
+use crate::bench::Options;
+
 /// What is asked for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Request {
     /// Run the suite.
     Test { install: bool },
+    /// Measure the gateway beside other proxies.
+    BenchProxy(Options),
     /// Print this.
     Help(&'static str),
 }
@@ -15,7 +19,8 @@ The workspace's chores.
 Usage: cargo xtask <command>
 
 Commands:
-  test    Run everything that must pass: format, lints, benches, tests, documentation
+  test         Run everything that must pass: format, lints, benches, tests, documentation
+  bench proxy  Measure the gateway beside nginx, and HAProxy where it is installed
 
 `cargo xtask <command> --help` says more of a command.
 ";
@@ -29,48 +34,105 @@ Runs everything that must pass before a change is done, stopping at the first fa
   test     cargo test --workspace                         unit, integration and doc tests; builds the examples
   doc      cargo doc --workspace --no-deps --quiet        with RUSTDOCFLAGS=\"-D warnings\"
 
-Tests run with GW_REQUIRE_SERVERS=1: one that needs a server fails where it would else end early.
+What tests start beside our own programs (etcd, redis-server, nginx, dnsmasq) is installed first where it is missing,
+with apt, as root or by sudo; no daemon is started. Tests run with GW_REQUIRE_SERVERS=1: one that needs a server fails
+where it would else end early.
 
 Usage: cargo xtask test [--no-install]
 
 Options:
-  --no-install  Install nothing: where rustfmt or clippy is missing, say so and stop
+  --no-install  Install nothing: where a server, rustfmt or clippy is missing, say so and stop
   -h, --help    Print this
+";
+
+const BENCH_HELP: &str = "\
+Measures gw-server (profile `dist`) beside nginx, which does the same work or nothing but proxy, and beside HAProxy where
+it is installed: 2 workers each, two upstream targets, in interleaved rounds of one run. Only ratios within a run mean
+anything. Writes benches/results/proxy.json and proxy.svg (proxy-quick.* with --quick) and prints a table.
+
+Usage: cargo xtask bench proxy [options]
+
+Options:
+  --quick            A look, not a record: two short rounds, under a minute once everything is built
+  --rounds <N>       Rounds; each measures every proxy once in every scenario [default: 5]
+  --seconds <S>      How long one measurement lasts [default: 3]
+  --only <SCENARIO>  small, 64k, post, log or open; may be repeated [default: all]
+  --bin <FILE>       Measure this gw-server instead of building one
+  --also <FILE>      Measure a second gw-server, such as one from before a change; may be repeated
+  --no-install       Install nothing: where nginx is missing, say so and stop
+  -h, --help         Print this
 ";
 
 /// Reads the arguments after the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Request, String> {
     let args: Vec<String> = args.into_iter().collect();
     let is_help = |arg: &String| arg == "-h" || arg == "--help";
-    let Some((command, options)) = args.split_first() else {
-        return Ok(Request::Help(HELP));
-    };
-    match command.as_str() {
-        "test" if options.iter().any(is_help) => Ok(Request::Help(TEST_HELP)),
-        "test" => {
-            let unknown = options.iter().find(|option| *option != "--no-install");
-            match unknown {
-                Some(option) => Err(format!(
-                    "`test` takes no `{option}`; see `cargo xtask test --help`"
-                )),
-                None => Ok(Request::Test {
-                    install: options.is_empty(),
-                }),
-            }
-        }
-        "help" => Ok(Request::Help(HELP)),
-        _ if is_help(command) => Ok(Request::Help(HELP)),
-        _ => Err(format!("no command `{command}`; see `cargo xtask --help`")),
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] | ["help"] => Ok(Request::Help(HELP)),
+        ["test", ..] if args.iter().any(is_help) => Ok(Request::Help(TEST_HELP)),
+        ["test", options @ ..] => match options.iter().find(|option| **option != "--no-install") {
+            Some(option) => Err(format!(
+                "`test` takes no `{option}`; see `cargo xtask test --help`"
+            )),
+            None => Ok(Request::Test {
+                install: options.is_empty(),
+            }),
+        },
+        ["bench", ..] if args.iter().any(is_help) => Ok(Request::Help(BENCH_HELP)),
+        ["bench", "proxy", options @ ..] => bench(options)
+            .map(Request::BenchProxy)
+            .map_err(|wrong| format!("{wrong}; see `cargo xtask bench --help`")),
+        ["bench", ..] => Err("`bench` takes `proxy`; criterion's benches run with `cargo bench -p gw-benches`".to_owned()),
+        [command, ..] if *command == "-h" || *command == "--help" => Ok(Request::Help(HELP)),
+        [command, ..] => Err(format!("no command `{command}`; see `cargo xtask --help`")),
     }
+}
+
+fn bench(words: &[&str]) -> Result<Options, String> {
+    let mut options = Options::default();
+    let (mut rounds, mut seconds) = (None, None);
+    let mut words = words.iter().copied();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("`{word}` lacks its value"));
+        match word {
+            "--quick" => options.quick = true,
+            "--no-install" => options.install = false,
+            "--rounds" => rounds = Some(number(word, value()?, 1.0, 1000.0)? as usize),
+            "--seconds" => seconds = Some(number(word, value()?, 0.2, 600.0)?),
+            "--only" => options.only.push(value()?.parse()?),
+            "--bin" => options.bin = Some(value()?.into()),
+            "--also" => options.also.push(value()?.into()),
+            _ => return Err(format!("`bench proxy` takes no `{word}`")),
+        }
+    }
+    let (default_rounds, default_seconds) = if options.quick { (2, 0.7) } else { (5, 3.0) };
+    options.rounds = rounds.unwrap_or(default_rounds);
+    options.seconds = seconds.unwrap_or(default_seconds);
+    Ok(options)
+}
+
+fn number(option: &str, text: &str, least: f64, most: f64) -> Result<f64, String> {
+    let read = text.parse::<f64>().ok();
+    read.filter(|value| (least..=most).contains(value))
+        .ok_or_else(|| format!("`{option} {text}`: expected a number from {least} to {most}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Scenario;
     use crate::suite;
 
     fn read(line: &str) -> Result<Request, String> {
         parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    fn read_bench(line: &str) -> Options {
+        match read(line) {
+            Ok(Request::BenchProxy(options)) => options,
+            other => panic!("{line}: {other:?}"),
+        }
     }
 
     #[test]
@@ -78,15 +140,36 @@ mod tests {
         assert_eq!(read("test"), Ok(Request::Test { install: true }));
         assert_eq!(read("test --no-install"), Ok(Request::Test { install: false }));
         assert_eq!(read("test --no-install -h"), Ok(Request::Help(TEST_HELP)));
+        assert_eq!(read("bench -h"), Ok(Request::Help(BENCH_HELP)));
+        assert_eq!(read("bench proxy --quick --help"), Ok(Request::Help(BENCH_HELP)));
         for line in ["", "help", "--help", "-h"] {
             assert_eq!(read(line), Ok(Request::Help(HELP)), "{line}");
         }
     }
 
     #[test]
+    fn a_bench_is_long_unless_it_is_to_be_quick() {
+        let options = read_bench("bench proxy");
+        assert_eq!((options.rounds, options.seconds, options.install), (5, 3.0, true));
+        let options = read_bench("bench proxy --rounds 4 --quick --no-install --only post --only open --also a/b");
+        assert_eq!((options.rounds, options.seconds, options.install), (4, 0.7, false));
+        assert_eq!(options.only, [Scenario::Post, Scenario::Open]);
+        assert_eq!(options.also, [std::path::PathBuf::from("a/b")]);
+    }
+
+    #[test]
     fn what_is_unknown_is_named() {
-        assert!(read("tset").is_err_and(|error| error.contains("`tset`")));
-        assert!(read("test --noinstall").is_err_and(|error| error.contains("`--noinstall`")));
+        for (line, named) in [
+            ("tset", "`tset`"),
+            ("test --noinstall", "`--noinstall`"),
+            ("bench", "`proxy`"),
+            ("bench proxy --fast", "`--fast`"),
+            ("bench proxy --rounds", "`--rounds` lacks its value"),
+            ("bench proxy --rounds 0", "`--rounds 0`: expected a number from 1"),
+            ("bench proxy --only tls", "`tls`"),
+        ] {
+            assert!(read(line).is_err_and(|error| error.contains(named)), "{line}");
+        }
     }
 
     #[test]
@@ -99,5 +182,13 @@ mod tests {
                 .unwrap_or_else(|| panic!("{line} is not where it belongs"));
             rest = after;
         }
+    }
+
+    #[test]
+    fn help_lists_the_scenarios() {
+        let names = Scenario::ALL.map(Scenario::name);
+        let (last, first) = names.split_last().unwrap();
+        let line = format!("{} or {last};", first.join(", "));
+        assert!(BENCH_HELP.contains(&line), "{line}");
     }
 }

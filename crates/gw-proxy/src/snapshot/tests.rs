@@ -154,6 +154,9 @@ fn change(bench: &Bench, rng: &mut fastrand::Rng) -> Change {
         return Change::Delete(kind, id(kind, number));
     }
     let host = ["one.test", "two.test", "10.0.0.1"][rng.usize(..3)];
+    let path = ["/", "/a", "/a/b"][rng.usize(..3)];
+    let plugin = ["mark", "key-auth", "unheard-of"][rng.usize(..3)];
+    let upstream = ["one.test", "two.test", "x.test", "y.test"][number as usize];
     let document = match kind {
         Kind::Service => json!({ "host": host, "port": 80 + number, "enabled": rng.u8(0..3) > 0 }),
         Kind::Route => {
@@ -161,7 +164,7 @@ fn change(bench: &Bench, rng: &mut fastrand::Rng) -> Change {
             let (paths, methods) = if protocols[0] == "tcp" {
                 (Value::Null, json!({ "sources": [{ "port": 1 }] }))
             } else {
-                (json!([["/", "/a", "/a/b"][rng.usize(..3)]]), json!({}))
+                (json!([path]), json!({}))
             };
             let mut document = json!({ "paths": paths, "protocols": protocols, "strip_path": rng.bool(),
                 "service": reference(Kind::Service, maybe(rng)), "hosts": Value::Null });
@@ -172,11 +175,11 @@ fn change(bench: &Bench, rng: &mut fastrand::Rng) -> Change {
             document
         }
         Kind::Plugin => {
-            json!({ "name": ["mark", "key-auth", "unheard-of"][rng.usize(..3)], "enabled": rng.u8(0..3) > 0,
+            json!({ "name": plugin, "enabled": rng.u8(0..3) > 0,
             "route": reference(Kind::Route, maybe(rng)), "service": reference(Kind::Service, maybe(rng)),
             "config": { "key_names": ["apikey"] } })
         }
-        Kind::Upstream => json!({ "name": ["one.test", "two.test", "x.test", "y.test"][number as usize] }),
+        Kind::Upstream => json!({ "name": upstream }),
         _ => json!({ "target": format!("10.0.0.{number}:80"), "weight": rng.u16(0..3),
             "upstream": { "id": id(Kind::Upstream, rng.u64(0..4)) } }),
     };

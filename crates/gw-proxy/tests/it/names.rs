@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gw_core::Kind;
@@ -34,15 +34,22 @@ impl Scripted {
     }
 
     fn set(&self, name: &str, addresses: &[&str]) {
-        let addresses = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
-        self.0.answers.lock().unwrap().insert(name.to_owned(), addresses);
+        let addresses = addresses
+            .iter()
+            .map(|ip| ip.parse().expect("an address"))
+            .collect();
+        self.0
+            .answers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), addresses);
     }
 
     fn asked(&self, name: &str) -> usize {
         self.0
             .asked
             .lock()
-            .unwrap()
+            .unwrap_or_else(PoisonError::into_inner)
             .get(name)
             .copied()
             .unwrap_or_default()
@@ -67,7 +74,13 @@ impl Scripted {
 impl Resolver for Scripted {
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Answer, ResolveError>> {
         Box::pin(async move {
-            *self.0.asked.lock().unwrap().entry(name.to_owned()).or_default() += 1;
+            *self
+                .0
+                .asked
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(name.to_owned())
+                .or_default() += 1;
             self.0.changed.notify_waiters();
             if let Some(gate) = &self.0.gate {
                 gate.wait().await;
@@ -76,7 +89,7 @@ impl Resolver for Scripted {
                 .0
                 .answers
                 .lock()
-                .unwrap()
+                .unwrap_or_else(PoisonError::into_inner)
                 .get(name)
                 .cloned()
                 .unwrap_or_default();

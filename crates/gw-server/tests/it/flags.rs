@@ -54,7 +54,7 @@ async fn help_and_documentation_name_the_same_flags() {
         // One entry ends where the next flag begins.
         let entry = entry.split("\n      --").next().unwrap_or_default();
         let entry = entry.split_whitespace().collect::<Vec<_>>().join(" ");
-        for part in [format!("[env: {variable}="), format!("[default: {default}]")] {
+        for part in [format!("[env: {variable}="), format!("[default: {default}")] {
             assert!(
                 entry.contains(&part),
                 "`{part}` is not in the entry of {flag}:\n{entry}"

@@ -1,0 +1,283 @@
+//! A request's body: none, at hand, or on its way.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{BodyError, BoxError};
+use crate::failure::Failure;
+use crate::io::Stall;
+use crate::io::upstream::Link;
+
+type Foreign = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
+
+/// A request's body, wherever it comes from.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    /// None.
+    Empty,
+    /// All of it.
+    Buffered(Bytes),
+    /// It comes as it is asked for.
+    Stream(Box<Stream>),
+}
+
+/// A body on its way, of which others watch the progress.
+pub(crate) struct Stream {
+    source: Source,
+    upload: Arc<Upload>,
+    link: Option<Arc<Link>>,
+    stall: Stall,
+    limit: Duration,
+}
+
+enum Source {
+    Incoming(Incoming),
+    Foreign(Foreign),
+}
+
+/// How far a streamed request body has come.
+#[derive(Debug, Default)]
+pub(crate) struct Upload {
+    bytes: AtomicU64,
+    state: AtomicU8,
+}
+
+const DONE: u8 = 1;
+const BROKEN: u8 = 2;
+const STALLED: u8 = 3;
+
+impl Upload {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.state.load(Relaxed) == DONE
+    }
+
+    /// What the client did wrong, if it did.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        match self.state.load(Relaxed) {
+            BROKEN => Some(Failure::ClientBody),
+            STALLED => Some(Failure::ClientTimeout),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream")
+            .field("upload", &self.upload)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RequestBody {
+    /// What hyper reads from a client; a read may stall for `limit`.
+    pub(crate) fn incoming(body: Incoming, limit: Duration) -> Self {
+        if body.is_end_stream() {
+            Self::Empty
+        } else {
+            Self::stream(Source::Incoming(body), limit)
+        }
+    }
+
+    /// The body of another server's request.
+    pub(crate) fn foreign<B>(body: B, limit: Duration) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if body.is_end_stream() {
+            return Self::Empty;
+        }
+        Self::stream(Source::Foreign(Box::pin(Boxed(Box::pin(body)))), limit)
+    }
+
+    fn stream(source: Source, limit: Duration) -> Self {
+        Self::Stream(Box::new(Stream {
+            source,
+            upload: Arc::default(),
+            link: None,
+            stall: Stall::default(),
+            limit,
+        }))
+    }
+
+    /// Whether it can be sent a second time.
+    pub(crate) fn replay(&self) -> Option<Self> {
+        match self {
+            Self::Empty => Some(Self::Empty),
+            Self::Buffered(bytes) => Some(Self::Buffered(bytes.clone())),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// Its progress, if it streams.
+    pub(crate) fn upload(&self) -> Option<Arc<Upload>> {
+        match self {
+            Self::Stream(stream) => Some(Arc::clone(&stream.upload)),
+            Self::Empty | Self::Buffered(_) => None,
+        }
+    }
+
+    /// The upstream connection it is sent over is told when it ends.
+    pub(crate) fn attach(&mut self, link: &Arc<Link>) {
+        if let Self::Stream(stream) = self {
+            stream.link = Some(Arc::clone(link));
+        }
+    }
+
+    /// Reads it to its end, unless that is beyond `max` bytes.
+    pub(crate) async fn collect(self, max: usize) -> Result<Bytes, Failure> {
+        let mut body = match self {
+            Self::Empty => return Ok(Bytes::new()),
+            Self::Buffered(bytes) if bytes.len() <= max => return Ok(bytes),
+            Self::Buffered(_) => return Err(Failure::PayloadTooLarge),
+            Self::Stream(stream) => stream,
+        };
+        if body.size_hint().lower() > max as u64 {
+            return Err(Failure::PayloadTooLarge);
+        }
+        let mut all = BytesMut::new();
+        let mut first = None;
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+            let frame = frame.map_err(|_| body.upload.failure().unwrap_or(Failure::ClientBody))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if all.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > max {
+                return Err(Failure::PayloadTooLarge);
+            }
+            // A body of one piece, the usual case, is not copied.
+            match first.take() {
+                None if all.is_empty() => first = Some(data),
+                earlier => {
+                    all.extend_from_slice(earlier.as_deref().unwrap_or_default());
+                    all.extend_from_slice(&data);
+                }
+            }
+        }
+        Ok(first.unwrap_or_else(|| all.freeze()))
+    }
+}
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let polled = match &mut this.source {
+            Source::Incoming(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|error| BodyError::Client(error.into())),
+            Source::Foreign(body) => body.as_mut().poll_frame(cx).map_err(BodyError::Client),
+        };
+        let Poll::Ready(frame) = polled else {
+            ready!(this.stall.poll(cx, this.limit));
+            this.upload.state.store(STALLED, Relaxed);
+            return Poll::Ready(Some(Err(BodyError::ClientStalled)));
+        };
+        this.stall.end();
+        match &frame {
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                this.upload.bytes.fetch_add(length as u64, Relaxed);
+            }
+            Some(Err(_)) => this.upload.state.store(BROKEN, Relaxed),
+            None => {}
+        }
+        if frame.is_none() || this.is_end_stream() {
+            this.upload.state.store(DONE, Relaxed);
+            if let Some(link) = &this.link {
+                link.uploaded();
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Incoming(body) => body.is_end_stream(),
+            Source::Foreign(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Incoming(body) => body.size_hint(),
+            Source::Foreign(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Buffered(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Stream(stream) => Pin::new(&mut **stream).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Buffered(bytes) => bytes.is_empty(),
+            Self::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Buffered(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+/// Another body with its error boxed.
+struct Boxed<B>(Pin<Box<B>>);
+
+impl<B: Body<Data = Bytes>> Body for Boxed<B>
+where
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0.as_mut().poll_frame(cx).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}

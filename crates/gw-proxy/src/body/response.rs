@@ -1,0 +1,155 @@
+//! A response's body, with the exchange that rides in it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::BodyError;
+use crate::exchange::{End, Exchange};
+use crate::failure::Failure;
+
+/// What the engine answers with, before it is bound to its exchange.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// The upstream's body, as it comes.
+    Upstream(Incoming),
+    /// These bytes.
+    Bytes(Bytes),
+}
+
+impl Content {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Upstream(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|error| BodyError::Upstream(error.into())),
+            Self::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+        }
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Upstream(body) => body.is_end_stream(),
+            Self::Bytes(bytes) => bytes.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Upstream(body) => body.size_hint(),
+            Self::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}
+
+/// A response's body. It holds the exchange, and finishes it: at its end, at its failure, or when it is dropped.
+#[derive(Debug)]
+pub struct ResponseBody {
+    content: Content,
+    exchange: Box<Exchange>,
+    /// Body filters have still to see the last chunk.
+    filtering: bool,
+    /// What follows the chunk that the filters made of the end.
+    trailers: Option<Frame<Bytes>>,
+    /// The content has come to its end.
+    ended: bool,
+}
+
+impl ResponseBody {
+    pub(crate) fn new(content: Content, exchange: Box<Exchange>) -> Self {
+        let filtering = exchange.filters_body() && !content.is_end_stream();
+        Self {
+            content,
+            exchange,
+            filtering,
+            trailers: None,
+            ended: false,
+        }
+    }
+
+    /// Lets the filters see a chunk; what they leave of it, if anything.
+    fn filter(&mut self, mut chunk: Bytes, last: bool) -> Result<Option<Bytes>, BodyError> {
+        self.filtering = !last;
+        if self.exchange.body_filter(&mut chunk, last).is_err() {
+            self.exchange.finish(End::Failed(Failure::PluginPanicked));
+            return Err(BodyError::Plugin);
+        }
+        Ok((!chunk.is_empty()).then_some(chunk))
+    }
+
+    fn fail<T>(&mut self, error: BodyError) -> Result<T, BodyError> {
+        let failure = self.exchange.body_failure();
+        self.exchange.finish(End::Failed(failure));
+        Err(error)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(trailers) = this.trailers.take() {
+                return Poll::Ready(Some(Ok(trailers)));
+            }
+            if this.ended && !this.filtering {
+                this.exchange.finish(End::Complete);
+                return Poll::Ready(None);
+            }
+            let mut frame = ready!(this.content.poll_frame(cx))
+                .transpose()
+                .or_else(|error| this.fail(error))?;
+            this.ended = frame.is_none();
+            if this.filtering {
+                let last = this.content.is_end_stream() || frame.as_ref().is_none_or(Frame::is_trailers);
+                let chunk = match frame.take().map(Frame::into_data) {
+                    Some(Ok(data)) => data,
+                    Some(Err(trailers)) => {
+                        this.trailers = Some(trailers);
+                        Bytes::new()
+                    }
+                    None => Bytes::new(),
+                };
+                frame = this.filter(chunk, last)?.map(Frame::data);
+            }
+            if let Some(frame) = frame {
+                this.exchange.count(frame.data_ref().map_or(0, Bytes::len));
+                return Poll::Ready(Some(Ok(frame)));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.filtering && self.trailers.is_none() && self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.filtering {
+            SizeHint::new()
+        } else {
+            self.content.size_hint()
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let end = if self.is_end_stream() || self.exchange.wants_no_body() {
+            End::Complete
+        } else {
+            End::Aborted
+        };
+        self.exchange.finish(end);
+    }
+}

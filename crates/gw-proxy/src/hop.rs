@@ -1,0 +1,167 @@
+//! What stays on its hop: headers that speak of one connection only, and claims that only the gateway may make.
+
+use http::HeaderMap;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+};
+use smallvec::SmallVec;
+
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+
+type Names = SmallVec<[HeaderName; 8]>;
+
+/// Takes out what must not pass: hop-by-hop headers, and identities that only the gateway may assert.
+pub(crate) fn strip_request(headers: &mut HeaderMap) {
+    let mut out = Names::new();
+    let mut trailers = false;
+    for name in headers.keys() {
+        let text = name.as_str();
+        let drop = match text.as_bytes().first() {
+            Some(b'c') => *name == CONNECTION,
+            Some(b'e') => *name == EXPECT,
+            Some(b'k') => text == "keep-alive",
+            Some(b'p') => text == "proxy" || text == "proxy-connection",
+            Some(b't') => {
+                trailers |= *name == TE && lists(headers, &TE, "trailers");
+                *name == TE
+            }
+            Some(b'u') => text == "upgrade",
+            Some(b'x') => is_reserved(text),
+            _ => false,
+        };
+        if drop {
+            out.push(name.clone());
+        }
+    }
+    if out.is_empty() {
+        return;
+    }
+    named_by_connection(headers, &mut out);
+    for name in &out {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(TE, TRAILERS);
+    }
+}
+
+/// Headers by which the gateway tells an upstream who calls; also in the spellings that some servers take for the same.
+fn is_reserved(name: &str) -> bool {
+    let starts = |prefix: &str| {
+        let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
+        name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(same)
+    };
+    let identity = [
+        "x-consumer-",
+        "x-credential-",
+        "x-anonymous-consumer",
+        "x-authenticated-",
+    ];
+    if identity.into_iter().any(starts) {
+        return true;
+    }
+    // With hyphens these are replaced or appended to, later.
+    name.contains('_') && (starts("x-forwarded-") || starts("x-real-ip") || starts("x-kong-request-id"))
+}
+
+/// Adds the headers that `Connection` names; not those that frame the message or say where it goes.
+fn named_by_connection(headers: &HeaderMap, out: &mut Names) {
+    for value in headers.get_all(CONNECTION) {
+        for token in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+            let Ok(name) = HeaderName::from_bytes(token.as_bytes()) else {
+                continue;
+            };
+            if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TE].contains(&name) && !out.contains(&name) {
+                out.push(name);
+            }
+        }
+    }
+}
+
+fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let mut tokens = headers
+        .get_all(name)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    tokens.any(|item| {
+        item.split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .eq_ignore_ascii_case(token)
+    })
+}
+
+/// Takes out of a response what was meant for the upstream's connection only.
+pub(crate) fn strip_response(headers: &mut HeaderMap) {
+    let mut out = Names::new();
+    for name in headers.keys() {
+        let hop = [
+            "connection",
+            "transfer-encoding",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "upgrade",
+        ];
+        let drop = hop.contains(&name.as_str());
+        if drop {
+            out.push(name.clone());
+        }
+    }
+    if out.contains(&CONNECTION) {
+        named_by_connection(headers, &mut out);
+    }
+    for name in &out {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_only_the_gateway_may_say() {
+        for name in [
+            "x-consumer-id",
+            "x_consumer_id",
+            "x-consumer_username",
+            "x-credential-identifier",
+            "x-anonymous-consumer",
+            "x_authenticated_groups",
+            "x_forwarded_for",
+            "x_real_ip",
+        ] {
+            assert!(is_reserved(name), "{name}");
+        }
+        for name in [
+            "x-consumed",
+            "x-forwarded-for",
+            "x-real-ip",
+            "x-kong-request-id",
+            "x-",
+            "x-consumer",
+        ] {
+            assert!(!is_reserved(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn connection_cannot_take_out_what_frames_the_message() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "a"),
+            ("content-length", "3"),
+            ("connection", "Host, content-length, x-a,, ,@"),
+            ("x-a", "1"),
+            ("x-b", "1"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        strip_request(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-length", "host", "x-b"]);
+    }
+}

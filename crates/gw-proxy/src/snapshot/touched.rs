@@ -1,0 +1,114 @@
+//! What a change makes necessary to compile.
+
+use std::collections::HashSet;
+
+use gw_core::{Change, Config, Entity, Id, Kind, PluginUse, Route, Scope, Service, Upstream};
+use uuid::Uuid;
+
+/// The objects to compile: those that changed, and those that see a change of another.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    pub(super) services: HashSet<Id<Service>>,
+    pub(super) routes: HashSet<Id<Route>>,
+    pub(super) upstreams: HashSet<Id<Upstream>>,
+    pub(super) plugins: HashSet<Id<PluginUse>>,
+    pub(super) service_chains: HashSet<Id<Service>>,
+    pub(super) route_chains: HashSet<Id<Route>>,
+    pub(super) global_chain: bool,
+}
+
+impl Touched {
+    /// What these changes touch.
+    pub(super) fn by(changes: &[Change], before: &Config, after: &Config) -> Self {
+        let mut touched = Self::default();
+        for change in changes {
+            let (kind, id) = match change {
+                Change::Put(entity) => (entity.kind(), entity.id()),
+                Change::Delete(kind, id) => (*kind, *id),
+            };
+            for config in [before, after] {
+                touched.add(kind, id, config);
+            }
+            if let Change::Put(Entity::Service(service)) = change
+                && before
+                    .service(service.id)
+                    .is_some_and(|before| before.enabled == service.enabled)
+            {
+                continue; // its routes look the service up, and need not know
+            }
+            if kind == Kind::Service {
+                touched
+                    .routes
+                    .extend(after.routes_of(Id::from(id)).map(|route| route.id));
+            }
+        }
+        touched
+    }
+
+    /// Adds what an entity touches under one configuration, the earlier or the later.
+    fn add(&mut self, kind: Kind, id: Uuid, config: &Config) {
+        match kind {
+            Kind::Service => {
+                self.services.insert(Id::from(id));
+                self.service_chains.insert(Id::from(id));
+            }
+            Kind::Route => {
+                self.routes.insert(Id::from(id));
+                self.route_chains.insert(Id::from(id));
+            }
+            Kind::Plugin => {
+                self.plugins.insert(Id::from(id));
+                if let Some(bound) = config.plugin(Id::from(id)) {
+                    self.add_place(bound.scope);
+                }
+            }
+            Kind::Upstream => {
+                self.upstreams.insert(Id::from(id));
+                if let Some(upstream) = config.upstream(Id::from(id)) {
+                    self.services
+                        .extend(config.services_of_host(&upstream.name).map(|service| service.id));
+                }
+            }
+            Kind::Target => {
+                if let Some(target) = config.target(Id::from(id)) {
+                    self.upstreams.insert(target.upstream);
+                }
+            }
+            // Looked up through the configuration when a request needs them.
+            Kind::Consumer | Kind::Credential(_) => {}
+        }
+    }
+
+    fn add_place(&mut self, scope: Scope) {
+        match (scope.route, scope.service) {
+            (Some(route), _) => {
+                self.route_chains.insert(route);
+            }
+            (None, Some(service)) => {
+                self.service_chains.insert(service);
+            }
+            (None, None) => self.global_chain = true,
+        }
+    }
+
+    /// Everything there was and is.
+    pub(super) fn everything(before: &Config, after: &Config) -> Self {
+        let mut touched = Self {
+            global_chain: true,
+            ..Self::default()
+        };
+        for config in [before, after] {
+            touched
+                .services
+                .extend(config.services().map(|service| service.id));
+            touched.routes.extend(config.routes().map(|route| route.id));
+            touched
+                .upstreams
+                .extend(config.upstreams().map(|upstream| upstream.id));
+            touched.plugins.extend(config.plugins().map(|plugin| plugin.id));
+        }
+        touched.service_chains.clone_from(&touched.services);
+        touched.route_chains.clone_from(&touched.routes);
+        touched
+    }
+}

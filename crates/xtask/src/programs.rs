@@ -1,0 +1,184 @@
+//! Programs that tests and benches run and that are not built here: found, or installed with apt without a daemon starting.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A program and where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    /// What is run.
+    pub(crate) name: &'static str,
+    /// The package of Debian and Ubuntu that has it.
+    package: &'static str,
+    /// The service the package would start at each boot.
+    unit: Option<&'static str>,
+}
+
+pub(crate) const NGINX: Program = Program {
+    name: "nginx",
+    package: "nginx",
+    unit: Some("nginx"),
+};
+
+/// What the tests start, each as `gw_testkit::server(name)`.
+pub(crate) const SERVERS: [Program; 4] = [
+    Program {
+        name: "etcd",
+        package: "etcd-server",
+        unit: Some("etcd"),
+    },
+    Program {
+        name: "redis-server",
+        package: "redis-server",
+        unit: Some("redis-server"),
+    },
+    NGINX,
+    Program {
+        name: "dnsmasq",
+        package: "dnsmasq-base",
+        unit: None,
+    },
+];
+
+/// Where servers are kept that an ordinary user's `PATH` may leave out.
+const MORE_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// Installs the packages given as arguments. A policy of "start nothing" (exit 101) holds while packages configure
+/// themselves, and the services named in `$GW_UNITS` are not started at the next boot either.
+const INSTALL: &str = r#"
+set -eu
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 130' HUP INT TERM
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+apt-get update
+DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
+if [ -d /run/systemd/system ]; then
+    for unit in $GW_UNITS; do systemctl disable "$unit"; done
+fi
+"#;
+
+/// Makes sure the programs are there, installing them if that is wished.
+pub(crate) fn require(programs: &[Program], install: bool) -> Result<(), String> {
+    let missing = missing(programs, |program| find(program.name).is_some());
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = list(&missing, |program| program.name, ", ");
+    let packages = list(&missing, |program| program.package, " ");
+    if !install {
+        return Err(format!(
+            "{names} not installed and --no-install was given; install them as your system does \
+             (Debian, Ubuntu: apt-get install {packages})"
+        ));
+    }
+    if find("apt-get").is_none() {
+        return Err(format!(
+            "{names} not installed and there is no apt-get; install them as your system does"
+        ));
+    }
+    eprintln!("xtask: installing {packages} (no daemon is started)");
+    let status = installer(&missing)
+        .status()
+        .map_err(|error| format!("cannot run the installer: {error}"))?;
+    if !status.success() {
+        return Err(format!(
+            "installing {packages} ended with {status}; install them yourself, or see what apt-get said above"
+        ));
+    }
+    match missing.iter().find(|program| find(program.name).is_none()) {
+        Some(program) => Err(format!(
+            "{} was installed, but {} is nowhere in PATH",
+            program.package, program.name
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The program's file, in `PATH` or where servers are.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let more = MORE_FOLDERS.iter().map(PathBuf::from);
+    folders
+        .into_iter()
+        .chain(more)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+}
+
+fn missing(programs: &[Program], is_there: impl Fn(&Program) -> bool) -> Vec<Program> {
+    programs
+        .iter()
+        .copied()
+        .filter(|program| !is_there(program))
+        .collect()
+}
+
+fn list(programs: &[Program], part: impl Fn(&Program) -> &'static str, between: &str) -> String {
+    programs.iter().map(part).collect::<Vec<_>>().join(between)
+}
+
+/// The script as root, by sudo where we are not.
+fn installer(missing: &[Program]) -> Command {
+    let units = missing
+        .iter()
+        .filter_map(|program| program.unit)
+        .collect::<Vec<_>>()
+        .join(" ");
+    let mut command = match rustix::process::geteuid().is_root() {
+        true => Command::new("env"),
+        false => {
+            let mut sudo = Command::new("sudo");
+            sudo.arg("env");
+            sudo
+        }
+    };
+    command
+        .arg(format!("GW_UNITS={units}"))
+        .args(["sh", "-c", INSTALL, "install"])
+        .args(missing.iter().map(|program| OsStr::new(program.package)));
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_is_asked_for() {
+        let found = missing(&SERVERS, |program| program.name != "etcd" && program.name != "dnsmasq");
+        assert_eq!(
+            list(&found, |program| program.package, " "),
+            "etcd-server dnsmasq-base"
+        );
+        let command = format!("{:?}", installer(&found));
+        assert!(command.contains("GW_UNITS=etcd\""), "{command}");
+        assert!(command.ends_with(r#""install" "etcd-server" "dnsmasq-base""#), "{command}");
+    }
+
+    #[test]
+    fn nothing_is_installed_where_that_was_refused() {
+        let absent = Program {
+            name: "gw-no-such-program",
+            package: "gw-no-such-package",
+            unit: None,
+        };
+        let refusal = require(&[absent], false).unwrap_err();
+        assert!(
+            refusal.starts_with("gw-no-such-program not installed and --no-install was given"),
+            "{refusal}"
+        );
+        assert!(refusal.ends_with("apt-get install gw-no-such-package)"), "{refusal}");
+    }
+
+    #[test]
+    fn programs_are_found_beyond_the_path_too() {
+        assert!(find("sh").is_some_and(|file| file.is_absolute()));
+        assert_eq!(find("gw-no-such-program"), None);
+    }
+}
