@@ -80,7 +80,11 @@ impl Connection {
         }
         self.left = None;
         self.head.clear();
-        Ok(if self.last { Progress::DoneLast } else { Progress::Done })
+        Ok(if self.last {
+            Progress::DoneLast
+        } else {
+            Progress::Done
+        })
     }
 
     fn length(&mut self) -> io::Result<u64> {
@@ -88,7 +92,8 @@ impl Connection {
             let line = self.head.split(|byte| *byte == b'\r').next().unwrap_or_default();
             return Err(wrong(format!("answered `{}`", String::from_utf8_lossy(line))));
         }
-        self.last = field(&self.head, b"connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+        self.last =
+            field(&self.head, b"connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
         content_length(&self.head)?.ok_or_else(|| wrong("an answer declares no length"))
     }
 }
@@ -163,14 +168,26 @@ mod tests {
     #[test]
     fn an_answer_that_is_not_as_expected_is_a_failure() {
         for (answer, why) in [
-            ("HTTP/1.1 502 Bad Gateway\r\n\r\n", "answered `HTTP/1.1 502 Bad Gateway`"),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "another length"),
+            (
+                "HTTP/1.1 502 Bad Gateway\r\n\r\n",
+                "answered `HTTP/1.1 502 Bad Gateway`",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+                "another length",
+            ),
             ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabc", "more came"),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "declares no length"),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "declares no length",
+            ),
             ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "not a number"),
         ] {
             let found = read(&[answer], 2).remove(0);
-            assert!(found.as_ref().is_err_and(|error| error.contains(why)), "{found:?}");
+            assert!(
+                found.as_ref().is_err_and(|error| error.contains(why)),
+                "{found:?}"
+            );
         }
     }
 }

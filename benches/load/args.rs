@@ -116,7 +116,10 @@ mod tests {
         let Ok(Request::Drive(drive)) = read(line) else {
             panic!("{line}")
         };
-        assert_eq!((drive.path.as_str(), drive.expect, drive.connections), ("/a", 3, 64));
+        assert_eq!(
+            (drive.path.as_str(), drive.expect, drive.connections),
+            ("/a", 3, 64)
+        );
         assert_eq!((drive.rate, drive.post), (Some(800.0), Some(7)));
         assert_eq!(drive.until, Until::Elapsed(Duration::from_millis(1500)));
     }

@@ -62,7 +62,9 @@ fn longest_in(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     let octave = (bucket / PER_OCTAVE).saturating_sub(1);
     let within = bucket - octave * PER_OCTAVE;
-    ((u128::from(within) + 1 << octave) - 1).try_into().unwrap_or(u64::MAX)
+    ((u128::from(within) + 1 << octave) - 1)
+        .try_into()
+        .unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -75,8 +77,14 @@ mod tests {
         while value < u64::MAX / 3 {
             for near in [value - 1, value, value + 1] {
                 let longest = longest_in(bucket(near));
-                assert!(longest >= near, "{near} is above its bucket, which ends at {longest}");
-                assert!(longest - near <= near / PER_OCTAVE, "{near} is far from {longest}");
+                assert!(
+                    longest >= near,
+                    "{near} is above its bucket, which ends at {longest}"
+                );
+                assert!(
+                    longest - near <= near / PER_OCTAVE,
+                    "{near} is far from {longest}"
+                );
                 if near > 0 {
                     assert!(bucket(near) >= bucket(near - 1), "{near}");
                 }
@@ -95,8 +103,14 @@ mod tests {
         }
         for (share, exact) in [(0.001, 1.0), (0.5, 500.0), (0.99, 990.0), (1.0, 1000.0)] {
             let found = histogram.percentile(share).as_nanos() as f64 / 1000.0;
-            assert!((exact..=exact * 1.01).contains(&found), "{share}: {found}, not {exact}");
+            assert!(
+                (exact..=exact * 1.01).contains(&found),
+                "{share}: {found}, not {exact}"
+            );
         }
-        assert_eq!((histogram.total(), histogram.longest()), (1000, Duration::from_millis(1)));
+        assert_eq!(
+            (histogram.total(), histogram.longest()),
+            (1000, Duration::from_millis(1))
+        );
     }
 }

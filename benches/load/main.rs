@@ -14,7 +14,9 @@ use args::Request;
 
 fn main() -> ExitCode {
     let ended = match args::parse(std::env::args().skip(1)) {
-        Ok(Request::Origin { ports }) => origin::run(ports).map_err(|error| format!("the origin failed: {error}")),
+        Ok(Request::Origin { ports }) => {
+            origin::run(ports).map_err(|error| format!("the origin failed: {error}"))
+        }
         Ok(Request::Drive(plan)) => drive::run(&plan)
             .and_then(|report| writeln!(io::stdout(), "{report}"))
             .map_err(|error| format!("cannot drive {}: {error}", plan.target)),

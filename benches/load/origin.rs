@@ -65,7 +65,11 @@ fn serve(listener: &TcpListener) -> io::Result<()> {
     }
 }
 
-fn accept(listener: &TcpListener, ready: &Ready, connections: &mut Vec<Option<Connection>>) -> io::Result<()> {
+fn accept(
+    listener: &TcpListener,
+    ready: &Ready,
+    connections: &mut Vec<Option<Connection>>,
+) -> io::Result<()> {
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
@@ -158,7 +162,9 @@ impl Connection {
     fn take(&mut self, mut bytes: &[u8], answers: &Answers) -> io::Result<()> {
         while !bytes.is_empty() {
             if self.body_left > 0 {
-                let body = bytes.len().min(usize::try_from(self.body_left).unwrap_or(usize::MAX));
+                let body = bytes
+                    .len()
+                    .min(usize::try_from(self.body_left).unwrap_or(usize::MAX));
                 self.body_left -= body as u64;
                 bytes = bytes.get(body..).unwrap_or_default();
                 continue;

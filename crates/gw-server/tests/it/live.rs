@@ -175,17 +175,20 @@ async fn a_request_is_served_by_the_revision_of_the_write_before_it() {
     let upstream = Upstream::named("quick");
     let stage = Stage::start().await;
     let exposed = stage.expose("quick", &upstream, "/").await;
+    let (mut written, mut answers) = (Vec::new(), Vec::new());
     for n in 0..20 {
         let tag = format!("t{n}");
-        let written = stage
+        let answer = stage
             .admin("PATCH", &exposed.route)
             .form(&[("tags[]", &tag)])
             .send()
             .await;
-        let written = live(written.expect_status(200));
-        let answer = stage.get("/").await.expect_status(200);
-        assert_eq!(stage.access_line(&answer).await["revision"], revision(&written));
+        written.push(revision(&live(answer.expect_status(200))));
+        answers.push(stage.get("/").await.expect_status(200));
     }
+    let lines = stage.access_lines(&answers).await;
+    let served: Vec<_> = lines.iter().filter_map(|line| line["revision"].as_u64()).collect();
+    assert_eq!(served, written);
 }
 
 // --- under load ---

@@ -176,10 +176,21 @@ impl Stage {
         lines.iter().map(|line| parsed(line)).collect()
     }
 
+    /// Waits for the access log's lines about the requests that were answered so, in the order of the answers.
+    ///
+    /// Lines are written in batches: ask for many at once.
+    pub(crate) async fn access_lines(&self, answers: &[Answer]) -> Vec<Value> {
+        let mut lines = Vec::with_capacity(answers.len());
+        for answer in answers {
+            let id = format!("\"{}\"", request_id(answer));
+            lines.push(parsed(&self.gateway.wait_for_line(&id).await));
+        }
+        lines
+    }
+
     /// Waits for the access log's line about the request that was answered so.
     pub(crate) async fn access_line(&self, answer: &Answer) -> Value {
-        let id = request_id(answer);
-        parsed(&self.gateway.wait_for_line(&format!("\"{id}\"")).await)
+        self.access_lines(std::slice::from_ref(answer)).await.remove(0)
     }
 }
 
