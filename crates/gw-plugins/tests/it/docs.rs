@@ -10,8 +10,15 @@ use serde_json::Value;
 fn every_plugin_accepts_its_own_examples() {
     let registry = Registry::builtin();
     for plugin in registry.iter() {
-        let examples = plugin.schema.document()["examples"].as_array().cloned().unwrap_or_default();
-        assert!(!examples.is_empty(), "{} has no example in its schema", plugin.name);
+        let examples = plugin.schema.document()["examples"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        assert!(
+            !examples.is_empty(),
+            "{} has no example in its schema",
+            plugin.name
+        );
         for example in examples {
             let mut document = serde_json::json!({ "name": plugin.name, "config": example });
             let checked = registry.complete(document.as_object_mut().unwrap());
@@ -28,7 +35,10 @@ fn the_document_is_what_the_schemas_say() {
         std::fs::write(&path, &written).unwrap();
     }
     let there = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(there == written, "docs/plugins.md is not what the schemas say; run UPDATE_DOCS=1 cargo test -p gw-plugins");
+    assert!(
+        there == written,
+        "docs/plugins.md is not what the schemas say; run UPDATE_DOCS=1 cargo test -p gw-plugins"
+    );
 }
 
 fn document(registry: &Registry) -> String {
@@ -40,7 +50,11 @@ fn document(registry: &Registry) -> String {
     );
     for plugin in registry.iter() {
         let schema = plugin.schema.document();
-        let phases: Vec<_> = plugin.phases.iter().map(|phase| format!("`{}`", phase.name())).collect();
+        let phases: Vec<_> = plugin
+            .phases
+            .iter()
+            .map(|phase| format!("`{}`", phase.name()))
+            .collect();
         write!(
             text,
             "\n## {}\n\n{}\n\nPriority {}; phases {}{}.\n\n| setting | type | default | |\n|---|---|---|---|\n",

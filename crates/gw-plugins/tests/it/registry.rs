@@ -2,8 +2,8 @@
 
 use gw_plugins::cx::{BodyParts, Facts, LogParts, RequestParts, ResponseParts};
 use gw_plugins::{
-    BodyCx, BuildEnv, BuildError, Definition, Flow, Identity, LogCx, Outcome, Phase, Phases, Plugin, Registry, Reply,
-    RequestCx, ResponseCx, Waiting, WaitingPlugin,
+    BodyCx, BuildEnv, BuildError, Definition, Flow, Identity, LogCx, Outcome, Phase, Phases, Plugin,
+    Registry, Reply, RequestCx, ResponseCx, Waiting, WaitingPlugin,
 };
 use serde_json::json;
 
@@ -28,7 +28,10 @@ impl Definition for Tracer {
     fn build(config: TracerConfig, _env: &BuildEnv) -> Result<Self, BuildError> {
         if config.limit == 13 {
             let message = "13 brings bad luck; choose another number".into();
-            return Err(BuildError::Setting { pointer: "/limit".into(), message });
+            return Err(BuildError::Setting {
+                pointer: "/limit".into(),
+                message,
+            });
         }
         Ok(Self { limit: config.limit })
     }
@@ -58,7 +61,11 @@ impl WaitingPlugin for Tracer {
         Box::pin(async move {
             std::future::ready(()).await;
             *cx.state += 1;
-            if *cx.state > self.limit { Reply::bytes(http::StatusCode::GONE, "late").into() } else { Flow::Continue }
+            if *cx.state > self.limit {
+                Reply::bytes(http::StatusCode::GONE, "late").into()
+            } else {
+                Flow::Continue
+            }
         })
     }
 }
@@ -66,7 +73,10 @@ impl WaitingPlugin for Tracer {
 fn message(registry: &Registry, document: serde_json::Value) -> Vec<(String, String)> {
     let mut document = document;
     let violations = registry.complete(document.as_object_mut().unwrap()).unwrap_err();
-    violations.into_iter().map(|violation| (violation.pointer, violation.message)).collect()
+    violations
+        .into_iter()
+        .map(|violation| (violation.pointer, violation.message))
+        .collect()
 }
 
 #[test]
@@ -76,11 +86,31 @@ fn settings_are_completed_and_refused_by_place() {
     registry.complete(document.as_object_mut().unwrap()).unwrap();
     assert_eq!(document["config"], json!({ "limit": 3 }));
     let refused = [
-        (json!({ "name": "tracer", "config": { "limit": 0 } }), "/config/limit", "value must be at least 1"),
-        (json!({ "name": "tracer", "config": { "x": 0 } }), "/config/x", "unknown field"),
-        (json!({ "name": "tracer", "config": { "limit": 13 } }), "/config/limit", "13 brings bad luck; choose another number"),
-        (json!({ "name": "nope" }), "/name", "plugin 'nope' not enabled; add it to the 'plugins' configuration property"),
-        (json!({ "name": "key-auth", "consumer": { "id": "x" } }), "/consumer", "value must be null"),
+        (
+            json!({ "name": "tracer", "config": { "limit": 0 } }),
+            "/config/limit",
+            "value must be at least 1",
+        ),
+        (
+            json!({ "name": "tracer", "config": { "x": 0 } }),
+            "/config/x",
+            "unknown field",
+        ),
+        (
+            json!({ "name": "tracer", "config": { "limit": 13 } }),
+            "/config/limit",
+            "13 brings bad luck; choose another number",
+        ),
+        (
+            json!({ "name": "nope" }),
+            "/name",
+            "plugin 'nope' not enabled; add it to the 'plugins' configuration property",
+        ),
+        (
+            json!({ "name": "key-auth", "consumer": { "id": "x" } }),
+            "/consumer",
+            "value must be null",
+        ),
     ];
     for (document, pointer, expected) in refused {
         let found = message(&registry, document);
@@ -97,11 +127,17 @@ fn only_some_plugins_can_be_enabled() {
     assert_eq!(names.first(), Some(&"tracer"), "the highest priority comes first");
     let one = registry.only(&["tracer"]).unwrap();
     assert!(one.get("key-auth").is_none());
-    assert!(matches!(one.build("key-auth", &json!({})), Err(BuildError::NotEnabled { .. })));
+    assert!(matches!(
+        one.build("key-auth", &json!({})),
+        Err(BuildError::NotEnabled { .. })
+    ));
     // The keys of consumers do not go away with the plugin that asks for them.
     assert!(one.kinds().unwrap().by_name("keyauth_credentials").is_some());
     let error = registry.only(&["trcer"]).unwrap_err().to_string();
-    assert!(error.starts_with("there is no plugin `trcer`; the plugins are: tracer, "), "{error}");
+    assert!(
+        error.starts_with("there is no plugin `trcer`; the plugins are: tracer, "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -123,26 +159,62 @@ fn state_goes_from_phase_to_phase() {
     let mut head = http::Request::new(()).into_parts().0;
     let mut body = None;
     for expected in [true, false] {
-        let parts = RequestParts { head: &mut head, body: &mut body, identity: &mut identity, facts };
-        let Outcome::Wait(waiting) = instance.access(parts, &mut slot) else { panic!("it waits") };
+        let parts = RequestParts {
+            head: &mut head,
+            body: &mut body,
+            identity: &mut identity,
+            facts,
+        };
+        let Outcome::Wait(waiting) = instance.access(parts, &mut slot) else {
+            panic!("it waits")
+        };
         let mut waiting = std::pin::pin!(waiting);
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        let std::task::Poll::Ready(flow) = waiting.as_mut().poll(&mut cx) else { panic!("nothing to wait for") };
+        let std::task::Poll::Ready(flow) = waiting.as_mut().poll(&mut cx) else {
+            panic!("nothing to wait for")
+        };
         assert_eq!(matches!(flow, Flow::Continue), expected);
     }
     let mut response = http::Response::new(()).into_parts().0;
-    instance.header_filter(ResponseParts { head: &mut response, identity: &identity, facts }, &mut slot);
+    instance.header_filter(
+        ResponseParts {
+            head: &mut response,
+            identity: &identity,
+            facts,
+        },
+        &mut slot,
+    );
     assert_eq!(response.headers["x-traced"], "3");
     let mut chunk = bytes::Bytes::from_static(b"abc");
-    instance.body_filter(BodyParts { chunk: &mut chunk, last: true, facts }, &mut slot);
+    instance.body_filter(
+        BodyParts {
+            chunk: &mut chunk,
+            last: true,
+            facts,
+        },
+        &mut slot,
+    );
     assert_eq!(chunk, "ABC");
     let (status, total) = (http::StatusCode::OK, std::time::Duration::ZERO);
-    instance.log(LogParts { status, total, upstream: None, identity: &identity, facts }, &mut slot);
+    instance.log(
+        LogParts {
+            status,
+            total,
+            upstream: None,
+            identity: &identity,
+            facts,
+        },
+        &mut slot,
+    );
     assert_eq!(slot.downcast_ref::<u32>(), Some(&4));
 }
 
 #[test]
 fn two_plugins_of_one_name_are_a_bug() {
-    let made = std::panic::catch_unwind(|| Registry::builtin().with_waiting::<Tracer>().with_waiting::<Tracer>());
+    let made = std::panic::catch_unwind(|| {
+        Registry::builtin()
+            .with_waiting::<Tracer>()
+            .with_waiting::<Tracer>()
+    });
     assert!(made.is_err());
 }
