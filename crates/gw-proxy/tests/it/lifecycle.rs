@@ -164,7 +164,8 @@ async fn a_half_closed_client_is_gone_unless_settings_say_otherwise() {
 #[tokio::test]
 async fn heads_that_are_too_large_or_broken_are_answered_in_full() {
     let upstream = Upstream::named("one");
-    let mut proxy = Proxy::start();
+    // One worker, so that the lines come in order.
+    let mut proxy = Proxy::builder().settings(|settings| settings.workers = 1).start();
     proxy.route_all(upstream.addr(), json!({}));
     let long = "x".repeat(40_000);
     let middling = "x".repeat(9_000);

@@ -184,7 +184,11 @@ fn registry() -> Registry {
 }
 
 fn proxy(upstream: &Upstream) -> (Proxy, String, String) {
-    let mut proxy = Proxy::builder().registry(registry()).start();
+    // One worker, so that the lines of its log come in order.
+    let mut proxy = Proxy::builder()
+        .registry(registry())
+        .settings(|settings| settings.workers = 1)
+        .start();
     let service = proxy.service(upstream.addr(), json!({}));
     let route = proxy.route(service, json!({ "paths": ["/"] }));
     (proxy, service.to_string(), route.to_string())
