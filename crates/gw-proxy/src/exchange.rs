@@ -278,6 +278,7 @@ impl Exchange {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
+        self.about.conn.worker.counters.finished.fetch_add(1, Relaxed);
         let now = Instant::now();
         self.release(&end, now);
         if let Some((target, since)) = self.trying.take() {

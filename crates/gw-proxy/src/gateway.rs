@@ -41,6 +41,8 @@ pub struct Counters {
     pub open_connections: u64,
     /// Requests begun.
     pub requests: u64,
+    /// Requests begun and not finished yet.
+    pub requests_in_flight: u64,
     /// Panics: each cost a request or a connection, and is a bug of a plugin or of the gateway.
     pub panics: u64,
     /// Bytes read from clients.
@@ -137,7 +139,11 @@ impl Gateway {
         for worker in &self.workers {
             sum.connections += worker.counters.connections.load(Relaxed);
             sum.open_connections += worker.load.load(Relaxed) as u64;
-            sum.requests += worker.counters.requests.load(Relaxed);
+            // In this order: what finishes in between must not count as never begun.
+            let finished = worker.counters.finished.load(Relaxed);
+            let requests = worker.counters.requests.load(Relaxed);
+            sum.requests += requests;
+            sum.requests_in_flight += requests.saturating_sub(finished);
             sum.panics += worker.counters.panics.load(Relaxed);
             sum.bytes_in += worker.counters.bytes_in.load(Relaxed);
             sum.bytes_out += worker.counters.bytes_out.load(Relaxed);

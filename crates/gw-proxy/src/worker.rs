@@ -37,6 +37,7 @@ pub(crate) struct Worker {
 pub(crate) struct Counters {
     pub(crate) connections: AtomicU64,
     pub(crate) requests: AtomicU64,
+    pub(crate) finished: AtomicU64,
     pub(crate) panics: AtomicU64,
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,

@@ -50,7 +50,12 @@ impl Status for ThisNode {
             accepted: counters.connections,
             handled: counters.connections,
             active: counters.open_connections,
-            ..Counters::default()
+            // HTTP/1.1: a connection has one request at a time. Reading a head takes no time worth counting.
+            reading: 0,
+            writing: counters.requests_in_flight,
+            waiting: counters
+                .open_connections
+                .saturating_sub(counters.requests_in_flight),
         }
     }
 

@@ -22,7 +22,7 @@ pub struct Gateway {
     process: Process,
     builder: GatewayBuilder,
     proxy: SocketAddr,
-    admin: SocketAddr,
+    admin: Option<SocketAddr>,
 }
 
 /// How a gateway is to be started. Clones share the data directory.
@@ -33,7 +33,8 @@ pub struct GatewayBuilder {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     proxy_listen: String,
-    admin_listen: String,
+    /// None = the command `proxy`.
+    admin_listen: Option<String>,
     data_dir: DataDir,
 }
 
@@ -89,7 +90,7 @@ impl Gateway {
             args: Vec::new(),
             env: Vec::new(),
             proxy_listen: "127.0.0.1:0".to_owned(),
-            admin_listen: "127.0.0.1:0".to_owned(),
+            admin_listen: Some("127.0.0.1:0".to_owned()),
             data_dir: DataDir::Temporary(Arc::new(
                 TempDir::new().expect("a temporary directory can be made"),
             )),
@@ -102,8 +103,12 @@ impl Gateway {
     }
 
     /// Where the Admin API listens.
+    ///
+    /// # Panics
+    ///
+    /// If it was started without one.
     pub fn admin(&self) -> SocketAddr {
-        self.admin
+        self.admin.expect("the gateway has an Admin API")
     }
 
     /// The address of a path on the proxy.
@@ -113,7 +118,7 @@ impl Gateway {
 
     /// The address of a path of the Admin API.
     pub fn admin_url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.admin)
+        format!("http://{}{path}", self.admin())
     }
 
     /// The data directory.
@@ -240,7 +245,13 @@ impl GatewayBuilder {
 
     /// Where the Admin API listens instead of on a free loopback port.
     pub fn admin_listen(mut self, addr: impl ToString) -> Self {
-        self.admin_listen = addr.to_string();
+        self.admin_listen = Some(addr.to_string());
+        self
+    }
+
+    /// Runs the command `proxy`, which has no Admin API and keeps nothing; its destinations are arguments.
+    pub fn one_line(mut self) -> Self {
+        self.admin_listen = None;
         self
     }
 
@@ -267,7 +278,7 @@ impl GatewayBuilder {
         })?;
         let listening = async {
             tokio::select! {
-                addrs = process.log().wait_for(addresses) => Ok(addrs),
+                addrs = process.log().wait_for(|lines| addresses(lines, self.admin_listen.is_some())) => Ok(addrs),
                 status = process.wait() => Err(status),
             }
         };
@@ -293,17 +304,22 @@ impl GatewayBuilder {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GW_")) {
             command.env_remove(name);
         }
-        command
-            .args(&self.args)
-            .args([
-                "--proxy-listen",
-                &self.proxy_listen,
-                "--admin-listen",
-                &self.admin_listen,
-            ])
-            .arg("--data-dir")
-            .arg(self.data_dir.path())
-            .envs(self.env.iter().map(|(name, value)| (name, value)));
+        match &self.admin_listen {
+            Some(admin_listen) => command
+                .args(&self.args)
+                .args([
+                    "--proxy-listen",
+                    &self.proxy_listen,
+                    "--admin-listen",
+                    admin_listen,
+                ])
+                .arg("--data-dir")
+                .arg(self.data_dir.path()),
+            None => command
+                .args(["proxy", "--listen", &self.proxy_listen])
+                .args(&self.args),
+        };
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 }
@@ -317,12 +333,16 @@ impl DataDir {
     }
 }
 
-/// Proxy and Admin API, once both have been announced.
-fn addresses(lines: &[String]) -> Option<(SocketAddr, SocketAddr)> {
+/// Proxy and, if it has one, Admin API, once both have been announced.
+fn addresses(lines: &[String], has_admin: bool) -> Option<(SocketAddr, Option<SocketAddr>)> {
     let find = |what: &str| lines.iter().find_map(|line| announced(line, what));
     Some((
         find("proxy listening on http://")?,
-        find("admin listening on http://")?,
+        if has_admin {
+            Some(find("admin listening on http://")?)
+        } else {
+            None
+        },
     ))
 }
 

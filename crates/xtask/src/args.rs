@@ -83,7 +83,9 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Request, S
         ["bench", "proxy", options @ ..] => bench(options)
             .map(Request::BenchProxy)
             .map_err(|wrong| format!("{wrong}; see `cargo xtask bench --help`")),
-        ["bench", ..] => Err("`bench` takes `proxy`; criterion's benches run with `cargo bench -p gw-benches`".to_owned()),
+        ["bench", ..] => {
+            Err("`bench` takes `proxy`; criterion's benches run with `cargo bench -p gw-benches`".to_owned())
+        }
         [command, ..] if *command == "-h" || *command == "--help" => Ok(Request::Help(HELP)),
         [command, ..] => Err(format!("no command `{command}`; see `cargo xtask --help`")),
     }
@@ -151,8 +153,12 @@ mod tests {
     fn a_bench_is_long_unless_it_is_to_be_quick() {
         let options = read_bench("bench proxy");
         assert_eq!((options.rounds, options.seconds, options.install), (5, 3.0, true));
-        let options = read_bench("bench proxy --rounds 4 --quick --no-install --only post --only open --also a/b");
-        assert_eq!((options.rounds, options.seconds, options.install), (4, 0.7, false));
+        let options =
+            read_bench("bench proxy --rounds 4 --quick --no-install --only post --only open --also a/b");
+        assert_eq!(
+            (options.rounds, options.seconds, options.install),
+            (4, 0.7, false)
+        );
         assert_eq!(options.only, [Scenario::Post, Scenario::Open]);
         assert_eq!(options.also, [std::path::PathBuf::from("a/b")]);
     }

@@ -57,8 +57,10 @@ if [ ! -e "$policy" ]; then
 fi
 apt-get update
 DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
-if [ -d /run/systemd/system ]; then
-    for unit in $GW_UNITS; do systemctl disable "$unit"; done
+if command -v systemctl >/dev/null; then
+    for unit in $GW_UNITS; do
+        systemctl disable --quiet "$unit" || echo "$unit may start at the next boot" >&2
+    done
 fi
 "#;
 
@@ -151,14 +153,19 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_is_asked_for() {
-        let found = missing(&SERVERS, |program| program.name != "etcd" && program.name != "dnsmasq");
+        let found = missing(&SERVERS, |program| {
+            program.name != "etcd" && program.name != "dnsmasq"
+        });
         assert_eq!(
             list(&found, |program| program.package, " "),
             "etcd-server dnsmasq-base"
         );
         let command = format!("{:?}", installer(&found));
         assert!(command.contains("GW_UNITS=etcd\""), "{command}");
-        assert!(command.ends_with(r#""install" "etcd-server" "dnsmasq-base""#), "{command}");
+        assert!(
+            command.ends_with(r#""install" "etcd-server" "dnsmasq-base""#),
+            "{command}"
+        );
     }
 
     #[test]
@@ -173,7 +180,10 @@ mod tests {
             refusal.starts_with("gw-no-such-program not installed and --no-install was given"),
             "{refusal}"
         );
-        assert!(refusal.ends_with("apt-get install gw-no-such-package)"), "{refusal}");
+        assert!(
+            refusal.ends_with("apt-get install gw-no-such-package)"),
+            "{refusal}"
+        );
     }
 
     #[test]

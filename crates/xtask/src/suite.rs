@@ -132,7 +132,7 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// Cargo tells a program it runs where its package lies: two below the workspace.
-fn workspace_root() -> PathBuf {
+pub(crate) fn workspace_root() -> PathBuf {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let root = package.as_deref().and_then(Path::parent).and_then(Path::parent);
     root.map_or_else(|| PathBuf::from("."), Path::to_path_buf)

@@ -2,6 +2,8 @@
 
 mod documents;
 
+use std::io::ErrorKind;
+
 use gw_testkit::{Raw, Upstream};
 use serde_json::{Value, json};
 
@@ -229,13 +231,23 @@ async fn what_cannot_be_read_is_refused_and_changes_nothing() {
 #[tokio::test]
 async fn who_sends_too_much_is_told_so() {
     let stage = Stage::start().await;
-    let document = format!("{{\"host\":\"{}\"}}", "a".repeat(11 << 20));
-    let call = stage
-        .admin("POST", "/services")
-        .header("content-type", "application/json");
-    let answer = call.body(document).send().await;
-    assert_eq!(answer.status, 413, "{answer:?}");
-    assert!(answer.text().contains("larger than"), "{answer:?}");
+    let head = "POST /services HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+    let too_much = (10 << 20) + 1;
+    // Announced, it is refused before it comes; unannounced, when it is there.
+    for (framing, sent) in [
+        (format!("Content-Length: {too_much}\r\n\r\n"), 1000),
+        (
+            format!("Transfer-Encoding: chunked\r\n\r\n{too_much:x}\r\n"),
+            too_much,
+        ),
+    ] {
+        let mut raw = Raw::connect(stage.gateway.admin()).await;
+        raw.send(format!("{head}{framing}")).await;
+        raw.send(" ".repeat(sent)).await;
+        let answer = raw.read_response().await;
+        assert_eq!(answer.status, 413, "{answer:?}");
+        assert!(answer.text().contains("larger than 10485760 bytes"), "{answer:?}");
+    }
     assert_eq!(stage.everything().await["revision"], 0);
 }
 
@@ -346,7 +358,6 @@ fn broken_heads() -> Vec<(&'static str, Vec<u8>)> {
         ("a Host with a slash", get("Host: a/b\r\n")),
         ("a Host with a user", get("Host: u@a\r\n")),
         ("a Host with a port that is none", get("Host: a:port\r\n")),
-        ("a Host with too large a port", get("Host: a:99999\r\n")),
         ("a Host with NUL", get("Host: a\0b\r\n")),
         ("a header with NUL", get("Host: a\r\nX-A: b\0c\r\n")),
         ("a header with a bare CR", get("Host: a\r\nX-A: b\rc\r\n")),
@@ -406,21 +417,23 @@ async fn broken_requests_are_answered_with_4xx_or_closed() {
     let before = stage.everything().await;
     let mut wrong = Vec::new();
     for (what, bytes) in broken_heads() {
+        let asked = upstream.counts().heads;
         let mut raw = Raw::connect(stage.gateway.proxy()).await;
-        // It may be refused before all of it is sent.
-        let sent = raw.try_send(&bytes).await.and(raw.try_send(b"").await);
-        // A head that never ends in the gateway's eyes would have it wait for the rest.
-        if sent.is_ok() {
-            raw.shutdown().await;
+        // Refused before all of it is sent, the rest cannot be sent.
+        let sent = raw.try_send(&bytes).await.is_ok();
+        match raw.try_read_response(true).await {
+            Ok(answer) if (400..500).contains(&answer.status) => {}
+            Ok(answer) => wrong.push(format!("{what}: {}", answer.line)),
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                wrong.push(format!("{what}: no HTTP came back"))
+            }
+            Err(_) => {}
         }
-        let said = raw.read_to_end().await;
-        match status(&said) {
-            None | Some(400..=499) => {}
-            Some(status) => wrong.push(format!("{what}: {status}")),
+        if upstream.counts().heads > asked {
+            wrong.push(format!("{what}: it was passed on (sent whole: {sent})"));
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
-    assert_eq!(upstream.counts().heads, 0, "{:?}", upstream.requests());
 
     // What is said of the commonest ones.
     for (bytes, status) in [
@@ -456,6 +469,7 @@ async fn a_request_that_two_servers_could_read_differently_is_not_passed_on_as_i
         Upstream::start(|request| gw_testkit::Reply::ok(format!("{}|{}", request.target, request.text())));
     let stage = Stage::start().await;
     stage.expose("kept", &upstream, "/").await;
+    let mut wrong: Vec<String> = Vec::new();
     let smuggled = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
     for (what, request) in [
         (
@@ -481,12 +495,15 @@ async fn a_request_that_two_servers_could_read_differently_is_not_passed_on_as_i
         ),
     ] {
         let mut raw = Raw::connect(stage.gateway.proxy()).await;
-        raw.send(request).await;
-        raw.shutdown().await;
+        // Whoever goes on after the doubtful one comes to an end here.
+        raw.send(format!("{request}GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await;
         let said = raw.read_to_end().await;
         let said = String::from_utf8_lossy(&said);
-        assert!(!said.contains("/smuggled|"), "{what}: {said}");
+        if said.contains("/smuggled|") || said.contains("/last|") {
+            wrong.push(format!("{what}: the connection went on: {said}"));
+        }
     }
+    assert_eq!(wrong, Vec::<String>::new());
     assert_eq!(
         upstream.counts().malformed,
         0,

@@ -31,11 +31,13 @@ fn named(text: &str) -> BTreeSet<String> {
 fn documented() -> Vec<[String; 3]> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
     let page = fs::read_to_string(page).expect("docs/configuration.md is there");
-    let cell = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    // What stands first in a cell, in code type.
+    let cell = |cell: &str| Some(cell.split('`').nth(1)?.to_owned());
     let row = |line: &str| {
-        let mut cells = line.strip_prefix("| `--")?.split('|').map(cell);
-        let flag = cells.next()?.split(' ').next()?.trim_end_matches('`').to_owned();
-        Some([format!("--{flag}"), cells.next()?, cells.next()?])
+        let mut cells = line.strip_prefix('|')?.split('|').map(cell);
+        let flag = cells.next()??.split(' ').next()?.to_owned();
+        let row = [flag, cells.next()??, cells.next()??];
+        row[0].starts_with("--").then_some(row)
     };
     page.lines().filter_map(row).collect()
 }

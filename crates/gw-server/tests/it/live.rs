@@ -187,7 +187,10 @@ async fn a_request_is_served_by_the_revision_of_the_write_before_it() {
         answers.push(stage.get("/").await.expect_status(200));
     }
     let lines = stage.access_lines(&answers).await;
-    let served: Vec<_> = lines.iter().filter_map(|line| line["revision"].as_u64()).collect();
+    let served: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line["revision"].as_u64())
+        .collect();
     assert_eq!(served, written);
 }
 

@@ -7,6 +7,7 @@ mod durability; // what was acknowledged survives kill -9, restarts and a second
 mod flags; // flags, variables, what is said about wrong ones
 mod headers; // what is added, dropped and rewritten on the way, both ways
 mod live; // a write is live when its answer arrives, and disturbs nobody
+mod one_line; // the command `proxy`
 mod retries; // dead, hanging and failing targets, and what the access log says of them
 mod routing; // which route gets a request, and what becomes of its path
 mod streaming; // bodies of any size in flat memory; HEAD, 204, 304, chunks

@@ -1,0 +1,55 @@
+//! HAProxy as a reverse proxy that does the work ours does.
+
+use std::process::Command;
+
+use super::{Site, WORKERS, write};
+use crate::programs;
+
+pub(super) fn command(site: &Site<'_>) -> Result<Command, String> {
+    let haproxy = programs::find("haproxy").ok_or("HAProxy is not installed")?;
+    let file = site.dir.join("haproxy.cfg");
+    write(&file, &configuration(site))?;
+    let mut command = Command::new(haproxy);
+    command.arg("-db").arg("-f").arg(file);
+    Ok(command)
+}
+
+fn configuration(site: &Site<'_>) -> String {
+    let servers: String = site
+        .origins
+        .iter()
+        .enumerate()
+        .map(|(number, origin)| format!("    server origin{number} {origin}\n"))
+        .collect();
+    let address = site.address;
+    format!(
+        r#"global
+    nbthread {WORKERS}
+    maxconn 4096
+defaults
+    mode http
+    timeout connect 60s
+    timeout client 60s
+    timeout server 60s
+    http-reuse always
+frontend all
+    bind {address}
+    unique-id-format %[uuid()]
+    option forwardfor
+    http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Host %[req.hdr(host)]
+    http-request set-header X-Forwarded-Port %[dst_port]
+    http-request set-header X-Forwarded-Path %[pathq]
+    http-request set-header X-Real-IP %[src]
+    http-request add-header Via "1.1 haproxy"
+    http-request set-header X-Kong-Request-Id %[unique-id]
+    http-response add-header Via "1.1 haproxy"
+    http-response set-header X-Kong-Request-Id %[unique-id]
+    http-response set-header X-Kong-Upstream-Latency %Tr
+    http-response set-header X-Kong-Proxy-Latency %Ti
+    default_backend origin
+backend origin
+    balance roundrobin
+{servers}"#
+    )
+}

@@ -1,0 +1,47 @@
+//! One HTTP request at a time, for configuring a proxy and for looking at what it does.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Bound: nothing asked here takes longer, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Status line and fields.
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+pub(crate) fn get(to: SocketAddr, path: &str) -> io::Result<Answer> {
+    exchange(to, &format!("GET {path} HTTP/1.1\r\n"), "")
+}
+
+/// Sends a form, as a browser would.
+pub(crate) fn post_form(to: SocketAddr, path: &str, form: &str) -> io::Result<Answer> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
+        form.len()
+    );
+    exchange(to, &head, form)
+}
+
+fn exchange(to: SocketAddr, head: &str, body: &str) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let request = format!("{head}Host: bench.test\r\nConnection: close\r\n\r\n{body}");
+    stream.write_all(request.as_bytes())?;
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all)?;
+    let all = String::from_utf8_lossy(&all);
+    let (head, body) = all.split_once("\r\n\r\n").ok_or(ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok(Answer {
+        status: status.ok_or(ErrorKind::InvalidData)?,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    })
+}

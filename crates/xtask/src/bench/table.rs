@@ -1,0 +1,112 @@
+//! The results as tables of Markdown, to be read in a terminal and pasted into a document.
+
+use std::fmt::Write as _;
+
+use super::results::{Results, Series};
+use super::scenario::Scenario;
+
+pub(crate) fn tables(results: &Results) -> String {
+    let mut text = format!(
+        "{}; {} rounds of {} s each; ratios are medians of what was measured within a round.\n",
+        results.machine, results.rounds, results.seconds
+    );
+    for scenario in results.scenarios() {
+        text += "\n";
+        text += &scenario_table(results, scenario);
+    }
+    text += "\n";
+    text += &profile_table(results);
+    for profile in &results.profiles {
+        if let Err(why) = &profile.calls {
+            text += &format!(
+                "\nSystem calls of {} were not counted: {why}.\n",
+                profile.kind.label()
+            );
+        }
+    }
+    text
+}
+
+fn scenario_table(results: &Results, scenario: Scenario) -> String {
+    let mut rows = vec![
+        format!(
+            "| {} | requests/s | p50 µs | p99 µs | CPU µs/request | of it user | CPU ÷ nginx, same work |",
+            scenario.title()
+        ),
+        "|---|---|---|---|---|---|---|".to_owned(),
+    ];
+    rows.extend(results.of(scenario).map(|series| row(results, series)));
+    rows.join("\n") + "\n"
+}
+
+fn row(results: &Results, series: &Series) -> String {
+    let median = |part: fn(&super::results::Sample) -> f64| series.median(part);
+    let ratio = results.to_nginx(series).map_or_else(
+        || "–".to_owned(),
+        |ratio| format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.least, ratio.most),
+    );
+    let cpu = |value: f64| match value > 0.0 {
+        true => format!("{value:.1}"),
+        false => "–".to_owned(),
+    };
+    let mut row = format!("| {} | ", series.kind.label());
+    // Writing to a string does not fail.
+    let _written = write!(
+        row,
+        "{:.0} | {:.0} | {:.0} | {} | {} | {ratio} |",
+        median(|sample| sample.per_second),
+        median(|sample| sample.p50),
+        median(|sample| sample.p99),
+        cpu(median(|sample| sample.cpu)),
+        cpu(median(|sample| sample.cpu * sample.user_share)),
+    );
+    row
+}
+
+fn profile_table(results: &Results) -> String {
+    let mut rows = vec![
+        "| | start to first answer, ms | idle, PSS MiB | loaded, PSS MiB | peak, MiB | system calls/request |".to_owned(),
+        "|---|---|---|---|---|---|".to_owned(),
+    ];
+    rows.extend(results.profiles.iter().map(|profile| {
+        let calls = profile
+            .calls_per_request()
+            .map_or_else(|| "–".to_owned(), |calls| format!("{calls:.2}"));
+        format!(
+            "| {}{} | {:.0} | {:.1} | {:.1} | {:.1} | {calls} |",
+            profile.kind.label(),
+            profile
+                .version
+                .as_ref()
+                .map(|version| format!(" ({version})"))
+                .unwrap_or_default(),
+            profile.start(),
+            profile.idle.proportional,
+            profile.after.proportional,
+            profile.after.peak,
+        )
+    }));
+    rows.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::results::tests::example;
+
+    #[test]
+    fn each_contender_has_its_row() {
+        let text = tables(&example());
+        for line in [
+            "| gateway | 55556 | 900 | 2000 | 18.0 | 4.5 | 0.90 (0.90 to 0.90) |",
+            "| nginx, same work | 50000 | 900 | 2000 | 20.0 | 5.0 | 1.00 (1.00 to 1.00) |",
+            "| gateway (1.0) | 9 | 8.0 | 9.0 | 14.0 | 4.25 |",
+            "System calls of nginx, same work were not counted: strace is not installed.",
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is not in\n{text}"
+            );
+        }
+    }
+}
