@@ -246,11 +246,33 @@ async fn attempt(
     }
 }
 
+/// Whether a request that may have reached one target can be sent to another.
+fn is_idempotent(method: &Method) -> bool {
+    !matches!(*method, Method::POST | Method::PATCH) && method.as_str() != "LOCK"
+}
+
+/// Takes a small body whole, where that makes a second try possible. Larger ones stream, and are tried once.
+pub(crate) async fn keep_small(method: &Method, body: RequestBody) -> Result<RequestBody, Failure> {
+    /// Bound: in bytes.
+    const SMALL: usize = 64 << 10;
+    let is_small = body
+        .size_hint()
+        .exact()
+        .is_some_and(|length| length <= SMALL as u64);
+    match body {
+        RequestBody::Stream(_) if is_small && is_idempotent(method) => {
+            body.collect(SMALL).await.map(RequestBody::Buffered)
+        }
+        body => Ok(body),
+    }
+}
+
 /// The same request again, if sending it twice does no harm and its body can be had twice.
 fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let method = request.method();
-    let idempotent = !matches!(*method, Method::POST | Method::PATCH) && method.as_str() != "LOCK";
-    let body = request.body().replay().filter(|_| idempotent)?;
+    let body = request
+        .body()
+        .replay()
+        .filter(|_| is_idempotent(request.method()))?;
     let mut copy = Request::new(body);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();

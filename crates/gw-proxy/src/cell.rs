@@ -194,6 +194,7 @@ impl Member {
             target.to_string()
         };
         let host = match &spec.host_header {
+            Some(host) if host.contains(':') => header_value(host.to_string()), // it names its port
             Some(host) => host_value(host, address.port()),
             None => host_value(&target.host, target.port),
         };
@@ -217,6 +218,10 @@ fn host_value(host: &str, port: u16) -> HeaderValue {
     } else {
         format!("{host}:{port}")
     };
-    // A host has been checked when it was parsed; what no header can hold would only be an IDN written raw.
+    header_value(text)
+}
+
+/// A host has been checked when it was parsed; what no header can hold would only be an IDN written raw.
+fn header_value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
 }

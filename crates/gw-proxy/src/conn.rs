@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use gw_core::Protocol;
 use http::HeaderValue;
@@ -34,6 +34,8 @@ pub(crate) struct Conn {
     pub(crate) port_value: HeaderValue,
     /// Requests begun.
     pub(crate) heads: AtomicU32,
+    /// The client was answered before it had sent all: closing on it at once could cost it the answer.
+    pub(crate) unread: AtomicBool,
 }
 
 impl Conn {
@@ -48,6 +50,7 @@ impl Conn {
             client_value: text_value(client.to_string()),
             port_value: HeaderValue::from(connection.local.port()),
             heads: AtomicU32::new(0),
+            unread: AtomicBool::new(false),
         }
     }
 

@@ -35,7 +35,10 @@ async fn proxy(exchange: &mut Exchange, request: Request<RequestBody>) -> Result
     if let Flow::Respond(reply) = chain::request(exchange, &mut head, &mut whole).await? {
         return exchange.reply(*reply); // a plugin answered in the upstream's place
     }
-    let body = whole.map_or(body, RequestBody::Buffered);
+    let body = match whole {
+        Some(whole) => RequestBody::Buffered(whole),
+        None => attempt::keep_small(&head.method, body).await?,
+    };
     let request = forward::upstream(exchange, head, body)?;
     let (head, body) = attempt::send(exchange, request).await?.into_parts(); // pick, connect, retry
     exchange.answer(head, Content::Upstream(body))

@@ -279,6 +279,9 @@ impl Exchange {
             return;
         }
         self.about.conn.worker.counters.finished.fetch_add(1, Relaxed);
+        if self.upload.as_ref().is_some_and(|upload| !upload.is_done()) {
+            self.about.conn.unread.store(true, Relaxed);
+        }
         let now = Instant::now();
         self.release(&end, now);
         if let Some((target, since)) = self.trying.take() {

@@ -74,7 +74,13 @@ pub(crate) fn inbound(head: &mut request::Parts, exchange: &mut Exchange) -> Res
 
 /// The host a request is for: of an absolute target, else of the header, which there must be exactly one of.
 fn settle_host(head: &mut request::Parts) -> Result<Option<HeaderValue>, Failure> {
+    if head.headers.get_all(HOST).iter().count() > 1 {
+        return Err(Failure::BadRequest);
+    }
     if let Some(authority) = head.uri.authority() {
+        if head.uri.scheme().is_none() {
+            return Err(Failure::BadRequest); // a target that is only an authority is `CONNECT`'s
+        }
         // Note: HTTP/1.1 has the target win over the header.
         let host = authority
             .as_str()
@@ -89,17 +95,31 @@ fn settle_host(head: &mut request::Parts) -> Result<Option<HeaderValue>, Failure
         head.uri = Uri::from(target);
         head.headers.insert(HOST, host);
     }
-    let mut hosts = head.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) if is_host(host.as_bytes()) => Ok(Some(host.clone())),
-        (None, _) if head.version == Version::HTTP_10 => Ok(None),
+    match head.headers.get(HOST) {
+        Some(host) if is_host(host.as_bytes()) => Ok(Some(host.clone())),
+        None if head.version == Version::HTTP_10 => Ok(None),
         _ => Err(Failure::BadRequest),
     }
 }
 
+/// A name or an address, and a port if there is one. Of an IPv6 address the brackets tell where the port begins.
 fn is_host(host: &[u8]) -> bool {
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]%~!$&'()*+;=".contains(byte);
-    !host.is_empty() && host.iter().all(allowed)
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._%~!$&'()*+;=".contains(byte);
+    let is_v6 = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
+    let after_name = host.iter().position(|byte| !is_name(byte)).unwrap_or(host.len());
+    let port = match host.strip_prefix(b"[") {
+        Some(rest) => match rest.iter().position(|byte| !is_v6(byte)) {
+            Some(end) if end > 0 && rest[end] == b']' => rest.get(end + 1..),
+            _ => None,
+        },
+        None if after_name > 0 => host.get(after_name..),
+        None => None,
+    };
+    let is_port = |port: &[u8]| {
+        let digits = port.strip_prefix(b":");
+        port.is_empty() || digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
+    };
+    port.is_some_and(is_port)
 }
 
 /// What is matched is what plugins see is what goes upstream.

@@ -1,3 +1,5 @@
+//! What is added to and taken from requests and responses, and what is refused.
+
 use super::*;
 
 #[test]

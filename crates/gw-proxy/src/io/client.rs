@@ -1,14 +1,17 @@
 //! A client's connection under hyper: counts bytes, bounds stalled writes, and fills in hyper's own bare answers.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Stall;
 use crate::conn::Conn;
@@ -26,7 +29,15 @@ pub(crate) struct ClientIo {
     /// How many requests had begun when the next one's line was measured.
     heads: u32,
     line: Line,
+    /// Our side is closed.
+    closed: bool,
+    /// How long the client may still send.
+    linger: Option<Pin<Box<Sleep>>>,
 }
+
+/// Bound: how long what a client still sends is read and dropped after its answer. A socket closed over unread bytes
+/// resets the connection, and the answer may be lost with it.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// The next request's line, so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +55,25 @@ impl ClientIo {
             instead: None,
             heads: 0,
             line: Line::default(),
+            closed: false,
+            linger: None,
         }
+    }
+
+    /// Reads and drops what the client still sends, until it has seen that it is over.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut dropped = [0; 4096];
+        let timer = self
+            .linger
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + LINGER)));
+        while timer.as_mut().poll(cx).is_pending() {
+            let mut buf = ReadBuf::new(&mut dropped);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
+            if read.is_err() || buf.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(())
     }
 
     fn note_line(&mut self, read: &[u8]) {
@@ -153,6 +182,7 @@ impl AsyncWrite for ClientIo {
                 _ => Failure::BadRequest,
             };
             self.instead = Some(engine::refuse_head(&self.conn, &failure));
+            self.conn.unread.store(true, Relaxed);
         }
         if self.instead.is_some() {
             return self.write_instead(cx, buf.len());
@@ -182,7 +212,15 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        if !this.closed {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            this.closed = true;
+        }
+        if this.conn.unread.load(Relaxed) {
+            ready!(this.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,3 +1,5 @@
+//! A snapshot made step by step is the one made at once.
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
