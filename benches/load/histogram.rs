@@ -62,7 +62,7 @@ fn longest_in(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     let octave = (bucket / PER_OCTAVE).saturating_sub(1);
     let within = bucket - octave * PER_OCTAVE;
-    ((u128::from(within) + 1 << octave) - 1)
+    (((u128::from(within) + 1) << octave) - 1)
         .try_into()
         .unwrap_or(u64::MAX)
 }
