@@ -64,14 +64,15 @@ fn document(registry: &Registry) -> String {
             phases.join(", "),
             if plugin.consumer_scope { "" } else { "; cannot be bound to a consumer" },
         )
-        .unwrap();
+        .expect("a text takes all");
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             let default = match property.get("default") {
                 None => "required".to_owned(),
                 Some(default) => format!("`{default}`"),
             };
             let about = property["description"].as_str().unwrap_or_default();
-            writeln!(text, "| `{name}` | {} | {default} | {about} |", type_of(property)).unwrap();
+            writeln!(text, "| `{name}` | {} | {default} | {about} |", type_of(property))
+                .expect("a text takes all");
         }
     }
     text

@@ -72,7 +72,9 @@ impl WaitingPlugin for Tracer {
 
 fn message(registry: &Registry, document: serde_json::Value) -> Vec<(String, String)> {
     let mut document = document;
-    let violations = registry.complete(document.as_object_mut().unwrap()).unwrap_err();
+    let violations = registry
+        .complete(document.as_object_mut().expect("an object"))
+        .expect_err("it is refused");
     violations
         .into_iter()
         .map(|violation| (violation.pointer, violation.message))
