@@ -206,9 +206,17 @@ impl Kinds {
 /// The schema's violations, and those of the parser at places the schema is content with.
 fn merge(schema: Violations, parser: Violations) -> Violations {
     let mut all: Vec<Violation> = schema.into_iter().collect();
+    // What the schema refuses the parser cannot read either, in it or around it.
+    let below = |inner: &str, outer: &str| {
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
     let covered = |pointer: &str, all: &[Violation]| {
-        all.iter()
-            .any(|known| known.pointer == pointer || (pointer.is_empty() && !known.pointer.is_empty()))
+        all.iter().any(|known| {
+            let at = &*known.pointer;
+            at == pointer || !at.is_empty() && (below(pointer, at) || below(at, pointer))
+        })
     };
     for violation in parser {
         if !covered(&violation.pointer, &all) {

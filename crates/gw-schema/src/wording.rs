@@ -434,7 +434,7 @@ fn noun(single: Types, shape: Option<&Shape>) -> &'static str {
         Types::STRING => "string",
         Types::ARRAY if shape.is_some_and(|shape| shape.is_set) => "set",
         Types::ARRAY => "array",
-        _ if shape.is_some_and(|shape| shape.properties.is_empty()) => "map",
+        _ if shape.is_some_and(|shape| shape.properties.is_empty() && shape.rest.is_some()) => "map",
         _ if shape.is_some() => "record",
         _ => "object",
     }

@@ -1,8 +1,5 @@
 //! The real program as a child process.
 
-mod log;
-mod process;
-
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,8 +10,8 @@ use std::sync::Arc;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use self::process::Process;
 use crate::deadline::{DEADLINE, ShownBy, within};
+use crate::process::Process;
 
 /// A running gateway. Dropping it kills the process.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Upstreams, clients and a gateway process for integration tests.
+//! Upstreams, clients, real servers and a gateway process for integration tests.
 //!
 //! ```
 //! use gw_testkit::{Client, Reply, Upstream};
@@ -18,16 +18,20 @@
 //!   itself, so it can record what came exactly as it came and answer in ways no honest server would ([`Reply`]).
 //! - [`Client`] is an ordinary HTTP client that never retries; [`Raw`] sends and reads bytes.
 //! - [`Gateway`] runs the real program as a child process on free ports, collects its log, stops and restarts it.
+//! - [`server`] runs a real etcd, Redis, nginx or dnsmasq on a free port with its files in a directory of its own. Where
+//!   the program is not installed the test ends early, unless `GW_REQUIRE_SERVERS=1` says that it must not.
+//! - [`Relay`] stands between a client and a server and delays, slows, holds back or cuts what passes.
 //! - [`Gate`] holds a reply, a body or the reading of a request until the test opens it; [`Pattern`] makes and checks
-//!   bodies of any length; [`dead_port`] is an address where nobody listens.
+//!   bodies of any length; at a [`dead_port`] nobody listens, at a [`silent_port`] nobody even refuses.
 //!
 //! # Guarantees
 //!
-//! - Nothing sleeps: whatever waits is woken by the event itself.
+//! - Nothing sleeps: whatever waits is woken by the event itself. The exceptions are a foreign server, which is asked
+//!   again and again until it answers, and what a test asks to be slow.
 //! - Nothing hangs: each wait has a deadline ([`DEADLINE`], 10 s) and then panics, saying what it waited for and what
 //!   it had seen. Only functions called `try_…` return their failures, because some test is about them.
-//! - Nothing stays behind: dropping an [`Upstream`] closes its listener and connections, dropping a [`Gateway`] kills
-//!   the process.
+//! - Nothing stays behind: dropping an [`Upstream`] or a [`Relay`] closes its listener and connections, dropping a
+//!   [`Gateway`] or a [`Server`] kills the process.
 //!
 //! # What it does not do
 //!
@@ -39,7 +43,10 @@ mod gate;
 mod gateway;
 mod pattern;
 mod ports;
+mod process;
 mod raw;
+mod relay;
+mod server;
 mod upstream;
 mod wire;
 
@@ -51,8 +58,10 @@ pub use deadline::{DEADLINE, within};
 pub use gate::Gate;
 pub use gateway::{Gateway, GatewayBuilder, StartError};
 pub use pattern::Pattern;
-pub use ports::{DeadPort, dead_port};
+pub use ports::{DeadPort, SilentPort, dead_port, silent_port};
 pub use raw::{Raw, RawAnswer};
+pub use relay::{Fault, Passed, Relay, Way};
+pub use server::{Server, ServerBuilder, server};
 pub use upstream::received::Received;
 pub use upstream::reply::{End, Reply};
 pub use upstream::{Bodies, Counts, Upstream, UpstreamBuilder};

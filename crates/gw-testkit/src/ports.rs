@@ -1,6 +1,6 @@
-//! Addresses where nobody listens.
+//! Addresses where nobody listens, and where nobody answers.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use socket2::{Domain, Socket, Type};
 
@@ -53,6 +53,43 @@ impl DeadPort {
             .set_nonblocking(true)
             .expect("a listener can be non-blocking");
         socket.into()
+    }
+}
+
+/// An address where attempts to connect are neither accepted nor refused while this lives, as where a firewall drops
+/// them.
+#[derive(Debug)]
+pub struct SilentPort {
+    addr: SocketAddr,
+    _full: (Socket, TcpStream),
+}
+
+/// Listens on a free loopback port with a queue that is full already.
+///
+/// # Panics
+///
+/// If there is no free port.
+pub fn silent_port() -> SilentPort {
+    let port = dead_port();
+    let socket = bind(port.addr());
+    // A queue of length 0 has room for one connection. The kernel drops what comes after it.
+    socket.listen(0).expect("a bound socket can listen");
+    let only = TcpStream::connect(port.addr()).expect("the queue has room for one");
+    SilentPort {
+        addr: port.addr(),
+        _full: (socket, only),
+    }
+}
+
+impl SilentPort {
+    /// The address.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The port of the address.
+    pub fn port(&self) -> u16 {
+        self.addr.port()
     }
 }
 

@@ -258,7 +258,7 @@ impl fmt::Debug for Shared {
 
 fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
+        .enable_all()
         .build()
         .expect("a runtime can be built");
     runtime.block_on(async {

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::reply::{End, Opening, Part, Reply};
 use super::{Bodies, Shared};
 use crate::wire::{Fields, Framing, Head, Wire};
-use crate::{Gate, Pattern, Received};
+use crate::{Pattern, Received};
 
 pub(super) async fn serve(stream: TcpStream, number: usize, shared: Arc<Shared>) {
     shared.count(|counts| {
@@ -132,7 +132,7 @@ impl Connection {
     /// Sends the reply and says how the connection ends.
     async fn send(&mut self, request: &Received, reply: &Reply, last: bool) -> Result<End> {
         if let Some(gate) = &reply.hold
-            && self.wait(gate).await.is_err()
+            && self.wait(gate.wait()).await.is_err()
         {
             return Ok(End::HangUp);
         }
@@ -147,8 +147,17 @@ impl Connection {
                 Part::Bytes(bytes) => self.piece(bytes, framed).await?,
                 Part::Generated(len) => self.generate(*len, &mut pattern, framed).await?,
                 Part::Endless => self.generate(u64::MAX, &mut pattern, framed).await?,
-                Part::Wait(gate) if self.wait(gate).await.is_err() => return Ok(End::HangUp),
-                Part::Wait(_) => {}
+                Part::Wait(gate) => {
+                    if self.wait(gate.wait()).await.is_err() {
+                        return Ok(End::HangUp);
+                    }
+                }
+                Part::Pause(time) => {
+                    let over = tokio::time::sleep_until(tokio::time::Instant::now() + *time);
+                    if self.wait(over).await.is_err() {
+                        return Ok(End::HangUp);
+                    }
+                }
             }
         }
         if framed && matches!(end, End::KeepAlive | End::Close) {
@@ -188,9 +197,9 @@ impl Connection {
         Ok(())
     }
 
-    async fn wait(&mut self, gate: &Gate) -> std::result::Result<(), Gone> {
+    async fn wait(&mut self, event: impl Future<Output = ()>) -> std::result::Result<(), Gone> {
         tokio::select! {
-            () = gate.wait() => Ok(()),
+            () = event => Ok(()),
             () = self.wire.closed() => Err(Gone),
         }
     }

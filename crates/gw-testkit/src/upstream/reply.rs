@@ -1,5 +1,7 @@
 //! What an upstream answers: a head, then parts of a body, then what happens to the connection.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::Gate;
@@ -50,6 +52,8 @@ pub(super) enum Part {
     /// [`Pattern`](crate::Pattern) without end.
     Endless,
     Wait(Gate),
+    /// Nothing for so long.
+    Pause(Duration),
 }
 
 impl Reply {
@@ -119,6 +123,17 @@ impl Reply {
         self.part(Part::Wait(gate.clone()))
     }
 
+    /// Stops here for so long, or until the other side goes away.
+    pub fn pause(self, time: Duration) -> Self {
+        self.part(Part::Pause(time))
+    }
+
+    /// Adds these bytes to the body, one at a time, with a pause before each.
+    pub fn drip(self, bytes: impl Into<Bytes>, pause: Duration) -> Self {
+        let bytes = bytes.into();
+        (0..bytes.len()).fold(self, |reply, at| reply.pause(pause).body(bytes.slice(at..=at)))
+    }
+
     /// Sends nothing, not even the head, until the gate opens or the other side goes away.
     pub fn hold(mut self, gate: &Gate) -> Self {
         self.hold = Some(gate.clone());
@@ -159,7 +174,7 @@ impl Reply {
             Part::Bytes(bytes) => Some(bytes.len() as u64),
             Part::Generated(len) => Some(*len),
             Part::Endless => None,
-            Part::Wait(_) => Some(0),
+            Part::Wait(_) | Part::Pause(_) => Some(0),
         };
         self.parts.iter().map(len).sum()
     }

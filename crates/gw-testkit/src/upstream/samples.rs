@@ -1,9 +1,11 @@
 //! Upstreams that tests ask for again and again.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::{Bodies, Upstream};
-use crate::{Received, Reply};
+use crate::{End, Gate, Received, Reply};
 
 impl Upstream {
     /// Says `Hello from <name>` to everything, and its name in the header `x-instance`.
@@ -44,6 +46,37 @@ impl Upstream {
     /// Answers everything with `len` bytes of [`Pattern`](crate::Pattern).
     pub fn generating(len: u64) -> Self {
         Self::start(move |_| Reply::status(200).generated(len))
+    }
+
+    /// Declares `declared` bytes of body and sends `sent` of [`Pattern`](crate::Pattern), then closes without notice.
+    pub fn promising(declared: u64, sent: u64) -> Self {
+        Self::start(move |_| Reply::status(200).generated(sent).declared_length(declared))
+    }
+
+    /// Answers everything with a body without end.
+    pub fn endless() -> Self {
+        Self::start(|_| Reply::status(200).endless())
+    }
+
+    /// Answers with `body`, its head at once and then one byte after each pause.
+    pub fn dripping(body: &'static str, pause: Duration) -> Self {
+        Self::start(move |_| Reply::status(200).drip(body, pause))
+    }
+
+    /// Reads requests and never answers.
+    pub fn silent() -> Self {
+        let never = Gate::closed();
+        Self::start(move |_| Reply::status(200).hold(&never))
+    }
+
+    /// Resets the connection instead of answering.
+    pub fn resetting() -> Self {
+        Self::start(|_| Reply::raw("").end(End::Reset))
+    }
+
+    /// Ends its side of the connection after a whole answer, without notice, and goes on reading.
+    pub fn half_closing() -> Self {
+        Self::start(|_| Reply::ok("the last word").end(End::HalfClose))
     }
 
     /// Accepts connections and closes them at once.

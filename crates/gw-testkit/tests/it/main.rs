@@ -3,4 +3,6 @@
 mod client;
 mod gateway;
 mod limits;
+mod relay;
+mod server;
 mod upstream;

@@ -317,3 +317,64 @@ async fn nobody_listens_on_a_dead_port() {
         (port, "alive")
     );
 }
+
+#[tokio::test]
+async fn samples_that_misbehave_do_so() {
+    let pause = std::time::Duration::from_millis(20);
+    let (dripping, start) = (Upstream::dripping("abc", pause), std::time::Instant::now());
+    let mut answer = Client::new().call("GET", dripping.url("/")).open().await;
+    for byte in ["a", "b", "c"] {
+        assert_eq!(answer.piece().await.as_deref(), Some(byte.as_bytes()));
+    }
+    assert!(start.elapsed() >= pause * 3, "{:?}", start.elapsed());
+
+    for (upstream, after) in [(Upstream::promising(10, 4), 4), (Upstream::promising(10, 0), 0)] {
+        let broken = Client::new()
+            .call("GET", upstream.url("/"))
+            .open()
+            .await
+            .try_piece()
+            .await;
+        match after {
+            0 => assert!(broken.is_err(), "{broken:?}"),
+            _ => assert_eq!(broken.unwrap().map(|piece| piece.len()), Some(after)),
+        }
+    }
+
+    let endless = Upstream::endless();
+    let mut answer = Client::new().call("GET", endless.url("/")).open().await;
+    let mut came = 0;
+    while came < 1_000_000 {
+        came += answer.piece().await.expect("it has no end").len();
+    }
+    drop(answer);
+    endless
+        .wait_until("it to notice", |counts| counts.open == 0)
+        .await;
+
+    let silent = Upstream::silent();
+    let mut raw = Raw::connect(silent.addr()).await;
+    raw.send("GET / HTTP/1.1\r\n\r\n").await;
+    silent.wait_for_requests(1).await;
+    assert_eq!((silent.counts().open, silent.counts().sent_bytes), (1, 0));
+
+    let half = Upstream::half_closing();
+    let mut raw = Raw::connect(half.addr()).await;
+    raw.send("GET / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(raw.read_response().await.text(), "the last word");
+    assert_eq!(raw.read_to_end().await, "");
+    assert_eq!(half.counts().open, 1, "it goes on reading");
+
+    let (_, ended) = end_of(Reply::raw("").end(End::Reset)).await;
+    assert_eq!(ended, Some(ErrorKind::ConnectionReset));
+    let mut raw = Raw::connect(Upstream::resetting().addr()).await;
+    assert_eq!(raw.read_to_end().await, "");
+}
+
+#[tokio::test]
+async fn a_silent_port_neither_accepts_nor_refuses() {
+    let silent = gw_testkit::silent_port();
+    let connecting = tokio::net::TcpStream::connect(silent.addr());
+    let patience = std::time::Duration::from_millis(300);
+    assert!(tokio::time::timeout(patience, connecting).await.is_err());
+}

@@ -78,8 +78,7 @@ impl Kind {
         };
         let said = Command::new(program).arg(flag).output().ok()?;
         let said = [said.stdout, said.stderr].concat();
-        let line = String::from_utf8_lossy(&said).lines().next()?.to_owned();
-        Some(line.trim_start_matches("nginx version: ").to_owned())
+        Some(version_of(String::from_utf8_lossy(&said).lines().next()?).to_owned())
     }
 
     /// The command that serves at `address`, with all its files in `dir`.
@@ -202,6 +201,13 @@ const SENT_BACK: [&str; 4] = [
     "x-kong-proxy-latency",
 ];
 
+/// `1.22.1` of `nginx version: nginx/1.22.1`: what begins with a digit.
+fn version_of(line: &str) -> &str {
+    line.split([' ', '/'])
+        .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))
+        .unwrap_or(line)
+}
+
 /// A loopback address that nobody listens on. Somebody might before the program does: then it says so and ends.
 fn free_address() -> Result<SocketAddr, String> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -211,4 +217,24 @@ fn free_address() -> Result<SocketAddr, String> {
 
 fn write(file: &Path, text: &str) -> Result<(), String> {
     std::fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        for (said, version) in [
+            ("gw-server 0.1.0", "0.1.0"),
+            ("nginx version: nginx/1.22.1", "1.22.1"),
+            (
+                "HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/",
+                "2.6.12-1+deb12u4",
+            ),
+            ("none at all", "none at all"),
+        ] {
+            assert_eq!(version_of(said), version);
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! A child process, watched by a thread of its own so that it outlives no test and needs no test's runtime.
 
+mod log;
+
 use std::io;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -11,11 +13,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 
-use super::log::Log;
+use self::log::Log;
 
 /// A running child process and what it wrote.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     id: u32,
     log: Arc<Log>,
     status: watch::Receiver<Option<ExitStatus>>,
@@ -24,14 +26,14 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn spawn(command: Command) -> io::Result<Self> {
+    pub(crate) fn spawn(command: Command) -> io::Result<Self> {
         let log = Arc::new(Log::default());
         let (signals, wanted) = mpsc::unbounded_channel();
         let (ended, status) = watch::channel(None);
         let (started, start) = std::sync::mpsc::channel();
         let written = Arc::clone(&log);
         let thread = std::thread::Builder::new()
-            .name("gateway".to_owned())
+            .name("child".to_owned())
             .spawn(move || watch_over(command, started, wanted, ended, &written))?;
         let id = start.recv().map_err(io::Error::other)??;
         Ok(Self {
@@ -43,19 +45,19 @@ impl Process {
         })
     }
 
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.id
     }
 
-    pub(super) fn log(&self) -> &Log {
+    pub(crate) fn log(&self) -> &Log {
         &self.log
     }
 
-    pub(super) fn status(&self) -> Option<ExitStatus> {
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
         *self.status.borrow()
     }
 
-    pub(super) async fn wait(&self) -> ExitStatus {
+    pub(crate) async fn wait(&self) -> ExitStatus {
         let mut status = self.status.clone();
         let ended = status
             .wait_for(Option::is_some)
@@ -65,14 +67,14 @@ impl Process {
     }
 
     /// Does nothing if the process has ended.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(signals) = &self.signals {
             // Without a receiver there is no process either.
             let _sent = signals.send(signal);
         }
     }
 
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);
     }
 }
@@ -85,7 +87,7 @@ impl Drop for Process {
             && thread.join().is_err()
             && !std::thread::panicking()
         {
-            panic!("the thread that watches the gateway panicked");
+            panic!("the thread that watches a child process panicked");
         }
     }
 }

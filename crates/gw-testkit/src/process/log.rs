@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 /// Lines in the order of arrival.
 #[derive(Debug, Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     lines: Mutex<Vec<String>>,
     added: watch::Sender<()>,
 }
@@ -17,12 +17,12 @@ impl Log {
         self.added.send_replace(());
     }
 
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.lock().clone()
     }
 
     /// Waits until `find` finds what it looks for.
-    pub(super) async fn wait_for<T>(&self, find: impl Fn(&[String]) -> Option<T>) -> T {
+    pub(crate) async fn wait_for<T>(&self, find: impl Fn(&[String]) -> Option<T>) -> T {
         let mut added = self.added.subscribe();
         loop {
             // Looked at after subscribing: a line added in between wakes us.
