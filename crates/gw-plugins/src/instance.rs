@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::cx::{BodyCx, BodyParts, LogCx, LogParts, RequestCx, RequestParts, ResponseCx, ResponseParts};
@@ -54,20 +55,20 @@ impl fmt::Debug for Instance {
 
 impl Instance {
     pub(crate) fn plain<P: Definition>(plugin: P) -> Self {
-        Self::new::<P>(plugin.needs(), Arc::new(Plain(plugin)))
+        Self::new::<P, Plain>(plugin)
     }
 
     pub(crate) fn waiting<P: Definition + WaitingPlugin>(plugin: P) -> Self {
-        Self::new::<P>(plugin.needs(), Arc::new(Waits(plugin)))
+        Self::new::<P, Waits>(plugin)
     }
 
-    fn new<P: Definition>(needs: Needs, step: Arc<dyn Step>) -> Self {
+    fn new<P: Definition, S: Style<P>>(plugin: P) -> Self {
         Self {
             name: P::NAME,
             priority: P::PRIORITY,
             phases: P::PHASES,
-            needs,
-            step,
+            needs: plugin.needs(),
+            step: Arc::new(Typed::<P, S>(plugin, PhantomData)),
         }
     }
 
@@ -113,67 +114,64 @@ trait Step: Send + Sync {
     fn log(&self, parts: LogParts<'_>, slot: &mut Slot);
 }
 
-struct Plain<P>(P);
-struct Waits<P>(P);
+/// A plugin of a known type, and how it is asked.
+struct Typed<P, S>(P, PhantomData<fn() -> S>);
 
-impl<P: Plugin> Step for Plain<P> {
-    fn slot(&self) -> Slot {
-        Box::new(P::State::default())
+/// How a plugin is asked in the phases that may wait.
+trait Style<P: Plugin>: 'static {
+    fn rewrite<'a>(plugin: &'a P, cx: RequestCx<'a, P::State>) -> Outcome<'a>;
+    fn access<'a>(plugin: &'a P, cx: RequestCx<'a, P::State>) -> Outcome<'a>;
+}
+
+/// By plain calls.
+enum Plain {}
+
+/// By futures.
+enum Waits {}
+
+impl<P: Plugin> Style<P> for Plain {
+    fn rewrite<'a>(plugin: &'a P, mut cx: RequestCx<'a, P::State>) -> Outcome<'a> {
+        Outcome::Done(plugin.rewrite(&mut cx))
     }
 
-    fn rewrite<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a> {
-        Outcome::Done(self.0.rewrite(&mut RequestCx {
-            parts,
-            state: state::<P>(slot),
-        }))
-    }
-
-    fn access<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a> {
-        Outcome::Done(self.0.access(&mut RequestCx {
-            parts,
-            state: state::<P>(slot),
-        }))
-    }
-
-    fn header_filter(&self, parts: ResponseParts<'_>, slot: &mut Slot) {
-        self.0.header_filter(&mut ResponseCx {
-            parts,
-            state: state::<P>(slot),
-        });
-    }
-
-    fn body_filter(&self, parts: BodyParts<'_>, slot: &mut Slot) {
-        self.0.body_filter(&mut BodyCx {
-            parts,
-            state: state::<P>(slot),
-        });
-    }
-
-    fn log(&self, parts: LogParts<'_>, slot: &mut Slot) {
-        self.0.log(&mut LogCx {
-            parts,
-            state: state::<P>(slot),
-        });
+    fn access<'a>(plugin: &'a P, mut cx: RequestCx<'a, P::State>) -> Outcome<'a> {
+        Outcome::Done(plugin.access(&mut cx))
     }
 }
 
-impl<P: WaitingPlugin> Step for Waits<P> {
+impl<P: WaitingPlugin> Style<P> for Waits {
+    fn rewrite<'a>(plugin: &'a P, cx: RequestCx<'a, P::State>) -> Outcome<'a> {
+        Outcome::Wait(plugin.rewrite_waiting(cx))
+    }
+
+    fn access<'a>(plugin: &'a P, cx: RequestCx<'a, P::State>) -> Outcome<'a> {
+        Outcome::Wait(plugin.access_waiting(cx))
+    }
+}
+
+impl<P: Plugin, S: Style<P>> Step for Typed<P, S> {
     fn slot(&self) -> Slot {
         Box::new(P::State::default())
     }
 
     fn rewrite<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a> {
-        Outcome::Wait(self.0.rewrite_waiting(RequestCx {
-            parts,
-            state: state::<P>(slot),
-        }))
+        S::rewrite(
+            &self.0,
+            RequestCx {
+                parts,
+                state: state::<P>(slot),
+            },
+        )
     }
 
     fn access<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a> {
-        Outcome::Wait(self.0.access_waiting(RequestCx {
-            parts,
-            state: state::<P>(slot),
-        }))
+        S::access(
+            &self.0,
+            RequestCx {
+                parts,
+                state: state::<P>(slot),
+            },
+        )
     }
 
     fn header_filter(&self, parts: ResponseParts<'_>, slot: &mut Slot) {
