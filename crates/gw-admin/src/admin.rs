@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use gw_core::{Document, Kinds};
+use gw_core::{Document, Kind, Kinds};
 use gw_plugins::Registry;
 use gw_store::{CommitError, Meta, Op, Revision, Store, View};
 use http::request::Parts;
@@ -20,7 +20,7 @@ use crate::body::{self, Arguments};
 use crate::entity::{Entities, Verb};
 use crate::ports::Ports;
 use crate::problem::Problem;
-use crate::{form, node};
+use crate::{fields, form, node, openapi};
 
 /// Bound: how long an answer waits for this node to serve what was written.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -139,6 +139,9 @@ impl AdminApi {
             _ => Verb::Patch,
         };
         let arguments = body::read(&head.headers, body).await?;
+        if let Endpoint::Validate { of } = site.endpoint {
+            return self.validate(&site, of, &arguments);
+        }
         self.change(Change {
             site,
             verb: ChangeVerb::Write(verb, arguments),
@@ -158,17 +161,38 @@ impl AdminApi {
         let query = form::pairs(query.as_bytes()).map_err(body::BodyError::from)?;
         let view = store.view();
         let entities = self.entities(&view);
+        let path = head.uri.path();
+        let path = path.strip_suffix('/').unwrap_or(path);
         let body = match &site.endpoint {
             Endpoint::Information => node::information(registry, &view, &**ports),
-            Endpoint::Status => node::status(&view, &**ports),
-            Endpoint::Endpoints => json!({ "data": api.patterns() }),
-            Endpoint::EnabledPlugins => node::enabled_plugins(registry),
-            Endpoint::List { .. } => {
-                let path = head.uri.path();
-                entities.list(site, path.strip_suffix('/').unwrap_or(path), &query)?
+            Endpoint::Status => node::status(&view, &**ports, &query)?,
+            Endpoint::Endpoints => {
+                let paths: Vec<&str> = api.paths().iter().map(|(path, _)| path.as_str()).collect();
+                json!({ "data": paths })
             }
-            Endpoint::One { .. } | Endpoint::Referred { .. } => Value::Object(entities.read(site)?),
+            Endpoint::EnabledPlugins => node::enabled_plugins(registry),
+            Endpoint::List { .. } => entities.list(site, path, &query)?,
+            Endpoint::One { .. } | Endpoint::Referred { .. } => Value::Object(entities.read(site, &query)?),
+            Endpoint::Members(link) => entities.members(link, site.name(0)?, path, &query)?,
+            Endpoint::Member(link) => entities.member(link, site.name(0)?, site.name(1)?)?,
+            Endpoint::Tags => entities.tagged(None, path, &query)?,
+            Endpoint::Tagged => entities.tagged(Some(site.name(0)?), path, &query)?,
+            Endpoint::Schema => fields::of_kind(&self.shared.kinds, site.name(0)?)?,
+            Endpoint::PluginSchema => fields::of_plugin(&self.shared.kinds, registry, site.name(0)?)?,
+            Endpoint::OpenApi => openapi::document(api, &self.shared.kinds, registry),
+            Endpoint::Validate { .. } => return Err(Problem::NotFound),
         };
+        Ok(Answer::ok(body, view.revision()))
+    }
+
+    fn validate(&self, site: &Site, of: Option<Kind>, sent: &Arguments) -> Result<Answer, Problem> {
+        let kind = match of {
+            Some(kind) => kind,
+            None => fields::kind(&self.shared.kinds, site.name(0)?)?.kind,
+        };
+        let view = self.shared.store.view();
+        self.entities(&view).validate(kind, sent)?;
+        let body = json!({ "message": "schema validation successful" });
         Ok(Answer::ok(body, view.revision()))
     }
 
@@ -218,14 +242,25 @@ impl AdminApi {
         let outcome = store
             .commit(meta, |view| -> Result<(Vec<Op>, ()), Problem> {
                 let entities = self.entities(view);
-                match verb {
-                    ChangeVerb::Delete => Ok((entities.delete(site)?, ())),
-                    ChangeVerb::Write(verb, sent) => {
-                        let (ops, left) = entities.write(site, *verb, sent)?;
-                        document = Some(left);
-                        Ok((ops, ()))
+                let (ops, left) = match (verb, &site.endpoint) {
+                    (ChangeVerb::Delete, Endpoint::Members(link)) => {
+                        (entities.unlink(link, site.name(0)?, None)?, None)
                     }
-                }
+                    (ChangeVerb::Delete, Endpoint::Member(link)) => {
+                        (entities.unlink(link, site.name(0)?, Some(site.name(1)?))?, None)
+                    }
+                    (ChangeVerb::Delete, _) => (entities.delete(site)?, None),
+                    (ChangeVerb::Write(_, sent), Endpoint::Members(link)) => {
+                        let (ops, left) = entities.link(link, site.name(0)?, sent)?;
+                        (ops, Some(left))
+                    }
+                    (ChangeVerb::Write(verb, sent), _) => {
+                        let (ops, left) = entities.write(site, *verb, sent)?;
+                        (ops, Some(left))
+                    }
+                };
+                document = left;
+                Ok((ops, ()))
             })
             .await;
         let (revision, committed) = match outcome {

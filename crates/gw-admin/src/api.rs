@@ -8,6 +8,8 @@ use gw_router::{Lookup, Router, Rule};
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::problem::Problem;
+
 /// What a path means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
@@ -19,12 +21,48 @@ pub(crate) enum Endpoint {
     Endpoints,
     /// `/plugins/enabled`
     EnabledPlugins,
+    /// `/openapi.json`
+    OpenApi,
+    /// `/tags`
+    Tags,
+    /// `/tags/{tags}`
+    Tagged,
+    /// `/schemas/{schemas}`
+    Schema,
+    /// `/schemas/plugins/{plugins}`, `/plugins/schema/{plugins}`
+    PluginSchema,
+    /// `/schemas/{schemas}/validate`, `/schemas/plugins/validate`
+    Validate { of: Option<Kind> },
     /// `/routes`, `/services/{services}/routes`
     List { of: Collection, read_only: bool },
     /// `/routes/{routes}`, `/services/{services}/routes/{routes}`
     One { of: Collection },
     /// `/routes/{routes}/service`: what `field` of an entity refers to.
     Referred { from: Kind, field: Box<str>, to: Kind },
+    /// `/consumers/{consumers}/consumer_groups`: what links tie to an entity.
+    Members(Link),
+    /// `/consumers/{consumers}/consumer_groups/{consumer_groups}`
+    Member(Link),
+}
+
+/// A kind that only ties two others together, seen from one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) by: Kind,
+    /// The end the path begins with.
+    pub(crate) near: End,
+    /// The end that is listed there.
+    pub(crate) far: End,
+}
+
+/// One end of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) kind: Kind,
+    /// The link's field that refers to it.
+    pub(crate) field: Box<str>,
+    /// What names it in a request body.
+    pub(crate) argument: Box<str>,
 }
 
 /// Entities of one kind: all of them, or those that refer to one parent.
@@ -49,6 +87,16 @@ pub(crate) struct Site {
     pub(crate) names: Vec<String>,
 }
 
+impl Site {
+    /// The name at this place of the path.
+    pub(crate) fn name(&self, position: usize) -> Result<&str, Problem> {
+        self.names
+            .get(position)
+            .map(String::as_str)
+            .ok_or(Problem::NotFound)
+    }
+}
+
 impl Endpoint {
     /// The methods it has, in the order of the alphabet.
     pub(crate) fn methods(&self) -> &'static [Method] {
@@ -69,7 +117,19 @@ impl Endpoint {
             Method::PATCH,
             Method::PUT,
         ];
+        const VALIDATE: &[Method] = &[Method::OPTIONS, Method::POST];
+        const MEMBERS: &[Method] = &[
+            Method::DELETE,
+            Method::GET,
+            Method::HEAD,
+            Method::OPTIONS,
+            Method::POST,
+        ];
+        const MEMBER: &[Method] = &[Method::DELETE, Method::GET, Method::HEAD, Method::OPTIONS];
         match self {
+            Self::Validate { .. } => VALIDATE,
+            Self::Members(_) => MEMBERS,
+            Self::Member(_) => MEMBER,
             Self::List { read_only: false, .. } => LIST,
             Self::One { .. } => ONE,
             Self::Referred { .. } => REFERRED,
@@ -82,6 +142,7 @@ impl Endpoint {
         match self {
             Self::List { of, .. } | Self::One { of } => Some(of.of),
             Self::Referred { to, .. } => Some(*to),
+            Self::Members(link) | Self::Member(link) => Some(link.by),
             _ => None,
         }
     }
@@ -100,24 +161,79 @@ impl Endpoint {
 #[derive(Debug)]
 pub(crate) struct Api {
     router: Router<Endpoint>,
-    patterns: Vec<String>,
+    /// All patterns with what they mean, sorted.
+    paths: Vec<(String, Endpoint)>,
 }
 
 impl Api {
     pub(crate) fn new(kinds: &Kinds) -> Self {
         let mut api = Self {
             router: Router::new(),
-            patterns: Vec::new(),
+            paths: Vec::new(),
         };
         api.add("/".to_owned(), Endpoint::Information);
         api.add("/status".to_owned(), Endpoint::Status);
         api.add("/endpoints".to_owned(), Endpoint::Endpoints);
         api.add("/plugins/enabled".to_owned(), Endpoint::EnabledPlugins);
+        api.add("/openapi.json".to_owned(), Endpoint::OpenApi);
+        api.add("/tags".to_owned(), Endpoint::Tags);
+        api.add("/tags/{tags}".to_owned(), Endpoint::Tagged);
+        api.add("/schemas/{schemas}".to_owned(), Endpoint::Schema);
+        api.add("/schemas/plugins/{plugins}".to_owned(), Endpoint::PluginSchema);
+        // Kong's older path, which clients still use.
+        api.add("/plugins/schema/{plugins}".to_owned(), Endpoint::PluginSchema);
+        api.add(
+            "/schemas/plugins/validate".to_owned(),
+            Endpoint::Validate {
+                of: Some(Kind::Plugin),
+            },
+        );
+        api.add(
+            "/schemas/{schemas}/validate".to_owned(),
+            Endpoint::Validate { of: None },
+        );
         for spec in kinds.iter() {
-            api.add_kind(kinds, spec);
+            if spec.is_link {
+                api.add_link(kinds, spec);
+            } else {
+                api.add_kind(kinds, spec);
+            }
         }
-        api.patterns.sort();
+        api.paths.sort_by(|(a, _), (b, _)| a.cmp(b));
         api
+    }
+
+    /// Paths from each end of a link to the other.
+    fn add_link(&mut self, kinds: &Kinds, spec: &KindSpec) {
+        let ends = spec.references.iter().filter_map(|reference| {
+            let to = kinds.by_name(&reference.target)?;
+            let (field, argument) = (reference.field.clone(), reference.argument.clone());
+            let kind = to.kind;
+            Some((
+                to,
+                End {
+                    kind,
+                    field,
+                    argument,
+                },
+            ))
+        });
+        let ends: Vec<_> = ends.collect();
+        for (near_spec, near) in &ends {
+            for (far_spec, far) in ends.iter().filter(|(_, far)| far != near) {
+                let link = Link {
+                    by: spec.kind,
+                    near: near.clone(),
+                    far: far.clone(),
+                };
+                let list = format!("{}/{}", one(near_spec), far_spec.path);
+                self.add(
+                    format!("{list}/{{{}}}", far_spec.path),
+                    Endpoint::Member(link.clone()),
+                );
+                self.add(list, Endpoint::Members(link));
+            }
+        }
     }
 
     fn add_kind(&mut self, kinds: &Kinds, spec: &KindSpec) {
@@ -136,7 +252,7 @@ impl Api {
             );
             self.add(one.clone(), Endpoint::One { of });
         }
-        for reference in &spec.references {
+        for reference in spec.references.iter().filter(|reference| !reference.many) {
             // Note: a reference to a kind nobody serves yet has no paths, and no value but null.
             let Some(parent) = kinds.by_name(&reference.target) else {
                 continue;
@@ -179,12 +295,12 @@ impl Api {
             .map_err(|error| error.to_string())
             .and_then(|rule| {
                 self.router
-                    .insert(rule, endpoint)
+                    .insert(rule, endpoint.clone())
                     .map(drop)
                     .map_err(|error| error.to_string())
             });
         match added {
-            Ok(()) => self.patterns.push(pattern),
+            Ok(()) => self.paths.push((pattern, endpoint)),
             Err(error) => tracing::error!(pattern, error, "a kind's path cannot be served"),
         }
     }
@@ -209,8 +325,8 @@ impl Api {
     }
 
     /// All paths, with `{…}` for names, sorted.
-    pub(crate) fn patterns(&self) -> &[String] {
-        &self.patterns
+    pub(crate) fn paths(&self) -> &[(String, Endpoint)] {
+        &self.paths
     }
 }
 
@@ -230,13 +346,34 @@ mod tests {
     #[test]
     fn paths_are_those_of_the_rule() {
         let api = api();
-        let paths: Vec<&str> = api.patterns().iter().map(String::as_str).collect();
+        let paths: Vec<&str> = api.paths().iter().map(|(path, _)| path.as_str()).collect();
         assert_eq!(
             paths,
             [
                 "/",
+                "/acls",
+                "/acls/{acls}",
+                "/acls/{acls}/consumer",
+                "/ca_certificates",
+                "/ca_certificates/{ca_certificates}",
+                "/certificates",
+                "/certificates/{certificates}",
+                "/certificates/{certificates}/services",
+                "/certificates/{certificates}/services/{services}",
+                "/certificates/{certificates}/snis",
+                "/certificates/{certificates}/snis/{snis}",
+                "/certificates/{certificates}/upstreams",
+                "/certificates/{certificates}/upstreams/{upstreams}",
+                "/consumer_groups",
+                "/consumer_groups/{consumer_groups}",
+                "/consumer_groups/{consumer_groups}/consumers",
+                "/consumer_groups/{consumer_groups}/consumers/{consumers}",
                 "/consumers",
                 "/consumers/{consumers}",
+                "/consumers/{consumers}/acls",
+                "/consumers/{consumers}/acls/{acls}",
+                "/consumers/{consumers}/consumer_groups",
+                "/consumers/{consumers}/consumer_groups/{consumer_groups}",
                 "/consumers/{consumers}/key-auth",
                 "/consumers/{consumers}/key-auth/{key-auths}",
                 "/consumers/{consumers}/plugins",
@@ -245,8 +382,10 @@ mod tests {
                 "/key-auths",
                 "/key-auths/{key-auths}",
                 "/key-auths/{key-auths}/consumer",
+                "/openapi.json",
                 "/plugins",
                 "/plugins/enabled",
+                "/plugins/schema/{plugins}",
                 "/plugins/{plugins}",
                 "/plugins/{plugins}/consumer",
                 "/plugins/{plugins}/route",
@@ -256,15 +395,26 @@ mod tests {
                 "/routes/{routes}/plugins",
                 "/routes/{routes}/plugins/{plugins}",
                 "/routes/{routes}/service",
+                "/schemas/plugins/validate",
+                "/schemas/plugins/{plugins}",
+                "/schemas/{schemas}",
+                "/schemas/{schemas}/validate",
                 "/services",
                 "/services/{services}",
+                "/services/{services}/client_certificate",
                 "/services/{services}/plugins",
                 "/services/{services}/plugins/{plugins}",
                 "/services/{services}/routes",
                 "/services/{services}/routes/{routes}",
+                "/snis",
+                "/snis/{snis}",
+                "/snis/{snis}/certificate",
                 "/status",
+                "/tags",
+                "/tags/{tags}",
                 "/upstreams",
                 "/upstreams/{upstreams}",
+                "/upstreams/{upstreams}/client_certificate",
                 "/upstreams/{upstreams}/targets",
                 "/upstreams/{upstreams}/targets/all",
                 "/upstreams/{upstreams}/targets/{targets}",

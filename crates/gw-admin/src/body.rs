@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 
 use crate::form::{self, FormError, MAX_ARGUMENTS};
+use crate::multipart::{self, MultipartError};
 
 /// Bound: bytes of one body.
 pub(crate) const MAX_BODY: usize = 10 * 1024 * 1024;
@@ -44,12 +45,16 @@ pub(crate) enum BodyError {
     Broken,
     #[error("Repeated Content-Type header; send it once")]
     RepeatedContentType,
-    #[error("Unsupported media type; send 'application/json' or 'application/x-www-form-urlencoded'")]
+    #[error(
+        "Unsupported media type; send 'application/json', 'application/x-www-form-urlencoded' or 'multipart/form-data'"
+    )]
     UnsupportedMediaType,
     #[error("Cannot parse JSON body")]
     Json { detail: Box<str> },
     #[error(transparent)]
     Form(#[from] FormError),
+    #[error(transparent)]
+    Multipart(#[from] MultipartError),
 }
 
 impl BodyError {
@@ -87,10 +92,10 @@ where
     if bytes.is_empty() {
         return Ok(Arguments::default());
     }
-    let essence = content_type
+    let content_type = content_type
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let essence = essence
+    let essence = content_type
         .split(';')
         .next()
         .unwrap_or_default()
@@ -105,6 +110,13 @@ where
             document: form::decode(&bytes)?,
             texts: true,
         }),
+        "multipart/form-data" => {
+            let pairs = multipart::pairs(&bytes, &multipart::boundary(content_type)?)?;
+            Ok(Arguments {
+                document: form::document(pairs)?,
+                texts: true,
+            })
+        }
         _ => Err(BodyError::UnsupportedMediaType),
     }
 }

@@ -3,9 +3,12 @@
 mod auto;
 mod checks;
 mod delete;
+mod link;
 mod list;
+mod listing;
 mod merge;
 mod references;
+mod tags;
 mod write;
 
 use gw_core::{Document, Kind, KindSpec, Kinds, index};
@@ -54,12 +57,30 @@ enum Found {
 }
 
 impl<'a> Entities<'a> {
-    /// The entity a path names.
-    pub(crate) fn read(&self, site: &Site) -> Result<Document, Problem> {
+    /// The entity a path names, as it is shown.
+    pub(crate) fn read(&self, site: &Site, query: &[(String, String)]) -> Result<Document, Problem> {
         let (scope, name) = self.aim(site)?;
-        match self.find(&scope, name.as_deref().unwrap_or_default())? {
-            Found::Here(document) => Ok(document),
-            Found::Elsewhere | Found::Nowhere => Err(Problem::NotFound),
+        let name = name.unwrap_or_default();
+        match self.find(&scope, &name)? {
+            Found::Here(document) => {
+                let mut shown = shown(scope.spec, document);
+                if scope.parent.is_none() && matches!(site.endpoint, Endpoint::One { .. }) {
+                    self.show_ties(scope.spec, &mut shown, query);
+                }
+                Ok(shown)
+            }
+            Found::Elsewhere | Found::Nowhere => Err(self.absent(scope.spec, &name)),
+        }
+    }
+
+    /// What is said of a name nobody has.
+    fn absent(&self, spec: &KindSpec, name: &str) -> Problem {
+        let by_another = spec.lists.first().filter(|_| as_id(name).is_none());
+        match by_another.and_then(|listing| self.kinds.by_name(&listing.kind)) {
+            Some(listed) => Problem::NobodyNamed {
+                title: listed.title.clone(),
+            },
+            None => Problem::NotFound,
         }
     }
 
@@ -118,11 +139,11 @@ impl<'a> Entities<'a> {
             name,
         )? {
             Found::Here(document) => Ok(document),
-            Found::Elsewhere | Found::Nowhere => Err(Problem::NotFound),
+            Found::Elsewhere | Found::Nowhere => Err(self.absent(self.spec(kind)?, name)),
         }
     }
 
-    fn spec(&self, kind: Kind) -> Result<&'a KindSpec, Problem> {
+    pub(crate) fn spec(&self, kind: Kind) -> Result<&'a KindSpec, Problem> {
         self.kinds.spec(kind).ok_or(Problem::NotFound)
     }
 
@@ -133,7 +154,16 @@ impl<'a> Entities<'a> {
         if let Some(document) = id.as_deref().and_then(|id| self.by_id(spec, id)) {
             return Ok(scope.locate(document));
         }
-        let Some(field) = &spec.endpoint_key else {
+        if id.is_none() && !spec.lists.is_empty() {
+            return Ok(self
+                .by_listed(spec, name)
+                .map_or(Found::Nowhere, |document| scope.locate(document)));
+        }
+        let field = spec
+            .endpoint_key
+            .as_ref()
+            .filter(|_| spec.endpoint_key_is_unique() || scope.parent.is_some());
+        let Some(field) = field else {
             return match id {
                 Some(_) => Ok(Found::Nowhere),
                 None => Err(Problem::InvalidPrimaryKey { id: name.to_owned() }),
@@ -193,6 +223,7 @@ impl<'a> Entities<'a> {
                 plugin.schema.fill_defaults(config);
             }
         }
+        self.fill_lists(spec, &mut document);
         (!self.has_expired(spec.kind, &document)).then_some(document)
     }
 
@@ -226,6 +257,14 @@ impl Scope<'_> {
         document.insert(parent.field.as_ref().to_owned(), json!({ "id": parent.id }));
         Some(index::together(self.spec.kind, set, &document))
     }
+}
+
+/// A document as an answer shows it: without what is only taken.
+fn shown(spec: &KindSpec, mut document: Document) -> Document {
+    for field in &spec.write_only {
+        document.insert(field.as_ref().to_owned(), Value::Null);
+    }
+    document
 }
 
 /// The id that a name in a path is, if it is one, as stored.

@@ -1,4 +1,4 @@
-//! `application/x-www-form-urlencoded`: from pairs of texts to a document, by Kong's rules for names.
+//! Forms: from pairs of texts to a document, by Kong's rules for names.
 //!
 //! | form | document |
 //! |---|---|
@@ -65,8 +65,13 @@ pub(crate) fn decode(text: &[u8]) -> Result<Document, FormError> {
     if text.trim_ascii_start().starts_with(b"{") {
         return Err(FormError::Json);
     }
+    document(pairs(text)?)
+}
+
+/// The document that named texts stand for.
+pub(crate) fn document(pairs: Vec<(String, String)>) -> Result<Document, FormError> {
     let mut root = Node::Record(BTreeMap::new());
-    for (name, value) in pairs(text)? {
+    for (name, value) in pairs {
         let steps = steps(&name).unwrap_or_else(|| vec![Step::Name(name.clone())]);
         if steps.len() > MAX_DEPTH {
             return Err(FormError::TooDeep { name: name.into() });

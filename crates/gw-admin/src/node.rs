@@ -8,9 +8,13 @@ use gw_store::View;
 use serde_json::{Value, json};
 
 use crate::ports::{Counters, Ports};
+use crate::problem::Problem;
 
 /// Our version, as the answers' headers and `/` give it.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The version of Kong whose Admin API this is: its tools choose by it how to talk to us.
+const KONG_VERSION: &str = "3.9.1";
 
 /// `GET /`
 pub(crate) fn information(registry: &Registry, view: &View, ports: &dyn Ports) -> Value {
@@ -27,7 +31,8 @@ pub(crate) fn information(registry: &Registry, view: &View, ports: &dyn Ports) -
     let pid = std::process::id();
     json!({
         "tagline": "Welcome to gw",
-        "version": VERSION,
+        "version": KONG_VERSION,
+        "gw_version": VERSION,
         "edition": "community",
         "hostname": node.hostname,
         "node_id": node.id,
@@ -35,8 +40,20 @@ pub(crate) fn information(registry: &Registry, view: &View, ports: &dyn Ports) -
         "pids": { "master": pid, "workers": [pid] },
         "timers": { "running": 0, "pending": 0 },
         "plugins": { "available_on_server": plugins, "enabled_in_cluster": used(view) },
-        "configuration": ports.settings(),
+        "configuration": configuration(ports),
     })
+}
+
+/// The settings, with those that tools made for Kong cannot do without.
+fn configuration(ports: &dyn Ports) -> Value {
+    let mut settings = ports.settings();
+    if let Value::Object(settings) = &mut settings {
+        // Note: to them a gateway is either without a database, and read-only, or with the one they know.
+        let store = settings.insert("database".to_owned(), Value::from("postgres"));
+        settings.insert("store".to_owned(), store.unwrap_or_default());
+        settings.insert("router_flavor".to_owned(), Value::from("traditional_compatible"));
+    }
+    settings
 }
 
 /// The names of plugins with an instance.
@@ -51,7 +68,8 @@ fn used(view: &View) -> BTreeSet<String> {
 }
 
 /// `GET /status`
-pub(crate) fn status(view: &View, ports: &dyn Ports) -> Value {
+pub(crate) fn status(view: &View, ports: &dyn Ports, query: &[(String, String)]) -> Result<Value, Problem> {
+    let memory = Unit::read(query)?.show(resident_memory());
     let Counters {
         requests,
         accepted,
@@ -62,8 +80,11 @@ pub(crate) fn status(view: &View, ports: &dyn Ports) -> Value {
         waiting,
     } = ports.counters();
     let (revision, applied) = (view.revision().0, ports.revision());
-    json!({
-        "memory": { "workers_lua_vms": [], "lua_shared_dicts": {} },
+    Ok(json!({
+        "memory": {
+            "workers_lua_vms": [{ "pid": std::process::id(), "http_allocated_gc": memory }],
+            "lua_shared_dicts": {},
+        },
         "server": {
             "total_requests": requests,
             "connections_accepted": accepted,
@@ -80,7 +101,65 @@ pub(crate) fn status(view: &View, ports: &dyn Ports) -> Value {
             "applied": applied,
             "pending": applied < revision,
         },
-    })
+    }))
+}
+
+/// How sizes are shown.
+struct Unit {
+    letter: char,
+    scale: usize,
+}
+
+impl Unit {
+    /// `?unit=m&scale=2`
+    fn read(query: &[(String, String)]) -> Result<Self, Problem> {
+        let argument = |name: &str| query.iter().find(|(known, _)| known == name);
+        let letter = match argument("unit")
+            .map(|(_, unit)| unit.to_ascii_lowercase())
+            .as_deref()
+        {
+            None | Some("m") => 'm',
+            Some("b") => 'b',
+            Some("k") => 'k',
+            Some("g") => 'g',
+            Some(_) => {
+                return Err(Problem::Argument {
+                    why: "invalid unit; use one of: b, k, m, g",
+                });
+            }
+        };
+        let scale = match argument("scale").map(|(_, scale)| scale.parse()) {
+            None => 2,
+            Some(Ok(scale @ 0..=9)) => scale,
+            Some(_) => {
+                return Err(Problem::Argument {
+                    why: "invalid scale; use an integer between 0 and 9",
+                });
+            }
+        };
+        Ok(Self { letter, scale })
+    }
+
+    /// A number of KiB; what is shown in bytes is a number, all else a text.
+    fn show(&self, kib: u64) -> Value {
+        let (divisor, suffix) = match self.letter {
+            'b' => return kib.saturating_mul(1024).into(),
+            'k' => (1.0, "KiB"),
+            'm' => (1024.0, "MiB"),
+            _ => (1024.0 * 1024.0, "GiB"),
+        };
+        #[expect(clippy::cast_precision_loss, reason = "shown with at most nine digits")]
+        let amount = kib as f64 / divisor;
+        format!("{amount:.*} {suffix}", self.scale).into()
+    }
+}
+
+/// Memory of this process in KiB; 0 where the system does not say.
+fn resident_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 /// `GET /plugins/enabled`

@@ -38,11 +38,19 @@ impl Paging {
             tags: None,
             kept: String::new(),
         };
-        for (name, value) in arguments {
+        for (position, (name, value)) in arguments.iter().enumerate() {
+            // Note: some clients add their arguments to a link that has them already.
+            if arguments
+                .iter()
+                .take(position)
+                .any(|(known, same)| (known, same) == (name, value))
+            {
+                continue;
+            }
             match name.as_str() {
                 "size" => paging.size = size(value)?,
                 "offset" => {
-                    paging.after = Some(position(value)?);
+                    paging.after = Some(self::position(value)?);
                     continue;
                 }
                 // Note: two lists of tags are neither "all" nor "any".

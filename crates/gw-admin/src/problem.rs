@@ -16,6 +16,12 @@ pub(crate) enum Problem {
     /// Nothing is at this path.
     #[error("Not found")]
     NotFound,
+    /// Nobody has this name; says of which kind.
+    #[error("{title} not found")]
+    NobodyNamed { title: Box<str> },
+    /// There is no schema of this name.
+    #[error("No {what} named '{name}'")]
+    NoSchema { what: &'static str, name: String },
     /// The path has other methods: these.
     #[error("Method not allowed")]
     MethodNotAllowed { allow: String },
@@ -55,6 +61,9 @@ pub(crate) enum Problem {
     /// Code 9: the size of a list.
     #[error("{why}")]
     Size { why: &'static str },
+    /// Code 10: the unique value a list is asked for cannot be one.
+    #[error("invalid unique ({field}: {why})")]
+    InvalidUnique { field: Box<str>, why: &'static str },
     /// Code 11: a filter of a list.
     #[error("invalid option ({option}: {why})")]
     Filter { option: &'static str, why: &'static str },
@@ -64,6 +73,16 @@ pub(crate) enum Problem {
     /// Code 13: references by a name nobody has; at least one.
     #[error("{}", unresolved(_0))]
     Unresolved(Vec<Unresolved>),
+    /// Code 19: what should be deleted is on lists of others; at least one.
+    #[error("{}", listed(title, id, blocking))]
+    Listed {
+        title: String,
+        id: String,
+        blocking: Vec<(Kind, String)>,
+    },
+    /// An argument of the query that is none.
+    #[error("{why}")]
+    Argument { why: &'static str },
     /// What would be stored is over a bound of the store.
     #[error("{why}")]
     TooLarge { why: String },
@@ -82,6 +101,8 @@ pub(crate) enum Problem {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Dangling {
     pub(crate) field: Box<str>,
+    /// Where in the field, if it is a list.
+    pub(crate) position: Option<usize>,
     pub(crate) id: String,
     pub(crate) target: Box<str>,
 }
@@ -99,6 +120,7 @@ impl Problem {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::Missing { .. } => StatusCode::NOT_FOUND,
+            Self::NobodyNamed { .. } | Self::NoSchema { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } | Self::ReadOnly { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body(error) => error.status(),
             Self::Taken(_) => StatusCode::CONFLICT,
@@ -127,20 +149,23 @@ impl Problem {
                 with_violations(document, [Violation::new("/id", message)])
             }
             Self::Dangling(dangling) => {
-                let field = |one: &Dangling| (one.field.as_ref().to_owned(), json!({ "id": one.id }));
-                let fields: Document = dangling.iter().map(field).collect();
+                let mut fields = Document::new();
+                for one in &dangling {
+                    one.tell(&mut fields);
+                }
                 let violations = dangling.iter().map(Dangling::violation);
                 with_violations(coded(4, "foreign key violation", fields.into()), violations)
             }
             Self::Referenced { kind, blocking } => {
                 let by = blocking_kind(kind, &blocking);
-                let mut document = coded(4, "foreign key violation", json!({ "@referenced_by": by.name() }));
-                let named = blocking
-                    .iter()
-                    .map(|(kind, id)| json!({ "entity_name": kind.name(), "entity_id": id }));
-                document["blocking"] = named.collect();
-                document
+                let document = coded(4, "foreign key violation", json!({ "@referenced_by": by.name() }));
+                with_blocking(document, &blocking)
             }
+            Self::Listed { blocking, .. } => {
+                let document = json!({ "message": message, "name": "referenced by others", "code": 19 });
+                with_blocking(document, &blocking)
+            }
+            Self::InvalidUnique { field, why } => coded(10, "invalid unique", json!({ &*field: why })),
             Self::Taken(sets) => {
                 let fields = sets.first().cloned().unwrap_or_default();
                 let violations = sets.iter().map(|set| {
@@ -173,13 +198,31 @@ impl Problem {
 }
 
 impl Dangling {
+    /// Adds itself to the fields of an error document, in the shape of the field it is in.
+    fn tell(&self, fields: &mut Document) {
+        let Some(position) = self.position else {
+            fields.insert(self.field.as_ref().to_owned(), json!({ "id": self.id }));
+            return;
+        };
+        let list = fields.entry(&*self.field).or_insert_with(|| json!([]));
+        if let Value::Array(list) = list {
+            list.resize(position, Value::Null);
+            list.push(Value::from(self.id.as_str()));
+        }
+    }
+
     fn violation(&self) -> Violation {
-        let Self { field, id, target } = self;
+        let Self {
+            field, id, target, ..
+        } = self;
         let why = format!(
             "the foreign key '{}' does not reference an existing '{target}' entity.",
             key("id", id)
         );
-        Violation::new(format!("/{field}/id"), why).with_kind(ViolationKind::Reference)
+        let below = self
+            .position
+            .map_or_else(|| "id".to_owned(), |position| position.to_string());
+        Violation::new(format!("/{field}/{below}"), why).with_kind(ViolationKind::Reference)
     }
 }
 
@@ -203,6 +246,14 @@ fn with_violations(mut document: Value, violations: impl IntoIterator<Item = Vio
         json!({ "pointer": violation.pointer, "message": violation.message, "hint": violation.hint })
     });
     document["violations"] = list.collect();
+    document
+}
+
+fn with_blocking(mut document: Value, blocking: &[(Kind, String)]) -> Value {
+    let named = blocking
+        .iter()
+        .map(|(kind, id)| json!({ "entity_name": kind.name(), "entity_id": id }));
+    document["blocking"] = named.collect();
     document
 }
 
@@ -230,6 +281,14 @@ fn taken(set: &Document) -> String {
         "UNIQUE violation detected on '{}'",
         lua(&Value::Object(set.clone()))
     )
+}
+
+fn listed(title: &str, id: &str, blocking: &[(Kind, String)]) -> String {
+    let by = blocking
+        .first()
+        .map(|(kind, by)| format!("{kind} (id = {by})"))
+        .unwrap_or_default();
+    format!("{title} {id} is still referenced by {by}")
 }
 
 fn blocking_kind(kind: Kind, blocking: &[(Kind, String)]) -> Kind {

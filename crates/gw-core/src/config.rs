@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use crate::entity::Entity;
 use crate::kind::{CredentialKind, Kind};
-use crate::{Consumer, Credential, Id, PluginUse, Route, Service, Target, Upstream};
+use crate::{CaCertificate, Certificate, Consumer, ConsumerGroup, Credential, GroupMember, Id, PluginUse};
+use crate::{Route, Service, Sni, Target, Upstream};
 
 type Map<K, V, S = RandomState> = GenericHashMap<K, V, S, DefaultSharedPtr>;
 
@@ -46,6 +47,13 @@ pub struct Config {
     upstreams_by_name: Map<Box<str>, Id<Upstream>>,
     targets: Map<Id<Target>, Arc<Target>>,
     targets_by_upstream: Map<Id<Upstream>, Targets>,
+    certificates: Map<Id<Certificate>, Arc<Certificate>>,
+    snis: Map<Id<Sni>, Arc<Sni>>,
+    snis_by_name: Map<Box<str>, Id<Sni>>,
+    ca_certificates: Map<Id<CaCertificate>, Arc<CaCertificate>>,
+    groups: Map<Id<ConsumerGroup>, Arc<ConsumerGroup>>,
+    members: Map<Id<GroupMember>, Arc<GroupMember>>,
+    groups_by_consumer: Map<Id<Consumer>, OrdMap<Id<GroupMember>, Id<ConsumerGroup>>>,
 }
 
 /// The targets of one upstream, by creation and id.
@@ -161,6 +169,38 @@ impl Config {
             .flat_map(OrdMap::values)
     }
 
+    /// The certificate with this id.
+    #[must_use]
+    pub fn certificate(&self, id: Id<Certificate>) -> Option<&Arc<Certificate>> {
+        self.certificates.get(&id)
+    }
+
+    /// The server name that is spelt exactly so, a `*` included.
+    #[must_use]
+    pub fn sni_named(&self, name: &str) -> Option<&Arc<Sni>> {
+        self.snis.get(self.snis_by_name.get(name)?)
+    }
+
+    /// All server names, in no order.
+    pub fn snis(&self) -> impl Iterator<Item = &Arc<Sni>> {
+        self.snis.values()
+    }
+
+    /// The CA certificate with this id.
+    #[must_use]
+    pub fn ca_certificate(&self, id: Id<CaCertificate>) -> Option<&Arc<CaCertificate>> {
+        self.ca_certificates.get(&id)
+    }
+
+    /// The groups a consumer is in, in no order.
+    pub fn groups_of(&self, consumer: Id<Consumer>) -> impl Iterator<Item = &Arc<ConsumerGroup>> {
+        self.groups_by_consumer
+            .get(&consumer)
+            .into_iter()
+            .flat_map(OrdMap::values)
+            .filter_map(|id| self.groups.get(id))
+    }
+
     /// What there is, in no order.
     pub fn identities(&self) -> impl Iterator<Item = (Kind, Uuid)> {
         let services = self.services.keys().map(|id| (Kind::Service, id.uuid()));
@@ -173,6 +213,15 @@ impl Config {
             .credentials
             .values()
             .map(|one| (Kind::Credential(one.kind), one.id.uuid()));
+        let certificates = self.certificates.keys().map(|id| (Kind::Certificate, id.uuid()));
+        let snis = self.snis.keys().map(|id| (Kind::Sni, id.uuid()));
+        let authorities = self
+            .ca_certificates
+            .keys()
+            .map(|id| (Kind::CaCertificate, id.uuid()));
+        let groups = self.groups.keys().map(|id| (Kind::ConsumerGroup, id.uuid()));
+        let members = self.members.keys().map(|id| (Kind::GroupMember, id.uuid()));
+        let secured = certificates.chain(snis).chain(authorities);
         services
             .chain(routes)
             .chain(consumers)
@@ -180,6 +229,9 @@ impl Config {
             .chain(upstreams)
             .chain(targets)
             .chain(credentials)
+            .chain(secured)
+            .chain(groups)
+            .chain(members)
     }
 
     /// Makes one change, and returns what was there before.
@@ -238,6 +290,24 @@ impl Config {
                 targets.insert((target.created, target.id), Arc::clone(&target));
                 self.targets.insert(target.id, target);
             }
+            Entity::Certificate(certificate) => {
+                self.certificates.insert(certificate.id, certificate);
+            }
+            Entity::Sni(sni) => {
+                self.snis_by_name.insert(sni.name.clone(), sni.id);
+                self.snis.insert(sni.id, sni);
+            }
+            Entity::CaCertificate(certificate) => {
+                self.ca_certificates.insert(certificate.id, certificate);
+            }
+            Entity::ConsumerGroup(group) => {
+                self.groups.insert(group.id, group);
+            }
+            Entity::GroupMember(member) => {
+                let groups = self.groups_by_consumer.entry(member.consumer).or_default();
+                groups.insert(member.id, member.group);
+                self.members.insert(member.id, member);
+            }
         }
     }
 
@@ -279,6 +349,22 @@ impl Config {
                 let position = (target.created, target.id);
                 remove_from(&mut self.targets_by_upstream, &target.upstream, &position);
                 Some(Entity::Target(target))
+            }
+            Kind::Certificate => self.certificates.remove(&Id::from(id)).map(Entity::Certificate),
+            Kind::Sni => {
+                let sni = self.snis.remove(&Id::from(id))?;
+                self.snis_by_name.remove(&sni.name);
+                Some(Entity::Sni(sni))
+            }
+            Kind::CaCertificate => self
+                .ca_certificates
+                .remove(&Id::from(id))
+                .map(Entity::CaCertificate),
+            Kind::ConsumerGroup => self.groups.remove(&Id::from(id)).map(Entity::ConsumerGroup),
+            Kind::GroupMember => {
+                let member = self.members.remove(&Id::from(id))?;
+                remove_from(&mut self.groups_by_consumer, &member.consumer, &member.id);
+                Some(Entity::GroupMember(member))
             }
         }
     }

@@ -37,6 +37,56 @@ impl Consumer {
     }
 }
 
+/// Consumers that are treated alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerGroup {
+    /// Identity.
+    pub id: Id<Self>,
+    /// Unique name.
+    pub name: Box<str>,
+    /// Labels.
+    pub tags: Vec<Box<str>>,
+}
+
+impl ConsumerGroup {
+    pub(crate) fn parse(document: &Map<String, Value>) -> Result<Self, Violations> {
+        let fields = Fields::new(document);
+        let group = (|| {
+            Some(Self {
+                id: fields.id()?,
+                name: fields.boxed("name")?,
+                tags: fields.tags(),
+            })
+        })();
+        fields.finish(group)
+    }
+}
+
+/// That a consumer is in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupMember {
+    /// Identity.
+    pub id: Id<Self>,
+    /// Who.
+    pub consumer: Id<Consumer>,
+    /// In which group.
+    pub group: Id<ConsumerGroup>,
+}
+
+impl GroupMember {
+    pub(crate) fn parse(document: &Map<String, Value>) -> Result<Self, Violations> {
+        let fields = Fields::new(document);
+        let member = (|| {
+            Some(Self {
+                id: fields.id()?,
+                consumer: fields.reference("consumer")?,
+                group: fields.reference("consumer_group")?,
+            })
+        })();
+        fields.finish(member)
+    }
+}
+
 /// What a consumer shows to prove who it is; its fields belong to the plugin that declared the kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Credential {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use gw_schema::{Violation, Violations};
+use gw_schema::{Violation, ViolationKind, Violations};
 use serde_json::{Map, Value};
 
 use crate::Id;
@@ -39,6 +39,10 @@ impl<'a> Fields<'a> {
             .push(Violation::new(pointer.into(), why.to_string()));
     }
 
+    pub(crate) fn refuse_as(&mut self, kind: ViolationKind, pointer: &str, why: &str) {
+        self.violations.push(Violation::new(pointer, why).with_kind(kind));
+    }
+
     pub(crate) fn value(&self, field: &str) -> Option<&'a Value> {
         self.document.get(field).filter(|value| !value.is_null())
     }
@@ -71,8 +75,15 @@ impl<'a> Fields<'a> {
         T: FromStr,
         T::Err: Display,
     {
-        let text = self.text(field)?;
-        text.parse()
+        self.parsed_with(field, str::parse)
+    }
+
+    pub(crate) fn parsed_with<T, E: Display>(
+        &mut self,
+        field: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        parse(self.text(field)?)
             .map_err(|error| self.refuse(format!("/{field}"), error))
             .ok()
     }

@@ -48,10 +48,21 @@ pub fn referring(parent: Kind, parent_id: &str, kind: Kind) -> String {
     format!("ref/{parent}/{parent_id}/{kind}/")
 }
 
+/// Prefix of the index keys of all tags.
+pub const TAGS: &str = "tag/";
+
+/// Splits an index key of a tag into the plural name of the kind, the tag and the id.
+#[must_use]
+pub fn split_tag_key(key: &str) -> Option<(&str, &str, &str)> {
+    let (kind, rest) = key.strip_prefix(TAGS)?.split_once('/')?;
+    let (tag, position) = rest.split_once('/')?;
+    Some((kind, tag, position.split_once('/')?.1))
+}
+
 /// Prefix of the index keys of the entities of `kind` that carry `tag`, oldest first.
 #[must_use]
 pub fn tagged(kind: Kind, tag: &str) -> String {
-    format!("tag/{kind}/{tag}/")
+    format!("{TAGS}{kind}/{tag}/")
 }
 
 /// The index key of the one entity of `kind` whose `field` has this value.
@@ -85,11 +96,7 @@ pub fn keys(spec: &KindSpec, document: &Document, mut emit: impl FnMut(String)) 
         emit(together(kind, fields, document));
     }
     for reference in &spec.references {
-        let parent = document
-            .get(&*reference.field)
-            .and_then(|value| value.get("id"))
-            .and_then(Value::as_str);
-        if let Some(parent) = parent {
+        for parent in reference.ids(document) {
             emit(format!("ref/{}/{parent}/{kind}/{position}", reference.target));
         }
     }

@@ -20,6 +20,16 @@ pub enum Kind {
     Upstream,
     /// One address of an upstream.
     Target,
+    /// A certificate with its private key.
+    Certificate,
+    /// A server name for which a certificate is shown.
+    Sni,
+    /// The certificate of an authority.
+    CaCertificate,
+    /// Consumers that are treated alike.
+    ConsumerGroup,
+    /// That a consumer is in a group.
+    GroupMember,
     /// A credential of a consumer; its kind was declared by a plugin.
     Credential(CredentialKind),
 }
@@ -39,6 +49,11 @@ impl Kind {
             Self::Plugin => "plugins",
             Self::Upstream => "upstreams",
             Self::Target => "targets",
+            Self::Certificate => "certificates",
+            Self::Sni => "snis",
+            Self::CaCertificate => "ca_certificates",
+            Self::ConsumerGroup => "consumer_groups",
+            Self::GroupMember => "consumer_group_consumers",
             Self::Credential(CredentialKind(name)) => name,
         }
     }
@@ -59,7 +74,7 @@ pub enum OnDelete {
     Refuse,
 }
 
-/// A field that refers to another entity by `{ "id": … }`.
+/// A field that refers to another entity by `{ "id": … }`, or to several by a list of ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// The field's name.
@@ -68,6 +83,34 @@ pub struct Reference {
     pub target: Box<str>,
     /// What the target's deletion does.
     pub on_delete: OnDelete,
+    /// Whether the field is a list of ids.
+    pub many: bool,
+    /// What the field is called in a request below the other end of a link, e.g. `group`.
+    pub argument: Box<str>,
+}
+
+/// A field that lists entities of another kind that refer here, and is written through to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The field's name: a list of the other kind's endpoint keys.
+    pub field: Box<str>,
+    /// The plural name of the other kind, e.g. `snis`.
+    pub kind: Box<str>,
+}
+
+impl Reference {
+    /// The ids that a document refers to by this field.
+    pub fn ids<'d>(&self, document: &'d Map<String, Value>) -> impl Iterator<Item = &'d str> + use<'d> {
+        let value = document.get(&*self.field).unwrap_or(&Value::Null);
+        let (one, many) = if self.many {
+            (None, value.as_array())
+        } else {
+            (value.get("id"), None)
+        };
+        one.into_iter()
+            .chain(many.into_iter().flatten())
+            .filter_map(Value::as_str)
+    }
 }
 
 /// How a field gets its value when the client gives none.
@@ -90,6 +133,8 @@ pub struct KindSpec {
     pub kind: Kind,
     /// The schema: shape, defaults, descriptions.
     pub schema: Schema,
+    /// What one of them is called, e.g. `CA certificate`.
+    pub title: Box<str>,
     /// Path of the collection at the top level, e.g. `services`, `key-auths`.
     pub path: Box<str>,
     /// Path of the collection below the entity it belongs to, e.g. `routes`, `key-auth`.
@@ -108,6 +153,14 @@ pub struct KindSpec {
     pub auto: Vec<(Box<str>, Auto)>,
     /// Fields that keep their value once made.
     pub immutable: Vec<Box<str>>,
+    /// Fields that are taken and never shown.
+    pub write_only: Vec<Box<str>>,
+    /// Fields that list entities of other kinds.
+    pub lists: Vec<Listing>,
+    /// Whether entities of this kind only tie two others to each other, and are seen as lists below these.
+    pub is_link: bool,
+    /// Under which name one of them is shown a second time, beside what it is tied to.
+    pub shown_as: Option<Box<str>>,
 }
 
 impl KindSpec {
@@ -122,12 +175,18 @@ impl KindSpec {
             .cloned()
             .unwrap_or_default();
         let text = |key: &str| about.get(key).and_then(Value::as_str).map(Box::from);
+        let flag = |key: &str| about.get(key).and_then(Value::as_bool);
         let path: Box<str> = text("path").unwrap_or_else(|| kind.name().into());
         let mut spec = Self {
             kind,
             nested_path: text("nested-path").unwrap_or_else(|| path.clone()),
             path,
-            listed: about.get("listed").and_then(Value::as_bool).unwrap_or(true),
+            listed: flag("listed").unwrap_or(true),
+            title: document
+                .get("title")
+                .and_then(Value::as_str)
+                .unwrap_or(kind.name())
+                .into(),
             endpoint_key: None,
             unique: Vec::new(),
             unique_together: about
@@ -137,6 +196,10 @@ impl KindSpec {
             references: Vec::new(),
             auto: Vec::new(),
             immutable: Vec::new(),
+            write_only: Vec::new(),
+            lists: Vec::new(),
+            is_link: flag("link").unwrap_or(false),
+            shown_as: text("shown-as"),
             schema: Schema::compile(document)?,
         };
         let properties = spec
@@ -165,6 +228,15 @@ impl KindSpec {
         if flag("x-immutable") {
             self.immutable.push(field.into());
         }
+        if flag("writeOnly") {
+            self.write_only.push(field.into());
+        }
+        if let Some(kind) = text("x-lists") {
+            self.lists.push(Listing {
+                field: field.into(),
+                kind: kind.into(),
+            });
+        }
         if let Some(target) = text("x-references") {
             let on_delete = if text("x-on-delete") == Some("cascade") {
                 OnDelete::Cascade
@@ -175,6 +247,8 @@ impl KindSpec {
                 field: field.into(),
                 target: target.into(),
                 on_delete,
+                many: property.get("items").is_some(),
+                argument: text("x-argument").unwrap_or(field).into(),
             });
         }
         let auto = match text("x-auto") {

@@ -30,12 +30,14 @@
 //! # What it does not do
 //! No I/O, no clock, no knowledge of what a plugin does.
 
+mod certificate;
 pub mod config;
 mod consumer;
 mod entity;
 mod fields;
 mod id;
 pub mod index;
+mod key_pair;
 mod kind;
 mod plugin_use;
 mod route;
@@ -43,11 +45,13 @@ mod service;
 mod units;
 mod upstream;
 
+pub use certificate::{CaCertificate, Certificate, Sni};
 pub use config::{Change, Config};
-pub use consumer::{Consumer, Credential, expiry};
+pub use consumer::{Consumer, ConsumerGroup, Credential, GroupMember, expiry};
 pub use entity::{Document, Entity, Kinds};
 pub use id::Id;
-pub use kind::{Auto, CredentialKind, Kind, KindSpec, OnDelete, Reference};
+pub use key_pair::{KeyPair, PrivateKey};
+pub use kind::{Auto, CredentialKind, Kind, KindSpec, Listing, OnDelete, Reference};
 pub use plugin_use::{PluginUse, Scope};
 pub use route::{PathHandling, Route};
 pub use service::{Service, ServiceTarget};

@@ -82,3 +82,13 @@ impl PluginUse {
         fields.finish(plugin)
     }
 }
+
+/// Takes out a field of Kong 1.x that its clients still send: where there is one gateway, both values mean the same.
+pub(crate) fn drop_run_on(document: &mut Map<String, Value>) {
+    if matches!(
+        document.get("run_on").and_then(Value::as_str),
+        Some("first" | "all")
+    ) {
+        document.remove("run_on");
+    }
+}

@@ -80,8 +80,12 @@
 //! | `x-immutable` | a field | `true`: never changes after creation |
 //! | `x-unique` | a field | `true`: no two documents share a value |
 //! | `x-endpoint-key` | a field | `true`: names the document in a path, beside its id |
-//! | `x-references` | a field | the kind of document whose id this is: `"services"` |
+//! | `x-references` | a field | the kind of document whose id this is: `"services"`; on an array, whose ids these are |
 //! | `x-on-delete` | a field | `"cascade"` or `"refuse"`, when what it references goes |
+//! | `x-argument` | a reference | what a request calls it that ties documents together, if not by its name |
+//! | `x-lists` | a field | the kind of documents, referring here, whose names this lists; written through to them |
+//! | `writeOnly` | a field | `true`: taken, kept and never shown |
+//! | `x-shorthands` | a document | fields that are taken and not kept, each a schema with `x-gives`, the fields it becomes |
 //!
 //! An array with `uniqueItems` is called a set in messages, an object without named properties a map, any other
 //! object a record. Formats are asserted and an unknown one does not compile; beside JSON Schema's own there are

@@ -63,6 +63,12 @@ impl Schema {
         &self.compiled.document
     }
 
+    /// Whether the document as a whole must have this field.
+    pub fn is_required(&self, field: &str) -> bool {
+        let required = self.compiled.document.get("required").and_then(Value::as_array);
+        required.is_some_and(|names| names.iter().any(|name| name == field))
+    }
+
     /// Turns the strings of a form into what the schema expects at their place: `"8080"` into 8080, `"true"` into
     /// true, one value into a list of one, `""` into null. What does not coerce stays, for the check to refuse.
     pub fn coerce(&self, value: &mut Value) {

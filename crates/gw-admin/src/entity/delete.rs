@@ -22,7 +22,8 @@ impl Entities<'_> {
             Found::Nowhere => return Ok(Vec::new()),
         };
         let kind = scope.spec.kind;
-        let doomed = self.with_dependents(kind, text(&document, "id").unwrap_or_default());
+        let id = text(&document, "id").unwrap_or_default();
+        let doomed = self.with_dependents(kind, id);
         let keys: HashSet<String> = doomed
             .iter()
             .map(|(kind, id)| index::entity_key(*kind, id))
@@ -33,8 +34,17 @@ impl Entities<'_> {
             .filter(|(kind, id)| !keys.contains(&index::entity_key(*kind, id)))
             .take(MAX_NAMED)
             .collect();
-        if !blocking.is_empty() {
-            return Err(Problem::Referenced { kind, blocking });
+        if let Some((by, _)) = blocking.first() {
+            let mut fields = self.kinds.referrers(kind).filter(|(spec, _)| spec.kind == *by);
+            return Err(if fields.any(|(_, field)| field.many) {
+                Problem::Listed {
+                    title: scope.spec.title.to_lowercase(),
+                    id: id.to_owned(),
+                    blocking,
+                }
+            } else {
+                Problem::Referenced { kind, blocking }
+            });
         }
         // Children go first, so that no reader of the commit sees one without its parent.
         Ok(doomed
@@ -74,7 +84,7 @@ impl Entities<'_> {
                 let entry = self.view.get(key.as_str())?;
                 let document = serde_json::from_slice(&entry.value).ok()?;
                 // Note: the index does not say by which field; a kind may refer to another by two.
-                let refers = super::reference(&document, &field.field) == Some(id);
+                let refers = field.ids(&document).any(|referred| referred == id);
                 // What has expired goes with its parent, but holds nothing back.
                 let counts = on_delete == OnDelete::Cascade || !self.has_expired(spec.kind, &document);
                 (refers && counts).then(|| (spec.kind, text(&document, "id").unwrap_or_default().to_owned()))

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use gw_core::{Document, index};
 use serde_json::{Value, json};
 
-use super::{Entities, Scope};
+use super::{Entities, Scope, shown};
 use crate::api::Site;
 use crate::page::{Paging, Tags};
 use crate::problem::Problem;
@@ -16,7 +16,11 @@ impl Entities<'_> {
         let (scope, _) = self.aim(site)?;
         let paging = Paging::read(query)?;
         if let Some(found) = self.by_unique_argument(&scope, query)? {
-            return Ok(json!({ "data": found, "next": null }));
+            let data: Vec<Document> = found
+                .into_iter()
+                .map(|document| shown(scope.spec, document))
+                .collect();
+            return Ok(json!({ "data": data, "next": null }));
         }
         let mut data = Vec::new();
         let mut last = String::new();
@@ -25,7 +29,7 @@ impl Entities<'_> {
                 let (offset, next) = paging.next(path, &last);
                 return Ok(json!({ "data": data, "offset": offset, "next": next }));
             }
-            data.push(Value::Object(document));
+            data.push(Value::Object(shown(scope.spec, document)));
             last = position;
         }
         Ok(json!({ "data": data, "next": null }))
@@ -48,10 +52,9 @@ impl Entities<'_> {
             return Ok(None);
         };
         if value.is_empty() {
-            let why = gw_schema::Violation::new(format!("/{field}"), "length must be at least 1");
-            return Err(Problem::Schema {
-                violations: why.into(),
-                document: Box::default(),
+            return Err(Problem::InvalidUnique {
+                field: field.clone(),
+                why: "length must be at least 1",
             });
         }
         let holders = self.holders(spec, &index::unique(spec.kind, field, value));

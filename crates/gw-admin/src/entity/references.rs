@@ -3,7 +3,7 @@
 use gw_core::{Document, KindSpec, index};
 use serde_json::{Value, json};
 
-use super::{Entities, as_id, reference, text};
+use super::{Entities, as_id, text};
 use crate::problem::{Dangling, Problem, Unresolved};
 
 impl Entities<'_> {
@@ -49,17 +49,16 @@ impl Entities<'_> {
     pub(super) fn check_references(&self, spec: &KindSpec, document: &Document) -> Result<(), Problem> {
         let mut dangling = Vec::new();
         for field in &spec.references {
-            let Some(id) = reference(document, &field.field) else {
-                continue;
-            };
             let target = self.kinds.by_name(&field.target);
-            if target.and_then(|target| self.by_id(target, id)).is_none() {
-                let (field, target) = (field.field.clone(), field.target.clone());
-                dangling.push(Dangling {
-                    field,
-                    id: id.to_owned(),
-                    target,
-                });
+            for (position, id) in field.ids(document).enumerate() {
+                if target.and_then(|target| self.by_id(target, id)).is_none() {
+                    dangling.push(Dangling {
+                        field: field.field.clone(),
+                        position: field.many.then_some(position),
+                        id: id.to_owned(),
+                        target: field.target.clone(),
+                    });
+                }
             }
         }
         if dangling.is_empty() {
@@ -81,11 +80,10 @@ pub(super) fn lower_ids(spec: &KindSpec, document: &mut Document) {
     };
     lower(document.get_mut("id"));
     for reference in &spec.references {
-        lower(
-            document
-                .get_mut(&*reference.field)
-                .and_then(|value| value.get_mut("id")),
-        );
+        match document.get_mut(&*reference.field) {
+            Some(Value::Array(ids)) if reference.many => ids.iter_mut().for_each(|id| lower(Some(id))),
+            one => lower(one.and_then(|value| value.get_mut("id"))),
+        }
     }
 }
 

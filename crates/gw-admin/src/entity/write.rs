@@ -7,8 +7,9 @@ use gw_schema::{Violation, ViolationKind, Violations};
 use gw_store::Op;
 use serde_json::{Value, json};
 
+use super::listing::without_lists;
 use super::references::lower_ids;
-use super::{Entities, Found, Scope, as_id, auto, endpoint_key, merge, text};
+use super::{Entities, Found, Scope, as_id, auto, endpoint_key, merge, shown, text};
 use crate::api::Site;
 use crate::body::Arguments;
 use crate::problem::Problem;
@@ -61,12 +62,25 @@ impl Entities<'_> {
         }
         self.check_references(spec, &document)?;
         let mut ops = self.check_unique(spec, &document)?;
-        let stored = serde_json::to_vec(&document).map_err(|error| {
+        let key = index::entity_key(spec.kind, id);
+        let mut found = Vec::new();
+        let listed = self.write_lists(spec, &mut document, &mut found);
+        refuse_if(found, &document)?;
+        let stored = serde_json::to_vec(&without_lists(spec, &document)).map_err(|error| {
             tracing::error!(%error, "a document could not be written as JSON");
             Problem::Internal
         })?;
-        ops.push(Op::put(index::entity_key(spec.kind, id), stored));
-        Ok((ops, document))
+        ops.push(Op::put(key, stored));
+        ops.extend(listed);
+        Ok((ops, shown(spec, document)))
+    }
+
+    /// Whether what a client sent would do as a new entity, as far as it can be told without the others.
+    pub(crate) fn validate(&self, kind: Kind, sent: &Arguments) -> Result<(), Problem> {
+        let spec = self.spec(kind)?;
+        let mut document = self.given(spec, sent, None)?;
+        auto::fill(spec, &mut document, self.now);
+        self.complete(spec, &mut document, Vec::new())
     }
 
     /// What is there before.
@@ -82,6 +96,9 @@ impl Entities<'_> {
             Found::Elsewhere => Err(Problem::NotFound),
             Found::Nowhere if verb == Verb::Patch => {
                 let key = scope.spec.endpoint_key.clone().filter(|_| as_id(name).is_none());
+                if key.is_none() && as_id(name).is_none() {
+                    return Err(self.absent(scope.spec, name));
+                }
                 Err(Problem::Missing {
                     field: key.unwrap_or_else(|| "id".into()),
                     value: name.to_owned(),
@@ -142,7 +159,7 @@ impl Entities<'_> {
     }
 
     /// Defaults and checks; every violation at once, with those `found` before.
-    fn complete(
+    pub(super) fn complete(
         &self,
         spec: &KindSpec,
         document: &mut Document,
@@ -161,14 +178,15 @@ impl Entities<'_> {
                 found.extend(self.check_protocols(document));
             }
         }
-        match Violations::none_in(found) {
-            Ok(()) => Ok(()),
-            Err(violations) => Err(Problem::Schema {
-                violations,
-                document: Box::new(document.clone()),
-            }),
-        }
+        refuse_if(found, document)
     }
+}
+
+fn refuse_if(found: Vec<Violation>, document: &Document) -> Result<(), Problem> {
+    Violations::none_in(found).map_err(|violations| Problem::Schema {
+        violations,
+        document: Box::new(document.clone()),
+    })
 }
 
 /// Writes the parent from the path into the document.
@@ -195,7 +213,7 @@ fn take_name(
     let (field, value) = match (id, &spec.endpoint_key) {
         (Some(id), _) => ("id", id),
         (None, Some(field)) => (&**field, endpoint_key(spec.kind, field, name)),
-        (None, None) => return,
+        (None, None) => return list_name(spec, name, document),
     };
     match document.get(field) {
         None | Some(Value::Null) => {
@@ -209,14 +227,47 @@ fn take_name(
     }
 }
 
-/// What a replacement keeps when it does not say it: whatever cannot change.
+/// Adds a name from the path to the list that holds such names, if it is a list and does not have it.
+fn list_name(spec: &KindSpec, name: &str, document: &mut Document) {
+    let Some(listing) = spec.lists.first() else { return };
+    let list = document
+        .entry(&*listing.field)
+        .or_insert_with(|| Value::Array(Vec::new()));
+    if list.is_null() {
+        *list = Value::Array(Vec::new());
+    }
+    if let Value::Array(names) = list
+        && !names.iter().any(|listed| {
+            listed
+                .as_str()
+                .is_some_and(|listed| listed.eq_ignore_ascii_case(name))
+        })
+    {
+        names.push(Value::from(name));
+    }
+}
+
+/// What a replacement keeps when it does not say it: whatever cannot change, what is kept elsewhere, and what it
+/// must have but cannot have read here.
 fn carry(spec: &KindSpec, previous: Option<&Document>, document: &mut Document) {
     let Some(previous) = previous else { return };
-    for field in &spec.immutable {
+    let unread = spec
+        .write_only
+        .iter()
+        .filter(|field| spec.schema.is_required(field));
+    for field in spec.immutable.iter().chain(unread) {
         if document.get(&**field).is_none_or(Value::is_null)
             && let Some(value) = previous.get(&**field)
         {
             document.insert(field.as_ref().to_owned(), value.clone());
+        }
+    }
+    for listing in &spec.lists {
+        if let (false, Some(value)) = (
+            document.contains_key(&*listing.field),
+            previous.get(&*listing.field),
+        ) {
+            document.insert(listing.field.as_ref().to_owned(), value.clone());
         }
     }
 }

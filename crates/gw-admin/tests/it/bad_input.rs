@@ -115,15 +115,23 @@ fn random_bytes() {
     let admin = runtime.block_on(filled());
     let bytes = prop::collection::vec(any::<u8>(), 1..200);
     let formish = "[a-c=&.%\\[\\]0-2{]{1,60}".prop_map(String::into_bytes);
-    let media = prop::sample::select(vec!["", JSON, FORM, "text/plain", "multipart/form-data"]);
+    let media = prop::sample::select(vec![
+        "",
+        JSON,
+        FORM,
+        "text/plain",
+        "multipart/form-data; boundary=a",
+    ]);
     let method = prop::sample::select(vec!["POST", "PUT", "PATCH"]);
     let body = prop_oneof![bytes, formish];
     let result = runner(600).run(
         &(body, media, method, 0..ONES.len()),
         |(body, media, method, one)| {
             let path = if method == "POST" { "/services" } else { ONES[one] };
+            // Note: a form of separators is an empty one, which a change by name may well be.
+            let says_nothing = media == FORM && body.iter().all(|byte| *byte == b'&');
             let (status, answer) = send(&runtime, &admin, method, path, media, body.into());
-            prop_assert!((400..500).contains(&status), "{status} {answer}");
+            prop_assert!((400..500).contains(&status) || says_nothing, "{status} {answer}");
             Ok(())
         },
     );

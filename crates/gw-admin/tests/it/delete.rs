@@ -1,8 +1,10 @@
 //! Deletion: what goes along, what refuses, and that it can be said twice.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
-use crate::support::{ABSENT, Admin};
+use crate::support::{ABSENT, Admin, one_of_each};
 
 #[tokio::test]
 async fn deleting_twice_answers_204_twice_and_changes_once() {
@@ -34,7 +36,7 @@ async fn cascades() {
     for (deleted, lists_emptied, lists_kept) in [
         (
             "/consumers/c",
-            vec!["/key-auths", "/groups"],
+            vec!["/key-auths", "/acls"],
             vec!["/plugins", "/services", "/routes", "/upstreams"],
         ),
         (
@@ -73,9 +75,7 @@ async fn cascades() {
             .await;
         admin.make("/consumers", json!({ "username": "c" })).await;
         admin.make("/consumers/c/key-auth", json!(null)).await;
-        admin
-            .make("/consumers/c/groups", json!({ "group": "gold" }))
-            .await;
+        admin.make("/consumers/c/acls", json!({ "group": "gold" })).await;
         admin.make("/upstreams", json!({ "name": "u" })).await;
         admin
             .make("/upstreams/u/targets", json!({ "target": "a:1" }))
@@ -111,6 +111,66 @@ async fn cascades() {
             (expected, plugins_gone),
             "{deleted}"
         );
+    }
+}
+
+/// What each deletion takes along, and what refuses it, for the kinds of which there is one of each.
+#[tokio::test]
+async fn the_table_of_cascades_and_refusals() {
+    for (deleted, blocked_by, gone) in [
+        ("/services/s", vec!["routes"], vec![]),
+        ("/routes/r", vec![], vec!["routes", "plugins"]),
+        (
+            "/consumers/c",
+            vec![],
+            vec![
+                "consumers",
+                "keyauth_credentials",
+                "acls",
+                "plugins",
+                "consumer_group_consumers",
+            ],
+        ),
+        ("/upstreams/u", vec![], vec!["upstreams", "targets"]),
+        ("/upstreams/u/targets/t:80", vec![], vec!["targets"]),
+        ("/certificates/a.test", vec!["services", "upstreams"], vec![]),
+        ("/snis/a.test", vec![], vec!["snis"]),
+        ("/ca_certificates/{ca_certificates}", vec!["services"], vec![]),
+        (
+            "/consumer_groups/gold",
+            vec![],
+            vec!["consumer_groups", "consumer_group_consumers"],
+        ),
+        ("/plugins/p", vec![], vec!["plugins"]),
+        ("/key-auths/k", vec![], vec!["keyauth_credentials"]),
+        ("/consumers/c/acls/g", vec![], vec!["acls"]),
+    ] {
+        let admin = Admin::new().await;
+        let names = one_of_each(&admin).await;
+        let path = deleted.replace("{ca_certificates}", &names["ca_certificates"]);
+        let kinds = |admin: &Admin| -> Vec<String> {
+            let view = admin.store.view();
+            let keys = view.list("", None).map(|(key, _)| key.as_str().to_owned());
+            keys.map(|key| key.split('/').next().unwrap().to_owned())
+                .collect()
+        };
+        let (before, revision) = (kinds(&admin), admin.revision());
+        let call = format!("DELETE {path}");
+        if blocked_by.is_empty() {
+            admin.check(&call, json!(null), 204, json!(null)).await;
+        } else {
+            let answer = admin.check(&call, json!(null), 400, json!({})).await;
+            let blocking = answer["blocking"].as_array().unwrap().iter();
+            let named: BTreeSet<&str> = blocking.map(|one| one["entity_name"].as_str().unwrap()).collect();
+            assert_eq!(named, blocked_by.into_iter().collect(), "{deleted}");
+            assert_eq!(admin.revision(), revision, "{deleted} is refused");
+        }
+        let mut left = kinds(&admin);
+        for kind in gone {
+            left.push(kind.to_owned());
+        }
+        left.sort();
+        assert_eq!(left, before, "{deleted}");
     }
 }
 

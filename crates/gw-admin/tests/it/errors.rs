@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{ABSENT, Admin};
+use crate::support::{ABSENT, Admin, pem};
 
 #[tokio::test]
 async fn code_1_an_id_that_is_none() {
@@ -13,17 +13,12 @@ async fn code_1_an_id_that_is_none() {
     });
     for call in ["GET", "PATCH", "PUT", "DELETE"] {
         admin
-            .check(
-                &format!("{call} /groups/gold"),
-                json!(null),
-                400,
-                expected.clone(),
-            )
+            .check(&format!("{call} /acls/gold"), json!(null), 400, expected.clone())
             .await;
     }
     admin
         .check(
-            &format!("GET /groups/{ABSENT}"),
+            &format!("GET /acls/{ABSENT}"),
             json!(null),
             404,
             json!({ "message": "Not found" }),
@@ -288,6 +283,92 @@ async fn code_6_nothing_to_patch() {
         let (status, answer) = admin.get(path).await;
         assert_eq!((status, answer), (404, json!({ "message": "Not found" })));
     }
+}
+
+#[tokio::test]
+async fn code_7_an_offset_that_no_page_gave() {
+    let admin = Admin::new().await;
+    let why = "'!' is not a valid offset: bad base64 encoding";
+    let expected = json!({ "code": 7, "name": "invalid offset", "message": why, "fields": {} });
+    for list in ["/services", "/tags", "/tags/x"] {
+        let call = format!("GET {list}?offset=!");
+        admin.check(&call, json!(null), 400, expected.clone()).await;
+    }
+}
+
+#[tokio::test]
+async fn code_8_what_is_ours_says_nothing_more() {
+    let admin = Admin::new().await;
+    let ours = json!({ "message": "An unexpected error occurred" });
+    let (status, answer) = admin.json("POST /plugins", json!({ "name": "bomb" })).await;
+    assert_eq!((status, answer, admin.revision()), (500, ours, 0));
+    admin.make("/plugins", json!({ "name": "key-auth" })).await;
+}
+
+#[tokio::test]
+async fn code_9_a_size_that_is_none() {
+    let admin = Admin::new().await;
+    for (size, message) in [
+        ("x", "size must be a number"),
+        ("", "size must be a number"),
+        ("0", "size must be an integer between 1 and 1000"),
+        ("1001", "size must be an integer between 1 and 1000"),
+        ("1.5", "size must be an integer between 1 and 1000"),
+    ] {
+        let expected = json!({ "code": 9, "name": "invalid size", "message": message });
+        let call = format!("GET /services?size={size}");
+        admin.check(&call, json!(null), 400, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn code_10_a_unique_value_that_cannot_be_one() {
+    let admin = Admin::new().await;
+    let why = "length must be at least 1";
+    let expected = json!({
+        "code": 10, "name": "invalid unique", "message": format!("invalid unique (custom_id: {why})"),
+        "fields": { "custom_id": why },
+    });
+    admin
+        .check("GET /consumers?custom_id=", json!(null), 400, expected)
+        .await;
+}
+
+#[tokio::test]
+async fn code_11_a_filter_that_says_two_things() {
+    let admin = Admin::new().await;
+    for (tags, why) in [("a,b/c", "invalid filter syntax"), ("", "cannot be null")] {
+        let expected = json!({
+            "code": 11, "name": "invalid options", "message": format!("invalid option (tags: {why})"),
+            "options": { "tags": why },
+        });
+        let call = format!("GET /services?tags={tags}");
+        let answer = admin.check(&call, json!(null), 400, expected).await;
+        assert!(answer.get("fields").is_none(), "{answer}");
+    }
+}
+
+// Code 12, a store that takes no writes, is in `trouble`; code 14 is that of declarative configuration.
+
+#[tokio::test]
+async fn code_19_what_is_on_the_lists_of_others() {
+    let admin = Admin::new().await;
+    let authority = json!({ "cert": pem("ca.crt") });
+    let authority = admin.make("/ca_certificates", authority).await;
+    let service = json!({ "host": "a", "protocol": "https", "ca_certificates": [authority] });
+    let service = admin.make("/services", service).await;
+    let expected = json!({
+        "code": 19, "name": "referenced by others",
+        "message": format!("ca certificate {authority} is still referenced by services (id = {service})"),
+        "blocking": [{ "entity_name": "services", "entity_id": service }],
+    });
+    let call = format!("DELETE /ca_certificates/{authority}");
+    admin.check(&call, json!(null), 400, expected).await;
+    let patch = format!("PATCH /services/{service}");
+    admin
+        .check(&patch, json!({ "ca_certificates": null }), 200, json!({}))
+        .await;
+    admin.check(&call, json!(null), 204, json!(null)).await;
 }
 
 #[tokio::test]

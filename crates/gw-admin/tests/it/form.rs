@@ -109,6 +109,17 @@ fn encode(pairs: &[(String, String)]) -> String {
 }
 
 /// A value for a form that is not empty there: an empty text means null.
+fn multipart(pairs: &[(String, String)]) -> String {
+    let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+    let part = |(name, value): &(String, String)| {
+        format!(
+            "--XX\r\nContent-Disposition: form-data; name=\"{}\"\r\n\r\n{value}\r\n",
+            quoted(name)
+        )
+    };
+    format!("{}--XX--\r\n", pairs.iter().map(part).collect::<String>())
+}
+
 fn text() -> impl Strategy<Value = String> {
     "[ -~é]{1,12}".prop_filter("a tag has no separators", |text| !text.contains([',', '/']))
 }
@@ -184,6 +195,8 @@ fn a_form_and_its_json_make_the_same_entity() {
             };
             let by_form = runtime.block_on(made(FORM, form.clone()));
             let by_json = runtime.block_on(made(JSON, document.to_string()));
+            let by_parts = runtime.block_on(made("multipart/form-data; boundary=XX", multipart(&pairs)));
+            prop_assert_eq!(&by_parts, &by_json, "{}", multipart(&pairs));
             prop_assert_eq!(by_form, by_json, "{}", form);
             Ok(())
         },

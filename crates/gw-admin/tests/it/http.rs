@@ -149,13 +149,31 @@ async fn bodies_by_media_type() {
             "",
             json_body,
             415,
-            "Unsupported media type; send 'application/json' or 'application/x-www-form-urlencoded'",
+            "Unsupported media type; send 'application/json', 'application/x-www-form-urlencoded' or 'multipart/form-data'",
         ),
         (
             "text/plain",
             json_body,
             415,
-            "Unsupported media type; send 'application/json' or 'application/x-www-form-urlencoded'",
+            "Unsupported media type; send 'application/json', 'application/x-www-form-urlencoded' or 'multipart/form-data'",
+        ),
+        (
+            "multipart/form-data; boundary=XX",
+            "--XX\r\nContent-Disposition: form-data; name=host\r\n\r\na\r\n--XX--",
+            201,
+            "",
+        ),
+        (
+            "multipart/form-data",
+            "--XX--",
+            400,
+            "Cannot parse multipart body: 'Content-Type' names no boundary",
+        ),
+        (
+            "multipart/form-data; boundary=XX",
+            "host=a",
+            400,
+            "Cannot parse multipart body: it does not begin with its boundary",
         ),
         (JSON, "{", 400, "Cannot parse JSON body"),
         (JSON, "[]", 400, "Cannot parse JSON body"),
@@ -238,7 +256,7 @@ async fn the_node_speaks_of_itself() {
     let expected = json!({
         "hostname": "here", "node_id": "00000000-0000-0000-0000-000000000000", "edition": "community",
         "plugins": { "available_on_server": { "key-auth": {} }, "enabled_in_cluster": ["key-auth"] },
-        "configuration": { "database": "redb", "router_flavor": "kong" },
+        "configuration": { "database": "postgres", "store": "redb", "router_flavor": "traditional_compatible" },
     });
     let root = admin.check("GET /", json!(null), 200, expected).await;
     assert!(root["version"].is_string() && root["tagline"].is_string());
@@ -253,7 +271,7 @@ async fn the_node_speaks_of_itself() {
             "GET /plugins/enabled",
             json!(null),
             200,
-            json!({ "enabled_plugins": ["key-auth"] }),
+            json!({ "enabled_plugins": ["bomb", "idle", "idle-too", "key-auth"] }),
         )
         .await;
     let endpoints = admin.get("/endpoints/").await.1;
@@ -261,8 +279,8 @@ async fn the_node_speaks_of_itself() {
     for path in [
         "/",
         "/services/{services}/routes/{routes}",
-        "/consumers/{consumers}/groups",
-        "/groups/{groups}",
+        "/consumers/{consumers}/acls",
+        "/acls/{acls}",
     ] {
         assert!(endpoints.contains(&json!(path)), "{path}");
     }

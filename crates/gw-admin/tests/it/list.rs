@@ -164,7 +164,7 @@ async fn a_list_by_custom_id_has_at_most_one() {
             "GET /consumers?custom_id=",
             json!(null),
             400,
-            json!({ "code": 2 }),
+            json!({ "code": 10, "message": "invalid unique (custom_id: length must be at least 1)" }),
         )
         .await;
     assert_eq!(

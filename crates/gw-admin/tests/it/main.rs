@@ -2,15 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
 
+mod about; // tags, schemas, validation
 mod applied; // answers wait for the data plane
 mod bad_input; // whatever is sent, 4xx and nothing changed
+mod certificates; // keys are never shown, names are written through
 mod concurrency; // many clients at once
 mod delete; // cascades and refusals
 mod errors; // one test per error code
 mod form; // forms mean what their JSON means
+mod groups; // consumer groups and access lists
 mod http; // methods, headers, media types
 mod list; // pages, order, filters
 mod nested; // paths through other entities
+mod openapi; // every answer is as documented
+mod replace; // PUT against PATCH, kind by kind
 mod serve; // over a socket
 mod support; // the API under test, and `check`
 mod trouble; // a store that does not take a write, or does not say so

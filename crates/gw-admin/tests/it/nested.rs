@@ -384,18 +384,18 @@ async fn flat_credentials_need_their_consumer() {
     assert_eq!(put["key"], "secret");
     let group = json!({ "group": "gold" });
     let made = admin
-        .check("POST /consumers/c/groups", group.clone(), 201, group.clone())
+        .check("POST /consumers/c/acls", group.clone(), 201, group.clone())
         .await;
     let message = format!("UNIQUE violation detected on '{{consumer={{id=\"{c}\"}},group=\"gold\"}}'");
     admin
         .check(
-            "POST /consumers/c/groups",
+            "POST /consumers/c/acls",
             group,
             409,
             json!({ "message": message }),
         )
         .await;
-    let one = format!("/consumers/c/groups/{}", made["id"].as_str().unwrap());
+    let one = format!("/consumers/c/acls/{}", made["id"].as_str().unwrap());
     admin
         .check(&format!("DELETE {one}"), json!(null), 204, Value::Null)
         .await;

@@ -1,5 +1,6 @@
 //! The API under test, and `check`.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,8 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use gw_admin::ports::{Applied, Counters, Node, Status};
 use gw_admin::{AdminApi, StoreIndex};
-use gw_core::{CredentialKind, Kind, Kinds};
-use gw_plugins::Registry;
+use gw_plugins::{BuildEnv, BuildError, Definition, Phases, Plugin, Registry};
 use gw_store::{CommitLog, MemoryLog, Store};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -75,30 +75,6 @@ pub(crate) struct Admin {
     pub(crate) plane: Arc<FakePlane>,
 }
 
-/// The built-in kinds, and a credential that has no endpoint key.
-fn kinds(registry: &Registry) -> Kinds {
-    let own = registry.kinds().unwrap();
-    let declared = own.iter().filter_map(|spec| match spec.kind {
-        Kind::Credential(kind) => Some((kind, spec.schema.document().clone())),
-        _ => None,
-    });
-    let groups = json!({
-        "type": "object", "additionalProperties": false, "required": ["group", "consumer"],
-        "x-kind": { "path": "groups", "unique-together": [["consumer", "group"]] },
-        "properties": {
-            "id": { "type": "string", "format": "uuid", "x-auto": "uuid", "x-immutable": true },
-            "group": { "type": "string" },
-            "consumer": {
-                "type": "object", "additionalProperties": false, "required": ["id"],
-                "properties": { "id": { "type": "string", "format": "uuid" } },
-                "x-references": "consumers", "x-on-delete": "cascade",
-            },
-            "created_at": { "type": "integer", "x-auto": "now", "x-immutable": true },
-        },
-    });
-    Kinds::new(declared.chain([(CredentialKind("groups"), groups)])).unwrap()
-}
-
 impl Admin {
     pub(crate) async fn new() -> Self {
         Self::over(Arc::new(MemoryLog::new())).await
@@ -106,8 +82,11 @@ impl Admin {
 
     /// An Admin API of its own over a log that others may write to as well.
     pub(crate) async fn over(log: Arc<dyn CommitLog>) -> Self {
-        let registry = Registry::builtin();
-        let kinds = kinds(&registry);
+        let registry = Registry::builtin()
+            .with::<Bomb>()
+            .with::<Idle<false>>()
+            .with::<Idle<true>>();
+        let kinds = registry.kinds().unwrap();
         let store = Store::open(log, StoreIndex::new(kinds.clone())).await.unwrap();
         let plane = Arc::new(FakePlane::default());
         Self {
@@ -190,6 +169,129 @@ impl Admin {
         assert_eq!(status, 200, "{path}: {list}");
         list["data"].as_array().unwrap().len()
     }
+}
+
+/// A plugin that cannot be made without a panic.
+#[derive(Debug)]
+struct Bomb;
+
+impl Definition for Bomb {
+    const NAME: &'static str = "bomb";
+    const PRIORITY: i32 = 1;
+    const PHASES: Phases = Phases::of(&[]);
+    const SCHEMA: &'static str = r#"{ "type": "object" }"#;
+    type Config = Value;
+
+    fn build(_: Value, _: &BuildEnv) -> Result<Self, BuildError> {
+        panic!("made to")
+    }
+}
+
+impl Plugin for Bomb {
+    type State = ();
+}
+
+/// A plugin that does nothing, for anyone.
+#[derive(Debug)]
+struct Idle<const TOO: bool>;
+
+impl<const TOO: bool> Definition for Idle<TOO> {
+    const NAME: &'static str = if TOO { "idle-too" } else { "idle" };
+    const PRIORITY: i32 = 0;
+    const PHASES: Phases = Phases::of(&[]);
+    const SCHEMA: &'static str = r#"{ "type": "object", "additionalProperties": false, "properties": {} }"#;
+    type Config = Value;
+
+    fn build(_: Value, _: &BuildEnv) -> Result<Self, BuildError> {
+        Ok(Self)
+    }
+}
+
+impl<const TOO: bool> Plugin for Idle<TOO> {
+    type State = ();
+}
+
+/// A PEM file of the entities' own tests.
+pub(crate) fn pem(name: &str) -> String {
+    let path = format!(
+        "{}/../gw-core/tests/fixtures/pem/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The body of a certificate with its key, by the name of their files.
+pub(crate) fn pair(name: &str) -> Value {
+    json!({ "cert": pem(&format!("{name}.crt")), "key": pem(&format!("{name}.key")) })
+}
+
+/// One of each kind that a path can name, all tied to each other, and the names paths have for them.
+pub(crate) async fn one_of_each(admin: &Admin) -> BTreeMap<&'static str, String> {
+    let text = |document: &Value| id(document);
+    let certificate = with(pair("p256"), json!({ "snis": ["a.test"], "tags": ["t"] }));
+    let certificate = text(
+        &admin
+            .check("POST /certificates", certificate, 201, json!({}))
+            .await,
+    );
+    let authority = admin
+        .make("/ca_certificates", json!({ "cert": pem("ca.crt") }))
+        .await;
+    let service = json!({
+        "name": "s", "host": "a", "protocol": "https", "client_certificate": { "id": certificate },
+        "ca_certificates": [authority], "tags": ["t", "u"],
+    });
+    admin.make("/services", service).await;
+    admin
+        .make("/services/s/routes", json!({ "name": "r", "paths": ["/"] }))
+        .await;
+    let upstream = json!({ "name": "u", "client_certificate": { "id": certificate } });
+    admin.make("/upstreams", upstream).await;
+    admin
+        .make("/upstreams/u/targets", json!({ "target": "t:80" }))
+        .await;
+    admin
+        .make("/consumers", json!({ "username": "c", "tags": ["t"] }))
+        .await;
+    let plugin = json!({ "name": "idle-too", "instance_name": "pc" });
+    admin.make("/consumers/c/plugins", plugin).await;
+    admin.make("/consumers/c/key-auth", json!({ "key": "k" })).await;
+    let acl = admin.make("/consumers/c/acls", json!({ "group": "g" })).await;
+    for (path, name) in [
+        ("/plugins", "p"),
+        ("/routes/r/plugins", "pr"),
+        ("/services/s/plugins", "ps"),
+    ] {
+        let plugin = json!({ "name": "key-auth", "instance_name": name });
+        admin.make(path, plugin).await;
+    }
+    admin.make("/consumer_groups", json!({ "name": "gold" })).await;
+    let member = json!({ "consumer": "c" });
+    admin
+        .check("POST /consumer_groups/gold/consumers", member, 201, json!({}))
+        .await;
+    let named = |name: &str| name.to_owned();
+    BTreeMap::from([
+        ("services", named("s")),
+        ("routes", named("r")),
+        ("upstreams", named("u")),
+        ("targets", named("t:80")),
+        ("consumers", named("c")),
+        ("key-auths", named("k")),
+        ("plugins", named("p")),
+        ("snis", named("a.test")),
+        ("consumer_groups", named("gold")),
+        ("certificates", certificate),
+        ("ca_certificates", authority),
+        ("acls", acl),
+    ])
+}
+
+/// A record with the fields of another laid over it.
+pub(crate) fn with(mut record: Value, more: Value) -> Value {
+    let more = more.as_object().unwrap().clone();
+    record.as_object_mut().unwrap().extend(more);
+    record
 }
 
 pub(crate) fn id(answer: &Value) -> String {

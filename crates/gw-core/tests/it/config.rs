@@ -146,3 +146,47 @@ fn an_old_value_is_not_disturbed() {
     delete(&mut config, Kind::Service, A);
     assert_eq!((before.services().count(), config.services().count()), (1, 0));
 }
+
+#[test]
+fn groups_follow_their_members() {
+    let mut config = Config::default();
+    put(
+        &mut config,
+        Kind::ConsumerGroup,
+        json!({ "id": A, "name": "gold" }),
+    );
+    put(
+        &mut config,
+        Kind::ConsumerGroup,
+        json!({ "id": B, "name": "silver" }),
+    );
+    let member = |group: &str| json!({ "id": C, "consumer": { "id": C }, "consumer_group": { "id": group } });
+    let groups = |config: &Config| -> Vec<String> {
+        let groups = config.groups_of(C.parse().unwrap());
+        groups.map(|group| group.name.to_string()).collect()
+    };
+    for (group, expected) in [(A, ["gold"]), (B, ["silver"])] {
+        let mut document = member(group).as_object().unwrap().clone();
+        document.insert("created_at".to_owned(), json!(1));
+        let entity = kinds().complete(Kind::GroupMember, &mut document).unwrap();
+        config.apply(Change::Put(entity));
+        assert_eq!(groups(&config), expected);
+    }
+    delete(&mut config, Kind::ConsumerGroup, B);
+    assert!(groups(&config).is_empty(), "a group that is gone");
+    delete(&mut config, Kind::GroupMember, C);
+    assert!(groups(&config).is_empty());
+}
+
+#[test]
+fn a_server_name_is_found_by_its_present_name() {
+    let mut config = Config::default();
+    let sni = |name: &str| json!({ "id": A, "name": name, "certificate": { "id": B } });
+    put(&mut config, Kind::Sni, sni("One.test"));
+    put(&mut config, Kind::Sni, sni("*.two.test"));
+    assert!(config.sni_named("one.test").is_none());
+    assert_eq!(config.sni_named("*.two.test").unwrap().certificate.to_string(), B);
+    assert_eq!((config.snis().count(), config.identities().count()), (1, 1));
+    delete(&mut config, Kind::Sni, A);
+    assert!(config.sni_named("*.two.test").is_none());
+}

@@ -75,7 +75,8 @@ impl Touched {
                 }
             }
             // Looked up through the configuration when a request needs them.
-            Kind::Consumer | Kind::Credential(_) => {}
+            Kind::Consumer | Kind::Credential(_) | Kind::ConsumerGroup | Kind::GroupMember => {}
+            Kind::Certificate | Kind::Sni | Kind::CaCertificate => {}
         }
     }
 
