@@ -91,6 +91,9 @@ fn rule(fields: &mut Fields<'_>) -> Rule {
     for header in headers(fields) {
         rule = rule.header(header);
     }
+    if let Err(error) = rule.check() {
+        fields.refuse("/paths", error);
+    }
     rule
 }
 

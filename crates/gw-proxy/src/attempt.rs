@@ -13,6 +13,7 @@ use crate::body::RequestBody;
 use crate::cell::Member;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
+use crate::hop;
 use crate::lock;
 use crate::plan::ServicePlan;
 use crate::pool::{self, Lease};
@@ -95,7 +96,7 @@ fn accept(exchange: &mut Exchange, response: Response<Incoming>) -> Result<Respo
     exchange.answered = Some(Instant::now());
     let status = response.status();
     // An upgrade was not asked for, and hyper has taken the other interim responses.
-    if status.is_informational() {
+    if status.is_informational() || hop::is_coded(response.headers()) {
         exchange.lease = None;
         close_try(exchange, TryOutcome::BadResponse);
         return Err(Failure::BadResponse);

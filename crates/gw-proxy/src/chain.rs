@@ -18,8 +18,8 @@ pub(crate) struct Chain {
     steps: Box<[Step]>,
     /// Instances bound to nothing that have the rewrite phase, by falling priority.
     rewrite: Box<[u32]>,
-    /// What is wanted of request bodies.
-    pub(crate) request_body: BodyNeed,
+    /// What may be wanted of the bodies of plain requests, and of those over TLS.
+    request_body: [BodyNeed; 2],
     has_log: bool,
 }
 
@@ -86,8 +86,11 @@ impl Chain {
             }
         }
         Self {
-            request_body: instances.iter().fold(BodyNeed::None, |need, instance| {
-                need.and(instance.needs.request_body)
+            request_body: [Protocol::Http, Protocol::Https].map(|protocol| {
+                let chosen = steps.iter().flat_map(|(_, step)| step.possible(protocol));
+                chosen.fold(BodyNeed::None, |need, index| {
+                    need.and(instances[index as usize].needs.request_body)
+                })
             }),
             has_log: instances
                 .iter()
@@ -96,6 +99,13 @@ impl Chain {
             rewrite: rewrite.into(),
             instances,
         }
+    }
+
+    /// What may be wanted of a request's body. It is read before it is known who calls, so what a consumer's own
+    /// instances want counts too.
+    pub(crate) fn request_body(&self, protocol: Protocol) -> BodyNeed {
+        let [plain, tls] = self.request_body;
+        if protocol == Protocol::Https { tls } else { plain }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -125,6 +135,16 @@ impl Chain {
 }
 
 impl Step {
+    /// The instances that may be chosen: the one for callers without instances of their own, and those of consumers.
+    fn possible(&self, protocol: Protocol) -> impl Iterator<Item = u32> {
+        let general = Some(self.choose(None, protocol)).filter(|index| *index != NONE);
+        let covers = move |candidate: &&Candidate| candidate.protocols.contains(protocol);
+        let personal = self.personal.values().flatten().filter(covers);
+        general
+            .into_iter()
+            .chain(personal.map(|candidate| candidate.instance))
+    }
+
     /// Kong's choice: the most specific instance that covers the request.
     fn choose(&self, consumer: Option<Id<Consumer>>, protocol: Protocol) -> u32 {
         let covers = |candidate: &&Candidate| candidate.protocols.contains(protocol);

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -96,6 +97,8 @@ impl Resolver for SystemResolver {
 pub(crate) struct Names {
     resolver: Arc<dyn Resolver>,
     control: Handle,
+    /// Look-ups under way. A look-up may hold a blocking thread for long, and others need those too.
+    turns: Arc<Semaphore>,
     known: Arc<Mutex<HashMap<Box<str>, Weak<Name>>>>,
 }
 
@@ -126,6 +129,8 @@ pub(crate) enum Found {
 
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
+/// Bound: look-ups under way at once.
+const LOOKUPS: usize = 32;
 /// Bound: how long one look-up may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -134,6 +139,7 @@ impl Names {
         Self {
             resolver,
             control,
+            turns: Arc::new(Semaphore::new(LOOKUPS)),
             known: Arc::default(),
         }
     }
@@ -147,9 +153,10 @@ impl Names {
                 state: Mutex::default(),
             });
             known.insert(text.into(), Arc::downgrade(&name));
-            let (weak, resolver) = (Arc::downgrade(&name), Arc::clone(&self.resolver));
+            let (resolver, turns) = (Arc::clone(&self.resolver), Arc::clone(&self.turns));
+            let known = Arc::downgrade(&self.known);
             self.control
-                .spawn(refresh(weak, resolver, Arc::downgrade(&self.known)));
+                .spawn(refresh(Arc::downgrade(&name), resolver, turns, known));
             name
         });
         drop(known);
@@ -206,11 +213,14 @@ impl Name {
 async fn refresh(
     name: Weak<Name>,
     resolver: Arc<dyn Resolver>,
+    turns: Arc<Semaphore>,
     known: Weak<Mutex<HashMap<Box<str>, Weak<Name>>>>,
 ) {
     let mut backoff = SHORTEST;
     while let Some(text) = name.upgrade().map(|name| name.text.clone()) {
+        let turn = turns.acquire().await;
         let looked_up = tokio::time::timeout(PATIENCE, resolver.resolve(&text)).await;
+        drop(turn);
         let Some(name) = name.upgrade() else { break };
         let late = || ResolveError::Failed {
             name: text.clone(),

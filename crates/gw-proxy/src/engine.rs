@@ -31,7 +31,8 @@ async fn proxy(exchange: &mut Exchange, request: Request<RequestBody>) -> Result
     let (mut head, body) = request.into_parts();
     let inbound = forward::inbound(&mut head, exchange)?;
     exchange.route(&head, &inbound)?;
-    let (mut whole, body) = buffer(exchange.run.chain.request_body, body).await?;
+    let need = exchange.run.chain.request_body(exchange.about.conn.scheme);
+    let (mut whole, body) = buffer(need, body).await?;
     if let Flow::Respond(reply) = chain::request(exchange, &mut head, &mut whole).await? {
         return exchange.reply(*reply); // a plugin answered in the upstream's place
     }

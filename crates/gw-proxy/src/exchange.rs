@@ -325,6 +325,11 @@ impl Exchange {
         Some(answered.saturating_duration_since(self.asked?))
     }
 
+    /// How long targets were tried in vain.
+    fn tried_time(&self) -> Option<Duration> {
+        (!self.tries.is_empty()).then(|| self.tries.iter().map(|attempt| attempt.elapsed).sum())
+    }
+
     pub(crate) fn log_parts(&self, total: Duration) -> LogParts<'_> {
         LogParts {
             status: self.status,
@@ -352,7 +357,7 @@ impl Exchange {
                 bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
                 bytes_out: self.sent,
                 total,
-                upstream: self.upstream_time(),
+                upstream: self.upstream_time().or_else(|| self.tried_time()),
                 route: self.about.route.as_deref().map(|plan| &*plan.label),
                 service: self.about.service.as_deref().map(|plan| &*plan.label),
                 consumer: consumer

@@ -66,6 +66,9 @@ pub(crate) fn inbound(head: &mut request::Parts, exchange: &mut Exchange) -> Res
     {
         return Err(Failure::UriTooLong);
     }
+    if hop::is_coded(&head.headers) {
+        return Err(Failure::BadRequest);
+    }
     exchange.host = settle_host(head)?;
     let inbound = settle_path(head)?;
     hop::strip_request(&mut head.headers);

@@ -112,9 +112,18 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
     if out.contains(&CONNECTION) {
         named_by_connection(headers, &mut out);
     }
+    if out.contains(&TRANSFER_ENCODING) {
+        out.push(CONTENT_LENGTH); // it was overridden, and must not frame the message here
+    }
     for name in &out {
         headers.remove(name);
     }
+}
+
+/// Whether a message is coded for transfer in another way than by chunks, which is not undone here.
+pub(crate) fn is_coded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    !codings.all(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
 #[cfg(test)]

@@ -117,10 +117,17 @@ impl Server {
         }
         join(threads).await;
         let gateway = self.gateway;
-        blocking(move || gateway.flush_access_log()).await;
+        // A pipe that nobody reads must not keep the process.
+        let flushed = tokio::time::timeout(LOG_PATIENCE, blocking(move || gateway.flush_access_log()));
+        if flushed.await.is_err() {
+            warn!("the access log does not take its last lines; they are lost");
+        }
         Drained { cut }
     }
 }
+
+/// Bound: how long the access log may take to write its last lines.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
 
 async fn join(threads: Vec<JoinHandle<()>>) {
     blocking(move || {

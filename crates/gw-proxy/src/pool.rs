@@ -97,9 +97,13 @@ impl Pool {
             .iter()
             .min_by_key(|(_, idle)| oldest(idle))
             .map(|(address, _)| *address);
-        if let Some(idle) = address.and_then(|address| self.idle.get_mut(&address)) {
-            idle.remove(0);
+        let Some(address) = address else { return };
+        if let Some(idle) = self.idle.get_mut(&address) {
+            drop(idle.drain(..1)); // Invariant: no address is kept without a connection.
             self.count -= 1;
+            if idle.is_empty() {
+                self.idle.remove(&address);
+            }
         }
     }
 

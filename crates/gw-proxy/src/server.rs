@@ -105,11 +105,18 @@ impl Future for Serve {
             // A task has one waker for its whole life.
             this.number = Some(worker.enlist(cx.waker().clone()));
         }
-        if !this.draining && worker.draining.load(Relaxed) {
+        let drain = !this.draining && worker.draining.load(Relaxed);
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let polled = this.http.as_mut().poll(cx);
+            if !drain || polled.is_ready() {
+                return polled;
+            }
+            // Told only after it has read what had arrived: a request that is there already gets its answer.
             this.draining = true;
             this.http.as_mut().graceful_shutdown();
-        }
-        match catch_unwind(AssertUnwindSafe(|| this.http.as_mut().poll(cx))) {
+            this.http.as_mut().poll(cx)
+        }));
+        match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(result)) => {
                 if let Err(error) = result {

@@ -59,7 +59,7 @@ impl<T> Router<T> {
     /// # Errors
     /// When the rule is refused; the router is unchanged then.
     pub fn insert(&mut self, rule: Rule, value: T) -> Result<RuleId, InsertError> {
-        check(&rule)?;
+        rule.check()?;
         let id = RuleId(self.next);
         self.next += 1;
         self.link(Arc::new(Stored {
@@ -76,7 +76,7 @@ impl<T> Router<T> {
     /// When there is no such rule or the new one is refused; the router is unchanged then.
     pub fn replace(&mut self, id: RuleId, rule: Rule, value: T) -> Result<(), ReplaceError> {
         let old = self.stored(id).cloned().ok_or(ReplaceError::Unknown { id })?;
-        check(&rule)?;
+        rule.check()?;
         self.unlink(&old);
         self.link(Arc::new(Stored {
             id,
@@ -152,12 +152,18 @@ impl<T> Router<T> {
     }
 }
 
-fn check(rule: &Rule) -> Result<(), InsertError> {
-    let (paths, hosts) = (rule.patterns.len(), rule.hosts.len());
-    if paths.max(1).saturating_mul(hosts.max(1)) > MAX_PLACES {
-        return Err(InsertError::TooWide { paths, hosts });
+impl Rule {
+    /// Whether a router takes the rule; [`Router::insert`] asks the same.
+    ///
+    /// # Errors
+    /// When the rule is too wide.
+    pub fn check(&self) -> Result<(), InsertError> {
+        let (paths, hosts) = (self.patterns.len(), self.hosts.len());
+        if paths.max(1).saturating_mul(hosts.max(1)) > MAX_PLACES {
+            return Err(InsertError::TooWide { paths, hosts });
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Every path of a rule with every host, by position; a rule without has one nameless.

@@ -138,7 +138,7 @@ pub(crate) enum Command {
     ///   gw-server proxy --to app1:80 --to app2:80 --to /users=users:8080
     #[command(verbatim_doc_comment)]
     Proxy {
-        /// Addresses clients connect to, separated by commas; `:PORT` is that port of every address.
+        /// Addresses clients connect to, separated by commas; `:PORT` is that port of every IPv4 address.
         #[arg(
             long,
             env = "GW_LISTEN",
@@ -154,7 +154,7 @@ pub(crate) enum Command {
     },
 }
 
-/// An address to listen on; `:PORT` is that port of every address.
+/// An address to listen on; `:PORT` is that port of every IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListenAddress(pub(crate) SocketAddr);
 

@@ -54,7 +54,7 @@ pub enum StartError {
         /// What was given.
         filter: Box<str>,
         /// Why it is none.
-        source: tracing_subscriber::filter::ParseError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A thread, a runtime or a signal handler cannot be made.
     #[error("the system refuses {what}")]

@@ -37,7 +37,7 @@ pub fn main() -> ExitCode {
                 what: "a control runtime",
                 source,
             })?;
-        control.block_on(async {
+        let ended = control.block_on(async {
             match &args.command {
                 Some(Command::Proxy { listen, to }) => one_line::run(&args, listen, to).await,
                 command => {
@@ -48,7 +48,10 @@ pub fn main() -> ExitCode {
                     run(&args, samples).await
                 }
             }
-        })
+        });
+        // What may still hang, a name look-up or a pipe that nobody reads, must not keep the process.
+        control.shutdown_background();
+        ended
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -183,10 +183,20 @@ fn a_server_name_is_found_by_its_present_name() {
     let mut config = Config::default();
     let sni = |name: &str| json!({ "id": A, "name": name, "certificate": { "id": B } });
     put(&mut config, Kind::Sni, sni("One.test"));
+    assert!(config.sni_named("one.test").is_some(), "in lower case");
     put(&mut config, Kind::Sni, sni("*.two.test"));
     assert!(config.sni_named("one.test").is_none());
     assert_eq!(config.sni_named("*.two.test").unwrap().certificate.to_string(), B);
     assert_eq!((config.snis().count(), config.identities().count()), (1, 1));
     delete(&mut config, Kind::Sni, A);
     assert!(config.sni_named("*.two.test").is_none());
+}
+
+#[test]
+fn a_route_too_wide_for_the_router_is_refused() {
+    let texts = |prefix: &str| -> Vec<String> { (0..300).map(|n| format!("{prefix}{n}")).collect() };
+    let mut document =
+        json!({ "id": A, "hosts": texts("h"), "paths": texts("/p"), "created_at": 1, "updated_at": 1 });
+    let refused = kinds().complete(Kind::Route, document.as_object_mut().unwrap());
+    assert_eq!(refused.unwrap_err().iter().next().unwrap().pointer, "/paths");
 }

@@ -207,3 +207,22 @@ async fn an_early_answer_comes_through_while_the_body_is_still_being_sent() {
     assert_eq!(answer.await.expect("a task").expect_status(403).text(), "no");
     drop(feed);
 }
+
+#[tokio::test]
+async fn an_overridden_length_frames_nothing() {
+    let upstream = Upstream::start(|request| match request.path() {
+        "/coded" => Reply::raw("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+        _ => Reply::raw(
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        ),
+    });
+    let proxy = Proxy::to(&upstream);
+    let answer = Client::new().get(proxy.url("/both")).await;
+    // Whole, or refused; never cut in silence.
+    assert!(answer.status == 502 || answer.text() == "hello", "{answer:?}");
+    assert_eq!(Client::new().get(proxy.url("/coded")).await.status, 502);
+    let mut raw = Raw::connect(proxy.addr()).await;
+    raw.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n")
+        .await;
+    assert_eq!(raw.read_response().await.status, 400);
+}

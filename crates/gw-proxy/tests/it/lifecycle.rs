@@ -313,3 +313,28 @@ async fn connections_spread_over_the_workers() {
     assert_eq!(upstream.counts().accepted, 2);
     assert_eq!(proxy.gateway.counters().open_connections, 8);
 }
+
+#[tokio::test]
+async fn idle_connections_to_many_addresses_are_bounded_too() {
+    let upstreams: Vec<_> = (0..4).map(|_| Upstream::named("one")).collect();
+    let mut proxy = Proxy::builder()
+        .settings(|settings| {
+            settings.workers = 1;
+            settings.pool.idle = 2;
+        })
+        .start();
+    for (number, upstream) in upstreams.iter().enumerate() {
+        let service = proxy.service(upstream.addr(), json!({}));
+        proxy.route(service, json!({ "paths": [format!("/{number}")] }));
+    }
+    let client = Client::new();
+    for round in 0..3 {
+        for number in 0..upstreams.len() {
+            client
+                .get(proxy.url(&format!("/{number}")))
+                .await
+                .expect_status(200);
+        }
+        assert_eq!(proxy.gateway.counters().panics, 0, "round {round}");
+    }
+}

@@ -593,3 +593,29 @@ async fn a_plugin_that_cannot_be_built_is_a_problem_of_its_own() {
     proxy.put(Kind::Plugin, json!({ "id": id.to_string(), "name": "fragile" }));
     assert_eq!(Arc::clone(&proxy.gateway).snapshot().problems().count(), 0);
 }
+
+#[tokio::test]
+async fn a_body_is_held_only_for_an_instance_that_may_run() {
+    let upstream = Upstream::counting();
+    let mut proxy = Proxy::start();
+    let service = proxy.service(upstream.addr(), json!({}));
+    let own = proxy.route(service, json!({ "paths": ["/own"] }));
+    proxy.route(service, json!({ "paths": ["/"] }));
+    let preflight_only = json!({ "run_on_preflight": false, "key_names": ["k"], "anonymous": "nobody" });
+    proxy.put(Kind::Consumer, json!({ "username": "nobody" }));
+    proxy.put(
+        Kind::Plugin,
+        json!({ "name": "key-auth", "config": preflight_only, "route": { "id": own } }),
+    );
+    let everywhere = json!({ "name": "key-auth", "config": { "key_in_body": true, "anonymous": "nobody" } });
+    proxy.put(Kind::Plugin, everywhere);
+    let large = 2 << 20;
+    let client = Client::new();
+    let post = |path: &str| client.call("POST", proxy.url(path)).generated(large);
+    assert_eq!(
+        post("/own").send().await.status,
+        200,
+        "the route's own instance wants no body"
+    );
+    assert_eq!(post("/").send().await.status, 413);
+}

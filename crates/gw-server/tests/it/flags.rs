@@ -449,3 +449,9 @@ async fn the_gateways_own_log_has_the_format_and_level_asked_for() {
     let log = stage.gateway.log().join("\n");
     assert!(!log.contains("stopping"), "{log}");
 }
+
+#[tokio::test]
+async fn a_misspelt_level_is_refused() {
+    let (code, said) = refusal(program().args(["--log", "inof"])).await;
+    assert!(code == Some(1) && said.contains("--log inof"), "{said}");
+}
