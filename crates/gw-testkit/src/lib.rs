@@ -20,6 +20,7 @@
 //! - [`Gateway`] runs the real program as a child process on free ports, collects its log, stops and restarts it.
 //! - [`server`] runs a real etcd, Redis, nginx or dnsmasq on a free port with its files in a directory of its own. Where
 //!   the program is not installed the test ends early, unless `GW_REQUIRE_SERVERS=1` says that it must not.
+//! - [`python`] finds an interpreter that has the packages a test needs, and runs scripts with clients that others wrote.
 //! - [`Relay`] stands between a client and a server and delays, slows, holds back or cuts what passes.
 //! - [`Gate`] holds a reply, a body or the reading of a request until the test opens it; [`Pattern`] makes and checks
 //!   bodies of any length; at a [`dead_port`] nobody listens, at a [`silent_port`] nobody even refuses.
@@ -44,6 +45,7 @@ mod gateway;
 mod pattern;
 mod ports;
 mod process;
+mod python;
 mod raw;
 mod relay;
 mod server;
@@ -59,6 +61,7 @@ pub use gate::Gate;
 pub use gateway::{Gateway, GatewayBuilder, StartError};
 pub use pattern::Pattern;
 pub use ports::{DeadPort, SilentPort, dead_port, silent_port};
+pub use python::{Python, python};
 pub use raw::{Raw, RawAnswer};
 pub use relay::{Fault, Passed, Relay, Way};
 pub use server::{Server, ServerBuilder, server};

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::bench::Options;
+use crate::{bench, fuzz};
 
 /// What is asked for.
 #[derive(Debug, PartialEq)]
@@ -8,7 +8,9 @@ pub(crate) enum Request {
     /// Run the suite.
     Test { install: bool },
     /// Measure the gateway beside other proxies.
-    BenchProxy(Options),
+    BenchProxy(bench::Options),
+    /// Try the Admin API.
+    ApiFuzz(fuzz::Options),
     /// Print this.
     Help(&'static str),
 }
@@ -21,6 +23,7 @@ Usage: cargo xtask <command>
 Commands:
   test         Run everything that must pass: format, lints, benches, tests, documentation
   bench proxy  Measure the gateway beside nginx, and HAProxy where it is installed
+  api-fuzz     Send the Admin API requests of every shape and hold its answers against its description
 
 `cargo xtask <command> --help` says more of a command.
 ";
@@ -36,13 +39,29 @@ Runs everything that must pass before a change is done, stopping at the first fa
 
 What tests start beside our own programs (etcd, redis-server, nginx, dnsmasq) is installed first where it is missing,
 with apt, as root or by sudo; no daemon is started. Tests run with GW_REQUIRE_SERVERS=1: one that needs a server fails
-where it would else end early.
+where it would else end early. The open clients that drive the Admin API come from PyPI, in pinned versions, into a
+virtual environment below the target directory; GW_PYTHON tells tests which interpreter has them.
 
 Usage: cargo xtask test [--no-install]
 
 Options:
-  --no-install  Install nothing: where a server, rustfmt or clippy is missing, say so and stop
+  --no-install  Install nothing: where a server, a client, rustfmt or clippy is missing, say so and stop
   -h, --help    Print this
+";
+
+const FUZZ_HELP: &str = "\
+Starts gateways with one entity of every kind and has schemathesis (from PyPI, pinned, in a virtual environment below the
+target directory) try every operation of /openapi.json. It finds fault with every 5xx and with every answer whose status,
+type, headers or body are not described there; with a gateway that ends, complains in its log, or does not start again on
+what it was made to store; and with a run in which most operations only ever refused. Fails if there is any such fault.
+
+Usage: cargo xtask api-fuzz [options]
+
+Options:
+  --max-examples <N>  Requests made up for an operation, beside those its schema suggests [default: 10]
+  --seed <S>          Which requests: the same ones for the same number [default: 1]
+  --no-install        Install nothing: where Python or schemathesis is missing, say so and stop
+  -h, --help          Print this
 ";
 
 const BENCH_HELP: &str = "\
@@ -79,6 +98,10 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Request, S
                 install: options.is_empty(),
             }),
         },
+        ["api-fuzz", ..] if args.iter().any(is_help) => Ok(Request::Help(FUZZ_HELP)),
+        ["api-fuzz", options @ ..] => fuzz(options)
+            .map(Request::ApiFuzz)
+            .map_err(|wrong| format!("{wrong}; see `cargo xtask api-fuzz --help`")),
         ["bench", ..] if args.iter().any(is_help) => Ok(Request::Help(BENCH_HELP)),
         ["bench", "proxy", options @ ..] => bench(options)
             .map(Request::BenchProxy)
@@ -91,8 +114,28 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Request, S
     }
 }
 
-fn bench(words: &[&str]) -> Result<Options, String> {
-    let mut options = Options::default();
+fn fuzz(words: &[&str]) -> Result<fuzz::Options, String> {
+    let mut options = fuzz::Options::default();
+    let mut words = words.iter().copied();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("`{word}` lacks its value"));
+        match word {
+            "--max-examples" => options.max_examples = number(word, value()?, 1.0, 100_000.0)? as u32,
+            "--seed" => {
+                let text = value()?;
+                let seed = text.parse().ok();
+                options.seed =
+                    seed.ok_or_else(|| format!("`--seed {text}`: expected a whole number from 0"))?;
+            }
+            "--no-install" => options.install = false,
+            _ => return Err(format!("`api-fuzz` takes no `{word}`")),
+        }
+    }
+    Ok(options)
+}
+
+fn bench(words: &[&str]) -> Result<bench::Options, String> {
+    let mut options = bench::Options::default();
     let (mut rounds, mut seconds) = (None, None);
     let mut words = words.iter().copied();
     while let Some(word) = words.next() {
@@ -130,7 +173,7 @@ mod tests {
         parse(line.split_whitespace().map(str::to_owned))
     }
 
-    fn read_bench(line: &str) -> Options {
+    fn read_bench(line: &str) -> bench::Options {
         match read(line) {
             Ok(Request::BenchProxy(options)) => options,
             other => panic!("{line}: {other:?}"),
@@ -164,6 +207,26 @@ mod tests {
     }
 
     #[test]
+    fn a_fuzz_is_bounded_unless_it_is_to_be_long() {
+        let defaults = fuzz::Options::default();
+        assert_eq!(read("api-fuzz"), Ok(Request::ApiFuzz(defaults.clone())));
+        for line in [
+            format!("default: {}]", defaults.max_examples),
+            format!("default: {}]", defaults.seed),
+        ] {
+            assert!(FUZZ_HELP.contains(&line), "{line}");
+        }
+        let options = fuzz::Options {
+            max_examples: 100,
+            seed: 7,
+            install: false,
+        };
+        let line = "api-fuzz --seed 7 --no-install --max-examples 100";
+        assert_eq!(read(line), Ok(Request::ApiFuzz(options)));
+        assert_eq!(read("api-fuzz --seed -h"), Ok(Request::Help(FUZZ_HELP)));
+    }
+
+    #[test]
     fn what_is_unknown_is_named() {
         for (line, named) in [
             ("tset", "`tset`"),
@@ -173,6 +236,12 @@ mod tests {
             ("bench proxy --rounds", "`--rounds` lacks its value"),
             ("bench proxy --rounds 0", "`--rounds 0`: expected a number from 1"),
             ("bench proxy --only tls", "`tls`"),
+            ("api-fuzz --fast", "`--fast`"),
+            (
+                "api-fuzz --max-examples 0",
+                "`--max-examples 0`: expected a number from 1",
+            ),
+            ("api-fuzz --seed x", "`--seed x`: expected a whole number"),
         ] {
             assert!(read(line).is_err_and(|error| error.contains(named)), "{line}");
         }

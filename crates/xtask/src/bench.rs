@@ -1,16 +1,12 @@
 //! `bench proxy`: the gateway beside nginx and HAProxy in one run, because only ratios within a run mean anything.
 
-mod build; // the programs of ours
 mod chart; // results as a picture
-mod child; // processes that do not outlive the run
 mod contender; // the proxies
-mod http; // one request at a time
 mod load; // the load generator and the origin
 mod results; // medians and ratios
 mod scenario; // what is sent
 mod syscalls; // counted by strace
 mod table; // results as text
-mod usage; // processor time and memory, from /proc
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -20,7 +16,7 @@ pub(crate) use self::scenario::Scenario;
 use self::contender::{Contender, Kind};
 use self::load::{Amount, Origins};
 use self::results::{Profile, Results, Sample, Series};
-use crate::{programs, suite};
+use crate::{build, programs, suite, usage};
 
 /// What the command line says.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,10 +48,10 @@ impl Default for Options {
 /// Builds, measures, prints and records.
 pub(crate) fn proxy(options: &Options) -> Result<(), String> {
     programs::require(&[programs::NGINX], options.install)?;
-    let load = build::load()?;
+    let load = build::program("dist", "gw-benches", "gw-load")?;
     let gateway = match &options.bin {
         Some(bin) => bin.clone(),
-        None => build::gateway()?,
+        None => build::program("dist", "gw-server", "gw-server")?,
     };
     let results = measure(options, &load, kinds(gateway, &options.also))?;
     io::stdout()

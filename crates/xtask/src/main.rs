@@ -1,10 +1,18 @@
-//! The workspace's chores: `cargo xtask test` is everything that must pass, `cargo xtask bench proxy` measures.
+//! The workspace's chores: `cargo xtask test` is everything that must pass, `cargo xtask bench proxy` measures,
+//! `cargo xtask api-fuzz` looks for what nobody thought of.
 
 mod args; // the command line
 mod bench; // `bench proxy`: the gateway beside nginx and HAProxy
+mod build; // our own programs, built
+mod child; // processes that do not outlive the run
 mod components; // what the steps need of the toolchain
+mod fuzz; // `api-fuzz`: the Admin API against its own description
+mod gateway; // our own program, started
+mod http; // one request at a time
 mod programs; // what tests and benches run beside our own
+mod python; // packages for tests and for the fuzzer
 mod suite; // the steps of `test`, one after the other
+mod usage; // processor time and memory, from /proc
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -18,6 +26,7 @@ fn main() -> ExitCode {
             .map_err(|error| error.to_string()),
         Ok(Request::Test { install }) => test(install),
         Ok(Request::BenchProxy(options)) => bench::proxy(&options),
+        Ok(Request::ApiFuzz(options)) => fuzz::api(&options),
         Err(wrong) => Err(wrong),
     };
     match outcome {
@@ -32,7 +41,8 @@ fn main() -> ExitCode {
 fn test(install: bool) -> Result<(), String> {
     components::require(install)?;
     programs::require(&programs::SERVERS, install)?;
-    let took = suite::run(&suite::TEST).map_err(|failure| failure.to_string())?;
+    let python = python::require(python::CLIENTS, install)?;
+    let took = suite::run(&suite::TEST, &python).map_err(|failure| failure.to_string())?;
     eprintln!(
         "xtask: all {} steps passed in {}",
         suite::TEST.len(),

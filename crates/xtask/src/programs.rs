@@ -1,8 +1,8 @@
 //! Programs that tests and benches run and that are not built here: found, or installed with apt without a daemon starting.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// A program and where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,12 +13,23 @@ pub(crate) struct Program {
     package: &'static str,
     /// The service the package would start at each boot.
     unit: Option<&'static str>,
+    /// Arguments with which it must succeed to be the program that is meant; none if its name is enough.
+    probe: &'static [&'static str],
 }
 
 pub(crate) const NGINX: Program = Program {
     name: "nginx",
     package: "nginx",
     unit: Some("nginx"),
+    probe: &[],
+};
+
+/// Debian has the means to make virtual environments in a package of their own.
+pub(crate) const PYTHON: Program = Program {
+    name: "python3",
+    package: "python3-venv",
+    unit: None,
+    probe: &["-c", "import ensurepip, venv"],
 };
 
 /// What the tests start, each as `gw_testkit::server(name)`.
@@ -27,17 +38,20 @@ pub(crate) const SERVERS: [Program; 4] = [
         name: "etcd",
         package: "etcd-server",
         unit: Some("etcd"),
+        probe: &[],
     },
     Program {
         name: "redis-server",
         package: "redis-server",
         unit: Some("redis-server"),
+        probe: &[],
     },
     NGINX,
     Program {
         name: "dnsmasq",
         package: "dnsmasq-base",
         unit: None,
+        probe: &[],
     },
 ];
 
@@ -66,7 +80,7 @@ fi
 
 /// Makes sure the programs are there, installing them if that is wished.
 pub(crate) fn require(programs: &[Program], install: bool) -> Result<(), String> {
-    let missing = missing(programs, |program| find(program.name).is_some());
+    let missing = missing(programs, |program| found(program).is_some());
     if missing.is_empty() {
         return Ok(());
     }
@@ -92,7 +106,7 @@ pub(crate) fn require(programs: &[Program], install: bool) -> Result<(), String>
             "installing {packages} ended with {status}; install them yourself, or see what apt-get said above"
         ));
     }
-    match missing.iter().find(|program| find(program.name).is_none()) {
+    match missing.iter().find(|program| found(program).is_none()) {
         Some(program) => Err(format!(
             "{} was installed, but {} is nowhere in PATH",
             program.package, program.name
@@ -101,16 +115,34 @@ pub(crate) fn require(programs: &[Program], install: bool) -> Result<(), String>
     }
 }
 
-/// The program's file, in `PATH` or where servers are.
+/// The first file of this name, in `PATH` or where servers are.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    files(name).next()
+}
+
+/// The first file of the program's name that is the one that is meant.
+pub(crate) fn found(program: &Program) -> Option<PathBuf> {
+    files(program.name).find(|file| program.probe.is_empty() || succeeds(file, program.probe))
+}
+
+fn files(name: &str) -> impl Iterator<Item = PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     let more = MORE_FOLDERS.iter().map(PathBuf::from);
     folders
         .into_iter()
         .chain(more)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+        .map(move |folder| folder.join(name))
+        .filter(|file| file.is_file())
+}
+
+fn succeeds(program: &Path, args: &[&str]) -> bool {
+    let ran = Command::new(program)
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    ran.is_ok_and(|status| status.success())
 }
 
 fn missing(programs: &[Program], is_there: impl Fn(&Program) -> bool) -> Vec<Program> {
@@ -174,6 +206,7 @@ mod tests {
             name: "gw-no-such-program",
             package: "gw-no-such-package",
             unit: None,
+            probe: &[],
         };
         let refusal = require(&[absent], false).unwrap_err();
         assert!(
@@ -190,5 +223,17 @@ mod tests {
     fn programs_are_found_beyond_the_path_too() {
         assert!(find("sh").is_some_and(|file| file.is_absolute()));
         assert_eq!(find("gw-no-such-program"), None);
+    }
+
+    #[test]
+    fn a_program_that_fails_its_probe_is_not_the_one_that_is_meant() {
+        let shell = |probe| Program {
+            name: "sh",
+            package: "dash",
+            unit: None,
+            probe,
+        };
+        assert_eq!(found(&shell(&["-c", "true"])), find("sh"));
+        assert_eq!(found(&shell(&["-c", "false"])), None);
     }
 }

@@ -12,10 +12,15 @@ pub(crate) struct Step {
     pub(crate) name: &'static str,
     pub(crate) args: &'static [&'static str],
     env: &'static [(&'static str, &'static str)],
+    /// Whether it runs tests, which need to know where servers and packages are.
+    tests: bool,
 }
 
 /// A test that needs a server fails without it, instead of ending early.
 const REQUIRE_SERVERS: (&str, &str) = ("GW_REQUIRE_SERVERS", "1");
+
+/// The variable that tells tests which Python has the packages they need.
+const PYTHON: &str = "GW_PYTHON";
 
 /// Everything that must pass. The documentation is built quietly, so that the tests' results close the output.
 pub(crate) const TEST: [Step; 5] = [
@@ -23,26 +28,31 @@ pub(crate) const TEST: [Step; 5] = [
         name: "fmt",
         args: &["fmt", "--all", "--check"],
         env: &[],
+        tests: false,
     },
     Step {
         name: "clippy",
         args: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
         env: &[],
+        tests: false,
     },
     Step {
         name: "benches",
         args: &["test", "--package", "gw-benches", "--benches"],
         env: &[REQUIRE_SERVERS],
+        tests: true,
     },
     Step {
         name: "test",
         args: &["test", "--workspace"],
         env: &[REQUIRE_SERVERS],
+        tests: true,
     },
     Step {
         name: "doc",
         args: &["doc", "--workspace", "--no-deps", "--quiet"],
         env: &[("RUSTDOCFLAGS", "-D warnings")],
+        tests: false,
     },
 ];
 
@@ -55,8 +65,9 @@ pub(crate) struct Failure {
     end: io::Result<ExitStatus>,
 }
 
-/// Runs the steps in order, up to the first that fails; says how long each took.
-pub(crate) fn run(steps: &[Step]) -> Result<Duration, Failure> {
+/// Runs the steps in order, up to the first that fails; says how long each took. Tests run Python scripts with this
+/// interpreter.
+pub(crate) fn run(steps: &[Step], python: &Path) -> Result<Duration, Failure> {
     let start = Instant::now();
     for (position, step) in steps.iter().enumerate() {
         eprintln!(
@@ -64,9 +75,9 @@ pub(crate) fn run(steps: &[Step]) -> Result<Duration, Failure> {
             position + 1,
             steps.len(),
             step.name,
-            step.command_line()
+            step.command_line(python)
         );
-        let took = step.run()?;
+        let took = step.run(python)?;
         eprintln!(
             "xtask: [{}/{}] {} passed in {}",
             position + 1,
@@ -79,18 +90,19 @@ pub(crate) fn run(steps: &[Step]) -> Result<Duration, Failure> {
 }
 
 impl Step {
-    fn run(&self) -> Result<Duration, Failure> {
+    fn run(&self, python: &Path) -> Result<Duration, Failure> {
         let start = Instant::now();
         let end = cargo()
             .args(self.args)
             .envs(self.env.iter().copied())
+            .envs(self.tests.then_some((PYTHON, python)))
             .current_dir(workspace_root())
             .status();
         let took = start.elapsed();
         match end {
             Ok(status) if status.success() => Ok(took),
             end => Err(Failure {
-                command: self.command_line(),
+                command: self.command_line(python),
                 name: self.name,
                 took,
                 end,
@@ -99,8 +111,11 @@ impl Step {
     }
 
     /// The command as one would type it.
-    fn command_line(&self) -> String {
-        let env = self.env.iter().map(|(name, value)| match value.contains(' ') {
+    fn command_line(&self, python: &Path) -> String {
+        let python = python.to_string_lossy();
+        let env = self.env.iter().copied();
+        let env = env.chain(self.tests.then_some((PYTHON, &*python)));
+        let env = env.map(|(name, value)| match value.contains(' ') {
             true => format!("{name}=\"{value}\" "),
             false => format!("{name}={value} "),
         });
@@ -146,20 +161,23 @@ mod tests {
         name: "good",
         args: &["--version"],
         env: &[],
+        tests: false,
     };
     const BAD: Step = Step {
         name: "bad",
         args: &["no-such-command"],
         env: &[("A", "b c")],
+        tests: true,
     };
 
     #[test]
     fn a_run_ends_at_the_first_failure_and_says_how_to_repeat_it() {
-        assert!(run(&[GOOD]).is_ok());
-        let failure = run(&[GOOD, BAD, GOOD]).unwrap_err().to_string();
+        let python = Path::new("/v/bin/python");
+        assert!(run(&[GOOD], python).is_ok());
+        let failure = run(&[GOOD, BAD, GOOD], python).unwrap_err().to_string();
         assert!(failure.starts_with("FAILED: bad after "), "{failure}");
         assert!(
-            failure.ends_with("; alone: A=\"b c\" cargo no-such-command"),
+            failure.ends_with("; alone: A=\"b c\" GW_PYTHON=/v/bin/python cargo no-such-command"),
             "{failure}"
         );
     }

@@ -3,6 +3,7 @@
 mod client;
 mod gateway;
 mod limits;
+mod python;
 mod relay;
 mod server;
 mod upstream;

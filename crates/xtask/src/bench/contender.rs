@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::child::Child;
-use super::http;
-use super::usage::{Memory, Tree};
+use crate::child::Child;
+use crate::http;
+use crate::usage::{Memory, Tree};
 
 /// How often each is started to see how long that takes.
 const STARTS: usize = 5;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::child::Child;
 use super::scenario::Scenario;
+use crate::child::Child;
 
 /// Connections that clients keep open.
 pub(crate) const CONNECTIONS: usize = 64;

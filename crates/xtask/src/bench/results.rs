@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::contender::{Contender, Kind};
 use super::scenario::Scenario;
 use super::syscalls::Calls;
-use super::usage::Memory;
+use crate::usage::Memory;
 
 /// One measurement: a contender in a scenario in a round.
 #[derive(Clone, Copy, Debug)]

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::child::Child;
 use super::contender::Contender;
 use super::load::{self, Amount};
 use super::scenario::Scenario;
+use crate::child::Child;
 use crate::programs;
 
 /// Requests of the burst: so many that opening the connections hardly counts.

@@ -3,19 +3,14 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
 use super::{Site, WORKERS};
-use crate::bench::child::Child;
-use crate::bench::http;
+use crate::{gateway, http};
 
 pub(super) fn command(bin: &Path, site: &Site<'_>) -> Command {
-    let mut command = Command::new(bin);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GW_")) {
-        command.env_remove(name);
-    }
+    let mut command = gateway::command(bin);
     let log = if site.logs {
         site.dir.join("access.log").into_os_string()
     } else {
@@ -35,10 +30,7 @@ pub(super) fn command(bin: &Path, site: &Site<'_>) -> Command {
 
 /// Starts it once to say what it is to do, which its data directory then holds.
 pub(super) fn configure(mut command: Command, site: &Site<'_>) -> Result<(), String> {
-    let mut child = Child::spawn(&mut command)?;
-    let admin = child.until("the Admin API", Duration::from_secs(1), |lines| {
-        lines.iter().find_map(|line| announced(line))
-    })?;
+    let (mut child, admin) = gateway::start(&mut command)?;
     post(admin, "/upstreams", "name=origin")?;
     for origin in site.origins {
         post(admin, "/upstreams/origin/targets", &format!("target={origin}"))?;
@@ -62,9 +54,4 @@ fn post(admin: SocketAddr, path: &str, form: &str) -> Result<(), String> {
         )),
         Err(error) => Err(format!("POST {path} failed: {error}")),
     }
-}
-
-fn announced(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("admin listening on http://")?;
-    rest.split_whitespace().next()?.parse().ok()
 }

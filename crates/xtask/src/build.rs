@@ -1,4 +1,4 @@
-//! The programs of ours that a bench runs, built as they are packaged.
+//! The programs of ours that a chore runs, and the directory cargo builds in.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -7,17 +7,9 @@ use serde_json::Value;
 
 use crate::suite;
 
-pub(crate) fn gateway() -> Result<PathBuf, String> {
-    build("gw-server", "gw-server")
-}
-
-pub(crate) fn load() -> Result<PathBuf, String> {
-    build("gw-benches", "gw-load")
-}
-
-/// Builds a program and says where cargo put it.
-fn build(package: &str, bin: &str) -> Result<PathBuf, String> {
-    let args = ["build", "--profile", "dist", "--package", package, "--bin", bin];
+/// Builds a program with this profile and says where cargo put it.
+pub(crate) fn program(profile: &str, package: &str, bin: &str) -> Result<PathBuf, String> {
+    let args = ["build", "--profile", profile, "--package", package, "--bin", bin];
     eprintln!("xtask: cargo {}", args.join(" "));
     let output = suite::cargo()
         .args(args)
@@ -31,6 +23,22 @@ fn build(package: &str, bin: &str) -> Result<PathBuf, String> {
     }
     executable(&String::from_utf8_lossy(&output.stdout), bin)
         .ok_or_else(|| format!("cargo did not say where it put {bin}"))
+}
+
+/// Where cargo puts what it builds; ours to use as well.
+pub(crate) fn target_directory() -> Result<PathBuf, String> {
+    let output = suite::cargo()
+        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .current_dir(suite::workspace_root())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cargo did not start: {error}"))?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("what `cargo metadata` says is not understood: {error}"))?;
+    let directory = metadata["target_directory"].as_str();
+    Ok(directory
+        .ok_or("`cargo metadata` does not name a target directory")?
+        .into())
 }
 
 fn executable(messages: &str, bin: &str) -> Option<PathBuf> {

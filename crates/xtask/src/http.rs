@@ -4,6 +4,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// Bound: nothing asked here takes longer, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -20,19 +22,28 @@ pub(crate) fn get(to: SocketAddr, path: &str) -> io::Result<Answer> {
     exchange(to, &format!("GET {path} HTTP/1.1\r\n"), "")
 }
 
+/// Sends a JSON document.
+pub(crate) fn send_json(to: SocketAddr, method: &str, path: &str, document: &Value) -> io::Result<Answer> {
+    send(to, method, path, "application/json", &document.to_string())
+}
+
 /// Sends a form, as a browser would.
 pub(crate) fn post_form(to: SocketAddr, path: &str, form: &str) -> io::Result<Answer> {
+    send(to, "POST", path, "application/x-www-form-urlencoded", form)
+}
+
+fn send(to: SocketAddr, method: &str, path: &str, media_type: &str, body: &str) -> io::Result<Answer> {
     let head = format!(
-        "POST {path} HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
-        form.len()
+        "{method} {path} HTTP/1.1\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n",
+        body.len()
     );
-    exchange(to, &head, form)
+    exchange(to, &head, body)
 }
 
 fn exchange(to: SocketAddr, head: &str, body: &str) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let request = format!("{head}Host: bench.test\r\nConnection: close\r\n\r\n{body}");
+    let request = format!("{head}Host: xtask.test\r\nConnection: close\r\n\r\n{body}");
     stream.write_all(request.as_bytes())?;
     let mut all = Vec::new();
     stream.read_to_end(&mut all)?;

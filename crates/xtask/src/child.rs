@@ -8,13 +8,25 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::usage::{self, Tree};
+use crate::usage::{self, Tree};
 
 /// How long a process that was asked to end may take.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Lines kept for the message, should it fail.
-const KEPT: usize = 20;
+/// Lines shown in the message, should it fail.
+const SHOWN: usize = 20;
+
+/// Bound: lines kept of one that talks a lot.
+const KEPT: usize = 20_000;
+
+/// How a process that may only take so long has ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// By itself.
+    Exited(ExitStatus),
+    /// It took too long, and is gone.
+    Late,
+}
 
 /// A running program.
 #[derive(Debug)]
@@ -107,11 +119,42 @@ impl Child {
         self.process.wait()
     }
 
+    /// Hands on each line as it comes, until it ends or has taken too long.
+    pub(crate) fn watch(&mut self, patience: Duration, mut each: impl FnMut(&str)) -> io::Result<End> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    each(&line);
+                    self.keep(line);
+                }
+                Err(RecvTimeoutError::Disconnected) => return self.process.wait().map(End::Exited),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.end(Signal::TERM)?;
+                    return Ok(End::Late);
+                }
+            }
+        }
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> io::Result<bool> {
+        Ok(self.process.try_wait()?.is_none())
+    }
+
+    /// What it has said and was looked at, in order.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &str> {
+        self.kept.iter().map(String::as_str)
+    }
+
     /// What it said last, for a message.
     pub(crate) fn said(&self) -> String {
-        match self.kept.len() {
+        let last = self.kept.len().saturating_sub(SHOWN);
+        let last: Vec<&str> = self.kept().skip(last).collect();
+        match last.len() {
             0 => "; it said nothing".to_owned(),
-            _ => format!("; it said:\n{}", Vec::from(self.kept.clone()).join("\n")),
+            _ => format!("; it said:\n{}", last.join("\n")),
         }
     }
 
@@ -183,6 +226,24 @@ mod tests {
             reason,
             "it ended while it to listen was waited for; it said:\nno such port"
         );
+    }
+
+    #[test]
+    fn one_that_is_watched_ends_or_is_ended() {
+        let mut lines = Vec::new();
+        let mut child = shell("echo one; echo two; exit 4");
+        let end = child.watch(GRACE, |line| lines.push(line.to_owned())).unwrap();
+        assert!(
+            matches!(end, End::Exited(status) if status.code() == Some(4)),
+            "{end:?}"
+        );
+        assert_eq!(lines, ["one", "two"]);
+        assert!(!child.is_running().unwrap());
+        let mut child = shell("exec sleep 1000");
+        assert!(child.is_running().unwrap());
+        let end = child.watch(Duration::ZERO, |_| ()).unwrap();
+        assert!(matches!(end, End::Late), "{end:?}");
+        assert!(!child.is_running().unwrap());
     }
 
     #[test]
