@@ -1,61 +1,77 @@
 //! What a lookup finds: the value, the parameters, and which part of the rule matched.
 
-use smallvec::SmallVec;
+use std::fmt;
 
 use crate::{
-    bytes,
     entry::Entry,
     host::HostPattern,
-    pattern::{Pattern, Tail},
-    regex::{ABSENT, Span},
+    pattern::Pattern,
     router::RuleId,
+    spans::{Span, Spans},
 };
 
 /// The winning rule's value and how the request matched it.
-#[derive(Debug)]
 pub struct Found<'r, 'q, T> {
     /// The value inserted with the rule.
     pub value: &'r T,
-    id: RuleId,
-    pattern: Option<&'r Pattern>,
-    host: Option<&'r HostPattern>,
+    entry: &'r Entry<T>,
     path: &'q str,
     /// How much of the path counts as matched.
     matched: usize,
-    /// One per name of the pattern.
-    spans: SmallVec<[Span; 8]>,
+    /// One per wildcard of the pattern.
+    spans: Spans,
 }
 
 impl<'r, 'q, T> Found<'r, 'q, T> {
-    pub(crate) fn new(entry: &'r Entry<T>, path: &'q str) -> Self {
-        let pattern = entry.pattern();
-        let mut spans = SmallVec::new();
-        let matched = pattern.map_or(0, |pattern| measure(pattern, path, &mut spans));
-        let stored = &*entry.stored;
+    /// An entry that matched up to `at` of the path, where its tail begins.
+    #[inline(always)]
+    pub(crate) fn new(entry: &'r Entry<T>, path: &'q str, at: usize, spans: Spans) -> Self {
         Self {
-            value: &stored.value,
-            id: stored.id,
-            pattern,
-            host: entry.host(),
+            value: &entry.stored.value,
+            entry,
             path,
-            matched,
+            matched: at,
             spans,
         }
     }
 
+    /// As [`Self::new`], for an entry whose tail may match more.
+    #[inline(never)]
+    pub(crate) fn to_the_end(entry: &'r Entry<T>, path: &'q str, at: usize, spans: Spans) -> Self {
+        let mut found = Self::new(entry, path, at, spans);
+        found.go_on();
+        found
+    }
+
+    /// Takes in what the tail of the pattern matches.
+    fn go_on(&mut self) {
+        if self.entry.takes_whole() {
+            self.spans.push(Span::new(self.matched, self.path.len()));
+            self.matched = self.path.len();
+        } else if self.entry.is_regex() {
+            self.capture();
+        }
+    }
+
+    #[inline(never)]
+    fn capture(&mut self) {
+        let regex = self.entry.pattern().and_then(Pattern::regex);
+        self.matched = regex.map_or(0, |regex| regex.capture(self.path, &mut self.spans));
+    }
+
     /// The rule that won.
     pub fn id(&self) -> RuleId {
-        self.id
+        self.entry.stored.id
     }
 
     /// Which of the rule's paths matched; `None` if it has none.
     pub fn pattern(&self) -> Option<&'r Pattern> {
-        self.pattern
+        self.entry.pattern()
     }
 
     /// Which of the rule's hosts matched; `None` if it has none.
     pub fn host(&self) -> Option<&'r HostPattern> {
-        self.host
+        self.entry.host()
     }
 
     /// The part of the path that the pattern stands for: of a raw prefix the prefix, of a regular expression what it
@@ -72,43 +88,27 @@ impl<'r, 'q, T> Found<'r, 'q, T> {
     }
 
     /// The parameters by name, in the order of the pattern. A group that took no part in a match is left out.
+    ///
+    /// Names are read from the pattern's text: O(its length).
     pub fn params(&self) -> impl Iterator<Item = (&'r str, &'q str)> {
-        let (path, names) = (self.path, self.pattern.into_iter().flat_map(Pattern::params));
-        let values = self
-            .spans
-            .iter()
-            .map(move |(start, end)| path.get(*start as usize..*end as usize));
+        let path = self.path;
+        let names = self.pattern().into_iter().flat_map(Pattern::wildcards);
+        let values = self.spans.iter().map(move |span| span.of(path));
         names
             .zip(values)
+            .filter(|(name, _)| !name.is_empty())
             .filter_map(|(name, value)| value.map(|value| (name, value)))
     }
 }
 
-/// Lays the pattern over the path again, now that it is known to match, and returns how much of it that takes.
-#[inline]
-fn measure(pattern: &Pattern, path: &str, spans: &mut SmallVec<[Span; 8]>) -> usize {
-    if let Tail::Regex(regex) = pattern.tail() {
-        return regex.capture(path, spans);
+impl<T: fmt::Debug> fmt::Debug for Found<'_, '_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Found")
+            .field("value", self.value)
+            .field("id", &self.id())
+            .field("pattern", &self.pattern())
+            .field("host", &self.host())
+            .field("params", &self.params().collect::<Vec<_>>())
+            .finish()
     }
-    let (gaps, last) = pattern.gaps();
-    let mut at = 0;
-    for gap in gaps {
-        at += *gap as usize;
-        let end = at + bytes::segment(path.as_bytes().get(at..).unwrap_or_default());
-        spans.push((at as u32, end as u32));
-        at = end;
-    }
-    at += last as usize;
-    if let Tail::CatchAll { named, .. } = pattern.tail() {
-        if *named {
-            spans.push((at as u32, path.len() as u32));
-        }
-        at = path.len();
-    }
-    at
 }
-
-const _: () = assert!(
-    ABSENT.0 > ABSENT.1,
-    "an absent span must not be a range of the path"
-);

@@ -116,9 +116,41 @@ impl HostPattern {
         self.kind != HostKind::Exact
     }
 
+    /// Whether every host that matches the other pattern matches this one.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        (self.port.is_none() || self.port == other.port) && self.covers_name(other)
+    }
+
+    /// As [`Self::covers`], ports aside.
+    pub(crate) fn covers_name(&self, other: &Self) -> bool {
+        match (self.kind, other.kind) {
+            (HostKind::Any, _) => true,
+            (_, HostKind::Exact) => self.matches_bytes(other.name.as_bytes()),
+            (HostKind::Suffix, HostKind::Suffix) => other.name.ends_with(&*self.name),
+            (HostKind::Prefix, HostKind::Prefix) => other.name.starts_with(&*self.name),
+            _ => false,
+        }
+    }
+
+    /// Whether a host can match both patterns.
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        let ports = self.port.zip(other.port);
+        ports.is_none_or(|(one, two)| one == two) && self.meets_name(other)
+    }
+
+    /// As [`Self::meets`], ports aside.
+    pub(crate) fn meets_name(&self, other: &Self) -> bool {
+        // What begins as one wants can end as the other does.
+        let apart = matches!(
+            (self.kind, other.kind),
+            (HostKind::Prefix, HostKind::Suffix) | (HostKind::Suffix, HostKind::Prefix)
+        );
+        apart || self.covers_name(other) || other.covers_name(self)
+    }
+
     /// Whether a name without port matches; the pattern's port is not looked at.
-    pub(crate) fn matches_name(&self, name: &str) -> bool {
-        let (name, fixed) = (name.as_bytes(), self.name.as_bytes());
+    pub(crate) fn matches_bytes(&self, name: &[u8]) -> bool {
+        let fixed = self.name.as_bytes();
         match self.kind {
             HostKind::Exact => name.eq_ignore_ascii_case(fixed),
             HostKind::Any => !name.is_empty(),

@@ -18,57 +18,82 @@
 //! # How it works
 //!
 //! ```text
-//!  path tree             host index of a place        list
-//!  /users/ ──▶ me        moc.elpmaxe.* ─┐             best rank first
-//!     └─{one segment}    example.com   ─┴─▶ rules ──▶ method, port, server name, headers, expression
-//!         └─ /posts      any host      ───▶
+//!  path tree                  at each place
+//!  /users/ ──▶ me             by host:   moc.elpmaxe.* ─┐  by value:  x-env: beta ─┐  in order:  best rank first
+//!     └─{one segment}/posts              example.com   ─┴─▶           ?v=2        ─┴─▶ method, port, addresses,
+//!     └─{rest}                           any host      ───▶           any value   ───▶ conditions, expression
 //! ```
 //!
-//! A rule stands in the path tree once per path; under it, once per host. A lookup follows the literal bytes of the
-//! path to the deepest node and comes back over the parameters and open ends it passed. Every node knows the best
-//! rank below it, so that what cannot win is not entered. A rule that fails a condition hands over to the next.
-//! A regular expression stands where its literal head ends. Which rule wins is up to the [`Profile`].
+//! A rule stands in the path tree once per path; there once per host, and there once per value that its first conditions
+//! ask for. A lookup follows the literal bytes of the path to the deepest node and comes back over the parameters and
+//! wildcards it passed. A node holds a run of bytes and whole segments, so that most rules are one node of two or three
+//! cache lines; its children stand in place up to four, in arrays up to sixteen, then in groups of sixteen. Where ranks
+//! can differ, every node knows a bound of the best one below it, so that what cannot win is not entered. A rule that fails
+//! a condition hands over to the next. A regular expression stands where its literal head ends. Which rule wins is up to
+//! the [`Profile`].
 //!
 //! # Guarantees
 //!
 //! - [`Router::clone`] is O(1). A change copies the nodes from the root to the place it touches, and no others.
 //! - A changed router answers as one built anew from the same rules in the order of their ids.
-//! - [`Router::find`] takes no lock of ours and enters no node twice. It allocates nothing, save for: more than
-//!   8 parameters (or 15 groups), more than 32 nested prefixes of one path, a host of over 64 bytes in upper case, and
-//!   the scratch space that a regular expression sets up when threads first search it.
-//! - No function panics on any input; patterns, paths and rules are bounded in size.
+//! - [`Router::find`] takes no lock of ours. It enters no node twice, save behind a wildcard over several segments that
+//!   is not the last thing in its pattern: there at most once per byte of the path. It allocates nothing, save for: more
+//!   than 8 parameters (or 15 groups), more than 24 choices on the way, a host of over 64 bytes in upper case, a path of
+//!   over 256 bytes where case is ignored, and the scratch space that a regular expression sets up when threads first
+//!   search it.
+//! - No function panics on any input; patterns, paths, expressions and rules are bounded in size.
 //!
 //! # What it does not do
 //!
-//! It never decodes: [`normalize()`] is a step of its own, before. It never redirects, and `HEAD` is not `GET`.
-//! Parameters take whole segments, and what matches the rest of a path stands last. Regular expressions have neither
-//! look-around nor back-references.
+//! It never decodes: [`normalize()`] is a step of its own, before. It never redirects, and `HEAD` is not `GET`. Regular
+//! expressions have neither look-around nor back-references.
 
+mod address;
+mod condition;
 mod error;
+mod explain;
+mod expr;
 mod found;
 mod host;
 mod lookup;
 mod normalize;
+mod options;
 mod order;
 mod pattern;
 mod router;
 mod rule;
+mod socket;
 
+mod allowed;
+mod best;
 mod bytes;
 mod entry;
+mod ids;
+mod key;
+mod keyed;
 mod list;
 mod regex;
+mod request;
 mod search;
 mod slot;
+mod spans;
+mod template;
 mod tree;
+mod zone;
 
+pub use address::{Cidr, CidrError, CidrSet};
+pub use condition::{Condition, Equality, Facts, Occurrence, Source, Subject, VariableValue, Variables};
 pub use error::{InsertError, ReplaceError};
+pub use explain::{Candidate, Explanation, Failure, Verdict};
+pub use expr::{Expr, ExprError, ExprOptions, ExprPlace, ExprProblem};
 pub use found::Found;
 pub use host::{HostError, HostPattern};
 pub use lookup::Lookup;
 pub use normalize::{NormalizeError, normalize};
-pub use order::Profile;
-pub use pattern::{Pattern, PatternError};
+pub use options::Options;
+pub use order::{Profile, RankKey};
+pub use pattern::{ParamSyntax, Pattern, PatternError};
 pub use regex::RegexError;
 pub use router::{Router, RuleId};
-pub use rule::{HeaderRule, Rule};
+pub use rule::Rule;
+pub use socket::Endpoint;

@@ -1,108 +1,113 @@
-//! The rules at one place of the tree under one host pattern, best first.
+//! The rules at one place of the tree that nothing parts, best first.
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
-use crate::{entry::Entry, order::Rank, tree::Leaf};
+use crate::{entry::Entry, order::Rank};
 
 /// Bound: how many entries a list holds in one piece; a change to a longer one copies only pieces.
 const PIECE: usize = 32;
 
-/// Entries sorted by rank, the best first; equal ones in the order of insertion.
-pub(crate) enum List<T> {
-    Short(SmallVec<[Entry<T>; 1]>),
-    /// Pieces of at most twice [`PIECE`] entries, none empty.
-    Long(Vec<Piece<T>>),
+/// An entry with the best rank it can have.
+pub(crate) struct Ranked<T> {
+    pub(crate) rank: Rank,
+    pub(crate) entry: Entry<T>,
 }
 
-pub(crate) type Piece<T> = Arc<Vec<Entry<T>>>;
+/// Entries sorted by rank, the best first; equal ones in the order of insertion.
+pub(crate) struct List<T> {
+    /// Pieces of at most twice [`PIECE`] entries, none empty.
+    pieces: Vec<Arc<Vec<Ranked<T>>>>,
+}
 
 impl<T> List<T> {
-    pub(crate) fn insert(&mut self, entry: Entry<T>) {
-        match self {
-            Self::Short(entries) => {
-                entries.insert(entries.partition_point(|other| other.rank >= entry.rank), entry);
-                if entries.len() > PIECE {
-                    *self = Self::Long(vec![Arc::new(entries.drain(..).collect())]);
-                }
-            }
-            Self::Long(pieces) => {
-                let after = pieces
-                    .partition_point(|piece| piece.first().is_some_and(|first| first.rank >= entry.rank));
-                let index = after.saturating_sub(1);
-                let piece = Arc::make_mut(&mut pieces[index]);
-                piece.insert(piece.partition_point(|other| other.rank >= entry.rank), entry);
-                if piece.len() > 2 * PIECE {
-                    let second = piece.split_off(PIECE);
-                    pieces.insert(index + 1, Arc::new(second));
-                }
-            }
+    pub(crate) fn insert(&mut self, rank: Rank, entry: Entry<T>) {
+        let after = self
+            .pieces
+            .partition_point(|piece| piece.first().is_some_and(|first| first.rank >= rank));
+        let index = after.saturating_sub(1);
+        let ranked = Ranked { rank, entry };
+        let Some(piece) = self.pieces.get_mut(index) else {
+            self.pieces.push(Arc::new(vec![ranked]));
+            return;
+        };
+        let piece = Arc::make_mut(piece);
+        piece.insert(piece.partition_point(|other| other.rank >= rank), ranked);
+        if piece.len() > 2 * PIECE {
+            let second = piece.split_off(PIECE);
+            self.pieces.insert(index + 1, Arc::new(second));
         }
     }
 
-    /// Removes the entries of this rank, which are those of one rule.
-    pub(crate) fn remove(&mut self, rank: Rank) {
-        match self {
-            Self::Short(entries) => entries.retain(|entry| entry.rank != rank),
-            Self::Long(pieces) => {
-                let first = pieces.partition_point(|piece| piece.last().is_some_and(|last| last.rank > rank));
-                let holds = |piece: &&mut Piece<T>| piece.first().is_some_and(|first| first.rank >= rank);
-                for piece in pieces.iter_mut().skip(first).take_while(holds) {
-                    Arc::make_mut(piece).retain(|entry| entry.rank != rank);
+    /// Removes one entry of this rank.
+    pub(crate) fn remove(&mut self, rank: Rank, entry: &Entry<T>) {
+        let first = self
+            .pieces
+            .partition_point(|piece| piece.last().is_some_and(|last| last.rank > rank));
+        for index in first..self.pieces.len() {
+            let piece = &mut self.pieces[index];
+            if piece.first().is_none_or(|first| first.rank < rank) {
+                return;
+            }
+            if let Some(place) = piece.iter().position(|ranked| ranked.entry.is(entry)) {
+                Arc::make_mut(piece).remove(place);
+                if piece.is_empty() {
+                    self.pieces.remove(index);
                 }
-                pieces.retain(|piece| !piece.is_empty());
-                if let [piece] = pieces.as_slice()
-                    && piece.len() <= PIECE
-                {
-                    *self = Self::Short(piece.iter().cloned().collect());
-                } else if pieces.is_empty() {
-                    *self = Self::default();
-                }
+                return;
             }
         }
     }
 
-    /// The entries in pieces, so that a scan is a loop over a slice.
-    pub(crate) fn pieces(&self) -> (&[Entry<T>], &[Piece<T>]) {
-        match self {
-            Self::Short(entries) => (entries, &[]),
-            Self::Long(pieces) => (&[], pieces),
+    #[inline]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Ranked<T>> {
+        self.pieces.iter().flat_map(|piece| piece.iter())
+    }
+
+    /// In pieces, so that a scan is a loop over a slice.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &[Ranked<T>]> {
+        self.pieces.iter().map(|piece| piece.as_slice())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// The only entry.
+    pub(crate) fn sole(&self) -> Option<&Entry<T>> {
+        match self.pieces.as_slice() {
+            [piece] => match piece.as_slice() {
+                [ranked] => Some(&ranked.entry),
+                _ => None,
+            },
+            _ => None,
         }
     }
 
-    fn first(&self) -> Option<&Entry<T>> {
-        match self {
-            Self::Short(entries) => entries.first(),
-            Self::Long(pieces) => pieces.first()?.first(),
-        }
-    }
-}
-
-impl<T> Leaf for List<T> {
-    type Best = Rank;
-    const NOTHING: Rank = Rank::LOWEST;
-
-    fn best(&self) -> Rank {
-        self.first().map_or(Rank::LOWEST, |entry| entry.rank)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.first().is_none()
+    /// The best rank, if there is one.
+    pub(crate) fn best(&self) -> Option<Rank> {
+        Some(self.pieces.first()?.first()?.rank)
     }
 }
 
 impl<T> Default for List<T> {
     fn default() -> Self {
-        Self::Short(SmallVec::new())
+        Self { pieces: Vec::new() }
     }
 }
 
 impl<T> Clone for List<T> {
     fn clone(&self) -> Self {
-        match self {
-            Self::Short(entries) => Self::Short(entries.clone()),
-            Self::Long(pieces) => Self::Long(pieces.clone()),
+        Self {
+            pieces: self.pieces.clone(),
+        }
+    }
+}
+
+impl<T> Clone for Ranked<T> {
+    fn clone(&self) -> Self {
+        Self {
+            rank: self.rank,
+            entry: self.entry.clone(),
         }
     }
 }
@@ -116,7 +121,6 @@ mod tests {
         Profile, Rule,
         entry::{Entry, Stored},
         router::RuleId,
-        tree::Leaf,
     };
 
     fn entry(id: u64, priority: i64) -> Entry<u64> {
@@ -126,7 +130,7 @@ mod tests {
             &Arc::new(Stored {
                 id: RuleId::new(id),
                 rule,
-                value: Arc::new(id),
+                value: id,
             }),
             0,
             0,
@@ -134,12 +138,15 @@ mod tests {
     }
 
     fn ids(list: &List<u64>) -> Vec<u64> {
-        let (short, long) = list.pieces();
-        short
-            .iter()
-            .chain(long.iter().flat_map(|piece| piece.iter()))
-            .map(|entry| *entry.stored.value)
-            .collect()
+        list.iter().map(|ranked| ranked.entry.stored.value).collect()
+    }
+
+    fn insert(list: &mut List<u64>, entry: Entry<u64>) {
+        list.insert(entry.rank(), entry);
+    }
+
+    fn remove(list: &mut List<u64>, entry: &Entry<u64>) {
+        list.remove(entry.rank(), entry);
     }
 
     /// Priorities that come in no order, with many equal ones.
@@ -152,16 +159,20 @@ mod tests {
         let mut list = List::default();
         let count = 20 * PIECE as u64;
         for id in 0..count {
-            list.insert(entry(id, priority(id)));
+            insert(&mut list, entry(id, priority(id)));
         }
         let mut expected: Vec<u64> = (0..count).collect();
         expected.sort_by_key(|id| (-priority(*id), *id));
         assert_eq!(ids(&list), expected);
-        assert_eq!(list.best(), entry(expected[0], priority(expected[0])).rank);
+        assert_eq!(
+            list.best(),
+            Some(entry(expected[0], priority(expected[0])).rank())
+        );
+        assert!(list.sole().is_none());
 
         let kept = list.clone();
         for id in (0..count).filter(|id| id % 3 != 0) {
-            list.remove(entry(id, priority(id)).rank);
+            remove(&mut list, &entry(id, priority(id)));
         }
         assert_eq!(ids(&kept), expected, "a clone is its own");
         expected.retain(|id| id % 3 == 0);
@@ -169,22 +180,20 @@ mod tests {
 
         for id in expected.drain(..) {
             assert!(!list.is_empty());
-            list.remove(entry(id, priority(id)).rank);
+            remove(&mut list, &entry(id, priority(id)));
         }
-        assert!(list.is_empty() && matches!(list, List::Short(_)));
+        assert!(list.is_empty());
     }
 
     #[test]
     fn a_change_of_a_long_list_copies_one_piece() {
         let mut list = List::default();
         for id in 0..2_000 {
-            list.insert(entry(id, priority(id)));
+            insert(&mut list, entry(id, priority(id)));
         }
         let before = list.clone();
-        list.insert(entry(2_000, 5));
-        let (List::Long(old), List::Long(new)) = (&before, &list) else {
-            panic!("both are long")
-        };
+        insert(&mut list, entry(2_000, 5));
+        let (old, new) = (&before.pieces, &list.pieces);
         let shared = new
             .iter()
             .filter(|piece| old.iter().any(|other| Arc::ptr_eq(piece, other)))
@@ -199,14 +208,20 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_one_rank_go_together() {
+    fn of_entries_with_one_rank_each_goes_alone() {
         let mut list = List::default();
         for _ in 0..3 * PIECE {
-            list.insert(entry(7, 1));
+            insert(&mut list, entry(7, 1));
         }
-        list.insert(entry(6, 1));
-        list.insert(entry(8, 1));
-        list.remove(entry(7, 1).rank);
+        insert(&mut list, entry(6, 1));
+        insert(&mut list, entry(8, 1));
+        for left in (0..3 * PIECE).rev() {
+            remove(&mut list, &entry(7, 1));
+            assert_eq!(list.iter().count(), left + 2);
+        }
+        remove(&mut list, &entry(7, 1));
         assert_eq!(ids(&list), [6, 8]);
+        remove(&mut list, &entry(6, 1));
+        assert_eq!(list.sole().map(|entry| entry.stored.value), Some(8));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Bound: the longest path that is looked up.
-pub(crate) const MAX_PATH: usize = 64 << 10;
+/// Bound: the longest path that is looked up: shorter than 64 KiB.
+pub(crate) const MAX_PATH: usize = (64 << 10) - 1;
 
 /// Why a path has no normal form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,12 +1,20 @@
-//! Path patterns: our own syntax and Kong's, parsed once into tokens the tree understands.
+//! Path patterns: our own syntax and Kong's, parsed once.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 mod parse;
+mod pieces;
 
-use crate::regex::{PathRegex, RegexError};
+pub(crate) use parse::{Shape, Tail};
+use pieces::{Piece, Pieces};
+
+use crate::{
+    key::{Hop, Key},
+    regex::{PathRegex, RegexError},
+    tree::{MARK, Place},
+};
 
 /// Bound: the longest pattern, in bytes. It limits the depth of the tree, whatever a table contains.
 pub(crate) const MAX_PATTERN: usize = 4096;
@@ -17,13 +25,16 @@ pub(crate) const MAX_PATTERN: usize = 4096;
 /// |---|---|
 /// | `/a/b` | that path |
 /// | `/a/{name}`, `/a/:name` | one whole segment, at least one byte |
+/// | `/a/v{name}.json`, `/{from}-{to}` | parts of a segment, each at least one byte; the first takes what it can |
 /// | `/a*` | every path that begins with the bytes `/a` |
 /// | `/a/*`, `/a/*name` | everything below `/a/`, and `/a/` itself |
 /// | `/a/{*name}` | everything below `/a/`, at least one byte |
-/// | `{{` `}}` `\:` `\*` `\\` | the character itself |
+/// | `/a/*name/b`, `/{*name}.js` | any bytes, slashes too, before what follows; they take what they can |
+/// | `{{` `}}` `\{` `\}` `\:` `\*` `\\` | the character itself |
 ///
-/// A wildcard over the rest of the path stands last. `*` alone matches any path. Kong's syntax, where every path
-/// is a prefix or a regular expression, is read by [`Pattern::kong`].
+/// `*` alone matches any path. Which of `{name}` and `:name` are parameters can be restricted: [`ParamSyntax`].
+/// [`Pattern::prefix`] makes a prefix that ends with a segment. Kong's syntax, where every path is a prefix of bytes
+/// or a regular expression, is read by [`Pattern::kong`].
 ///
 /// ```
 /// use gw_router::Pattern;
@@ -33,42 +44,33 @@ pub(crate) const MAX_PATTERN: usize = 4096;
 /// # Ok::<(), gw_router::PatternError>(())
 /// ```
 #[derive(Clone)]
-pub struct Pattern(Arc<Parsed>);
-
-struct Parsed {
-    text: Box<str>,
+pub struct Pattern {
+    text: Arc<str>,
     syntax: Syntax,
-    tokens: Box<[Token]>,
-    tail: Tail,
-    names: Box<[Box<str>]>,
-    /// The number of literal bytes before each parameter, and after the last.
-    gaps: SmallVec<[u32; 4]>,
+    shape: Shape,
+    regex: Option<Arc<PathRegex>>,
+}
+
+/// Which spellings of a parameter a pattern may use. The others stand for themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ParamSyntax {
+    /// `:name` at the start of a segment.
+    Colon,
+    /// `{name}` and `{*name}`.
+    Brace,
+    /// All of them.
+    #[default]
+    Both,
+    /// None: only `*`.
+    None,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Syntax {
-    Native,
+    Native(ParamSyntax),
+    Prefix(ParamSyntax),
     Kong,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Token {
-    Literal(Box<[u8]>),
-    /// One whole segment. Its name is in the pattern, so that names never part the tree.
-    Param,
-}
-
-/// What a pattern matches after its tokens.
-#[derive(Clone, Debug)]
-pub(crate) enum Tail {
-    /// Nothing: the path ends here.
-    End,
-    /// The rest of the path, reported as matched.
-    CatchAll { named: bool, at_least_one: bool },
-    /// The rest of the path, not reported as matched.
-    Prefix,
-    /// Whatever the expression says of the whole path; the tokens hold its literal head.
-    Regex(PathRegex),
 }
 
 /// Why a text is not a path pattern.
@@ -111,17 +113,27 @@ pub enum PatternError {
         /// The name.
         name: Box<str>,
     },
-    /// A parameter shares its segment with other text.
-    #[error("path `{text}` has text beside the parameter at byte {at}; a parameter takes a whole segment")]
-    PartialSegment {
+    /// A wildcard follows another without anything between.
+    #[error("path `{text}` has a wildcard right behind another at byte {at}; put text between them")]
+    Adjacent {
         /// The pattern.
         text: Box<str>,
-        /// Where the parameter begins.
+        /// Where the second begins.
         at: usize,
     },
-    /// Something follows the wildcard that takes the rest of the path.
+    /// A wildcard over several segments begins in a segment that has a parameter.
     #[error(
-        "path `{text}` goes on after the wildcard at byte {at}; put it last, or write `\\*` for the character"
+        "path `{text}` has a wildcard over several segments at byte {at}, behind a parameter in the same segment; put a slash between them"
+    )]
+    SharedSegment {
+        /// The pattern.
+        text: Box<str>,
+        /// Where the wildcard begins.
+        at: usize,
+    },
+    /// Something follows the `*` of a prefix, or a prefix of segments ends with a wildcard.
+    #[error(
+        "path `{text}` has a `*` at byte {at} that cannot stand there; put it last, name it as in `{{*rest}}`, or write `\\*` for the character"
     )]
     NotLast {
         /// The pattern.
@@ -161,7 +173,31 @@ impl Pattern {
     /// # Errors
     /// Says what is wrong with the text, and where.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        Ok(Self::new(text, Syntax::Native, parse::native(text)?))
+        Self::parse_with(text, ParamSyntax::Both)
+    }
+
+    /// Reads our own syntax with some of its spellings of parameters.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text, and where.
+    pub fn parse_with(text: &str, params: ParamSyntax) -> Result<Self, PatternError> {
+        let shape = parse::native(text, params)?;
+        Ok(Self::new(text, Syntax::Native(params), shape, None))
+    }
+
+    /// Reads a prefix of whole segments: `/a` matches `/a`, `/a/` and `/a/x`, and not `/ab`. A slash at the end has no
+    /// meaning; parameters may stand in it, a `*` not.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text, and where.
+    pub fn prefix(text: &str) -> Result<Self, PatternError> {
+        let params = ParamSyntax::Both;
+        Ok(Self::new(
+            text,
+            Syntax::Prefix(params),
+            parse::prefix(text, params)?,
+            None,
+        ))
     }
 
     /// Reads one entry of Kong's `paths`: `/prefix` matches every path that begins with these bytes, `~/regex`
@@ -171,71 +207,157 @@ impl Pattern {
     /// # Errors
     /// Says what is wrong with the text.
     pub fn kong(text: &str) -> Result<Self, PatternError> {
-        Ok(Self::new(text, Syntax::Kong, parse::kong(text)?))
+        let (shape, regex) = parse::kong(text)?;
+        Ok(Self::new(text, Syntax::Kong, shape, regex))
     }
 
-    fn new(text: &str, syntax: Syntax, shape: parse::Shape) -> Self {
-        let mut gaps: SmallVec<[u32; 4]> = smallvec![0];
-        for token in &shape.tokens {
-            match (token, gaps.last_mut()) {
-                (Token::Literal(text), Some(gap)) => *gap += text.len() as u32,
-                _ => gaps.push(0),
-            }
-        }
-        Self(Arc::new(Parsed {
+    fn new(text: &str, syntax: Syntax, shape: Shape, regex: Option<PathRegex>) -> Self {
+        Self {
             text: text.into(),
             syntax,
-            tokens: shape.tokens.into(),
-            tail: shape.tail,
-            names: shape.names.into(),
-            gaps,
-        }))
+            shape,
+            regex: regex.map(Arc::new),
+        }
     }
 
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
-        &self.0.text
+        &self.text
     }
 
     /// The names of the parameters, in the order in which they stand.
-    pub fn params(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.0.names.iter().map(AsRef::as_ref)
+    ///
+    /// They are read from the text: O(its length).
+    pub fn params(&self) -> impl Iterator<Item = &str> {
+        self.wildcards().filter(|name| !name.is_empty())
+    }
+
+    /// The names of the wildcards, empty where one has none.
+    pub(crate) fn wildcards(&self) -> impl Iterator<Item = &str> {
+        let groups = self.regex.iter().flat_map(|regex| regex.names());
+        let names = self.pieces().filter_map(|piece| match piece {
+            Piece::Param(name) | Piece::Rest { name, .. } => Some(name),
+            Piece::Literal(_) | Piece::Prefix => None,
+        });
+        groups.chain(names)
     }
 
     /// Whether this is a regular expression.
     pub fn is_regex(&self) -> bool {
-        matches!(self.0.tail, Tail::Regex(_))
+        self.regex.is_some()
     }
 
     /// Whether this matches exactly one path.
     pub fn is_literal(&self) -> bool {
-        matches!(self.0.tail, Tail::End) && self.0.gaps.len() == 1
+        !self.shape.wild
     }
 
-    pub(crate) fn tokens(&self) -> &[Token] {
-        &self.0.tokens
-    }
-
-    pub(crate) fn tail(&self) -> &Tail {
-        &self.0.tail
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     pub(crate) fn regex(&self) -> Option<&PathRegex> {
-        match &self.0.tail {
-            Tail::Regex(regex) => Some(regex),
-            _ => None,
+        self.regex.as_deref()
+    }
+
+    /// The same pattern without regard to the case of ASCII letters.
+    pub(crate) fn ignoring_case(mut self) -> Self {
+        if let Some(regex) = &mut self.regex {
+            let folded = regex.ignoring_case();
+            self.shape.head = folded.head().len() as u16;
+            self.shape.literal = self.shape.head;
+            *regex = Arc::new(folded);
+        }
+        self
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        let pieces = match self.syntax {
+            Syntax::Native(params) | Syntax::Prefix(params) => Some(Pieces::new(&self.text, params)),
+            Syntax::Kong => None,
+        };
+        // An error would have been the constructor's.
+        pieces.into_iter().flatten().flatten().map(|(_, piece)| piece)
+    }
+
+    /// Where in the tree the pattern belongs.
+    pub(crate) fn key(&self) -> (Key, Place) {
+        let place = if self.shape.tail == Tail::End {
+            Place::Exact
+        } else {
+            Place::Tail
+        };
+        if let Some(regex) = &self.regex {
+            return (Key::of_bytes(regex.head().iter().copied()), place);
+        }
+        if self.syntax == Syntax::Kong {
+            return (Key::of_bytes(self.text.bytes()), place);
+        }
+        let pieces: SmallVec<[Piece<'_>; 8]> = self.pieces().collect();
+        let mut key = keyed(&pieces);
+        if self.shape.tail == Tail::Segments {
+            key.trim_last_slash();
+        }
+        (key, place)
+    }
+}
+
+/// A parameter that takes its segment to the end goes into the run; one with text or another one behind it begins a
+/// template, which ends with the segment.
+fn keyed(pieces: &[Piece<'_>]) -> Key {
+    let mut key = Key::default();
+    let mut template: Option<Vec<u8>> = None;
+    for (index, piece) in pieces.iter().enumerate() {
+        match piece {
+            Piece::Literal(text) => {
+                let mut text = text.as_bytes();
+                if let Some(open) = &mut template {
+                    let end = text.iter().position(|byte| *byte == b'/').unwrap_or(text.len());
+                    let (inside, behind) = text.split_at(end);
+                    open.extend_from_slice(inside);
+                    text = behind;
+                }
+                if !text.is_empty() {
+                    close(&mut key, &mut template);
+                }
+                key.push(text);
+            }
+            Piece::Param(_) => match &mut template {
+                Some(open) => open.push(MARK),
+                None if ends_segment(pieces.get(index + 1)) => key.push_param(),
+                None => template = Some(vec![MARK]),
+            },
+            Piece::Rest { at_least_one, .. } if index + 1 < pieces.len() => {
+                key.push_hop(Hop::Wild { least: *at_least_one })
+            }
+            Piece::Rest { .. } | Piece::Prefix => {}
         }
     }
+    close(&mut key, &mut template);
+    key
+}
 
-    /// The number of literal bytes before each parameter, and after the last.
-    pub(crate) fn gaps(&self) -> (&[u32], u32) {
-        let (last, gaps) = self.0.gaps.split_last().unwrap_or((&0, &[]));
-        (gaps, *last)
+fn close(key: &mut Key, template: &mut Option<Vec<u8>>) {
+    if let Some(text) = template.take() {
+        key.push_hop(Hop::Template(text.into()));
+    }
+}
+
+fn ends_segment(next: Option<&Piece<'_>>) -> bool {
+    match next {
+        None => true,
+        Some(Piece::Literal(text)) => text.starts_with('/'),
+        Some(_) => false,
+    }
+}
+
+impl ParamSyntax {
+    pub(crate) fn braces(self) -> bool {
+        matches!(self, Self::Brace | Self::Both)
     }
 
-    /// How many bytes of the pattern stand for themselves.
-    pub(crate) fn literal_len(&self) -> u32 {
-        self.0.gaps.iter().sum()
+    pub(crate) fn colon(self) -> bool {
+        matches!(self, Self::Colon | Self::Both)
     }
 }
 
@@ -249,15 +371,17 @@ impl FromStr for Pattern {
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.text)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.syntax {
-            Syntax::Native => write!(f, "Pattern({:?})", self.0.text),
-            Syntax::Kong => write!(f, "Pattern::kong({:?})", self.0.text),
+        match self.syntax {
+            Syntax::Native(ParamSyntax::Both) => write!(f, "Pattern({:?})", self.text),
+            Syntax::Native(params) => write!(f, "Pattern({:?}, {params:?})", self.text),
+            Syntax::Prefix(_) => write!(f, "Pattern::prefix({:?})", self.text),
+            Syntax::Kong => write!(f, "Pattern::kong({:?})", self.text),
         }
     }
 }
@@ -265,7 +389,7 @@ impl fmt::Debug for Pattern {
 impl PartialEq for Pattern {
     /// Everything else follows from the text and the syntax it is written in.
     fn eq(&self, other: &Self) -> bool {
-        self.0.text == other.0.text && self.0.syntax == other.0.syntax
+        self.text == other.text && self.syntax == other.syntax
     }
 }
 

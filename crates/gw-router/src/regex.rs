@@ -13,6 +13,8 @@ use regex_syntax::{
 };
 use smallvec::SmallVec;
 
+use crate::spans::{Span, Spans};
+
 /// Bound: the compiled size of one expression, the same that the `regex` crate sets.
 const SIZE_LIMIT: usize = 10 << 20;
 
@@ -36,6 +38,7 @@ pub enum RegexError {
 /// An expression over a whole path: anchored at the start, open at the end.
 #[derive(Clone, Debug)]
 pub(crate) struct PathRegex {
+    text: Box<str>,
     regex: Arc<Regex>,
     head: Box<[u8]>,
     /// The named groups and their numbers.
@@ -46,15 +49,18 @@ pub(crate) struct PathRegex {
 #[derive(Clone, Debug)]
 pub(crate) struct ValueRegex(Arc<Regex>);
 
-/// Where a part of the path begins and ends.
-pub(crate) type Span = (u32, u32);
-
-/// The span of a group that took no part in the match.
-pub(crate) const ABSENT: Span = (u32::MAX, 0);
-
 impl PathRegex {
     pub(crate) fn compile(text: &str) -> Result<Self, RegexError> {
-        let (regex, syntax) = compile(text, false)?;
+        Self::compile_with(text, false)
+    }
+
+    /// The same expression without regard to case; as it is if it gets too large by that.
+    pub(crate) fn ignoring_case(&self) -> Self {
+        Self::compile_with(&self.text, true).unwrap_or_else(|_| self.clone())
+    }
+
+    fn compile_with(text: &str, ignore_case: bool) -> Result<Self, RegexError> {
+        let (regex, syntax) = compile(text, ignore_case)?;
         // A common prefix is all the tree can use: it places an expression at one node.
         let head = Extractor::new()
             .extract(&syntax)
@@ -67,6 +73,7 @@ impl PathRegex {
             .filter_map(|(number, name)| name.map(|name| (name.into(), number)))
             .collect();
         Ok(Self {
+            text: text.into(),
             regex: Arc::new(regex),
             head,
             groups,
@@ -89,7 +96,7 @@ impl PathRegex {
     }
 
     /// The length of the match, and the spans of the named groups in the order of [`Self::names`].
-    pub(crate) fn capture(&self, path: &str, spans: &mut SmallVec<[Span; 8]>) -> usize {
+    pub(crate) fn capture(&self, path: &str, spans: &mut Spans) -> usize {
         let input = Input::new(path).anchored(Anchored::Yes);
         if self.groups.is_empty() {
             return self.regex.search_half(&input).map_or(0, |end| end.offset());
@@ -100,7 +107,7 @@ impl PathRegex {
         let at = |slot: usize| slots.get(slot).copied().flatten().map(NonMaxUsize::get);
         for (_, number) in self.groups.iter() {
             let span = at(number * 2).zip(at(number * 2 + 1));
-            spans.push(span.map_or(ABSENT, |(start, end)| (start as u32, end as u32)));
+            spans.push(span.map_or(Span::ABSENT, |(start, end)| Span::new(start, end)));
         }
         at(1).unwrap_or(0)
     }

@@ -2,29 +2,43 @@
 
 use std::{fmt, sync::Arc};
 
+use smallvec::SmallVec;
+
 use crate::{
+    best::{Best, First},
     entry::{Entry, Stored},
     error::{InsertError, MAX_PLACES, ReplaceError},
     found::Found,
+    host::HostIndex,
+    ids::Ids,
+    key::Key,
     lookup::Lookup,
     normalize::MAX_PATH,
+    options::Options,
     order::Profile,
-    pattern::{Pattern, Tail, Token},
+    pattern::{Pattern, Tail},
+    request::Request,
     rule::Rule,
-    search::{self, Request},
-    slot::Slot,
-    tree::{Leaf, Node, PARAM, Place, Step, prune, seek, steps, update},
+    search::{Guide, Walk},
+    slot::{Level, Slot},
+    spans::Spans,
+    tree::{Node, Place, Root, prune, update},
+    zone::Zone,
 };
 
-/// Rules and their values; a value in itself, which costs one reference count to clone.
+/// Rules and their values; a value in itself, which costs a few reference counts to clone.
 ///
 /// A clone and its original share what they have in common; changing one never shows in the other.
 pub struct Router<T> {
-    profile: Profile,
-    paths: Option<Arc<Node<Slot<T>>>>,
-    /// The rules by id, of which each digit is a step.
-    rules: Option<Arc<Node<Held<T>>>>,
+    options: Options,
+    /// The rules by path; under [`Profile::HostFirst`] those without hosts.
+    paths: Root<Slot<T>>,
+    /// Under [`Profile::HostFirst`] the rules with hosts.
+    hosts: Option<Arc<HostIndex<Zone<T>>>>,
+    rules: Ids<Arc<Stored<T>>>,
     length: usize,
+    /// How many rules have a priority other than 0.
+    prioritised: usize,
     next: u64,
 }
 
@@ -35,26 +49,43 @@ pub struct RuleId(u64);
 impl<T> Router<T> {
     /// An empty router with the default profile, [`Profile::PathFirst`].
     pub fn new() -> Self {
-        Self::with_profile(Profile::default())
+        Self::with_options(Options::default())
+    }
+
+    /// An empty router that ranks its rules in this order.
+    pub fn with_profile(profile: Profile) -> Self {
+        Self::with_options(Options {
+            profile,
+            ..Options::default()
+        })
     }
 
     /// An empty router.
-    pub fn with_profile(profile: Profile) -> Self {
+    pub fn with_options(options: Options) -> Self {
         Self {
-            profile,
+            options,
             paths: None,
-            rules: None,
+            hosts: None,
+            rules: Ids::default(),
             length: 0,
+            prioritised: 0,
             next: 0,
         }
     }
 
     /// The order in which rules are ranked.
     pub fn profile(&self) -> Profile {
-        self.profile
+        self.options.profile
+    }
+
+    /// How this router matches.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     /// Adds a rule. It does not matter whether another one looks the same.
+    ///
+    /// Time: O(length of its paths and hosts), whatever the number of rules.
     ///
     /// # Errors
     /// When the rule is refused; the router is unchanged then.
@@ -62,11 +93,7 @@ impl<T> Router<T> {
         rule.check()?;
         let id = RuleId(self.next);
         self.next += 1;
-        self.link(Arc::new(Stored {
-            id,
-            rule,
-            value: Arc::new(value),
-        }));
+        self.link(id, rule, value);
         Ok(id)
     }
 
@@ -75,36 +102,231 @@ impl<T> Router<T> {
     /// # Errors
     /// When there is no such rule or the new one is refused; the router is unchanged then.
     pub fn replace(&mut self, id: RuleId, rule: Rule, value: T) -> Result<(), ReplaceError> {
-        let old = self.stored(id).cloned().ok_or(ReplaceError::Unknown { id })?;
         rule.check()?;
-        self.unlink(&old);
-        self.link(Arc::new(Stored {
-            id,
-            rule,
-            value: Arc::new(value),
-        }));
+        if !self.remove(id) {
+            return Err(ReplaceError::Unknown { id });
+        }
+        self.link(id, rule, value);
         Ok(())
     }
 
-    /// Removes a rule and returns its value; `None` if there is no such rule.
-    pub fn remove(&mut self, id: RuleId) -> Option<Arc<T>> {
-        let old = self.stored(id).cloned()?;
-        self.unlink(&old);
-        Some(Arc::clone(&old.value))
+    /// Removes a rule, and tells whether there was one.
+    pub fn remove(&mut self, id: RuleId) -> bool {
+        let Some(stored) = self.rules.remove(id.0) else {
+            return false;
+        };
+        self.length -= 1;
+        self.prioritised -= usize::from(stored.rule.explicit_priority() != 0);
+        for (pattern, host) in places(&stored.rule) {
+            let entry = Entry::new(self.options.profile, &stored, pattern, host);
+            let (key, place) = self.key(entry.pattern());
+            let Some(host) = self.zone(&entry) else {
+                prune(&mut self.paths, &key, place, |slot| {
+                    slot.remove(&entry, Level::Path)
+                });
+                continue;
+            };
+            if let Some(hosts) = &mut self.hosts {
+                let index = Arc::make_mut(hosts);
+                index.prune(&host, |zone| {
+                    zone.prune(host.port(), |paths| {
+                        prune(paths, &key, place, |slot| slot.remove(&entry, Level::Host));
+                    });
+                });
+                if index.is_empty() {
+                    self.hosts = None;
+                }
+            }
+        }
+        true
     }
 
     /// The value of a rule.
-    pub fn get(&self, id: RuleId) -> Option<&Arc<T>> {
-        self.stored(id).map(|stored| &stored.value)
+    pub fn get(&self, id: RuleId) -> Option<&T> {
+        Some(&self.rules.get(id.0)?.value)
+    }
+
+    /// A rule, as it was inserted.
+    pub fn rule(&self, id: RuleId) -> Option<&Rule> {
+        Some(&self.rules.get(id.0)?.rule)
+    }
+
+    /// The rules and their values, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (RuleId, &Rule, &T)> {
+        self.rules
+            .iter()
+            .map(|stored| (stored.id, &stored.rule, &stored.value))
     }
 
     /// The rule that wins for a request, if any matches. A path of more than 64 KiB matches none.
+    ///
+    /// Time: O(length of the path), whatever the number of rules, as far as rules do not stand at the same place for
+    /// the same host and value.
+    #[inline(always)]
     pub fn find<'r, 'q>(&'r self, lookup: &Lookup<'q>) -> Option<Found<'r, 'q, T>> {
-        if lookup.path.len() > MAX_PATH {
+        let path = lookup.path;
+        if path.len() > MAX_PATH {
             return None;
         }
-        let entry = search::find(self.paths.as_deref()?, &Request::new(lookup), self.profile)?;
-        Some(Found::new(entry, lookup.path))
+        let request = Request::new(lookup);
+        let mut spans = Spans::new();
+        let (entry, at) = if self.first_wins() && self.hosts.is_none() && !self.options.case_insensitive {
+            self.first_in(self.paths.as_deref()?, &request, path.as_bytes(), &mut spans)?
+        } else {
+            self.search(&request, path.as_bytes(), &mut spans)?
+        };
+        if entry.ends_here() {
+            return Some(Found::new(entry, path, at, spans));
+        }
+        Some(Found::to_the_end(entry, path, at, spans))
+    }
+
+    /// Whether the first place that matches has the winner.
+    #[inline]
+    fn first_wins(&self) -> bool {
+        self.options.profile != Profile::Kong && self.prioritised == 0
+    }
+
+    /// The winner, where its tail begins, and what its wildcards took.
+    #[inline(never)]
+    fn search<'r>(
+        &'r self,
+        request: &Request<'_>,
+        path: &[u8],
+        spans: &mut Spans,
+    ) -> Option<(&'r Entry<T>, usize)> {
+        let lower: SmallVec<[u8; 256]>;
+        let mut path = path;
+        if self.options.case_insensitive {
+            lower = path.iter().map(u8::to_ascii_lowercase).collect();
+            path = &lower;
+        }
+        if let Some(hosts) = &self.hosts
+            && let Some(found) = self.search_zones(hosts, request, path, spans)
+        {
+            return found;
+        }
+        self.search_in(&self.paths, request, path, spans)
+    }
+
+    #[inline]
+    fn search_in<'r>(
+        &'r self,
+        root: &'r Root<Slot<T>>,
+        request: &Request<'_>,
+        path: &[u8],
+        spans: &mut Spans,
+    ) -> Option<(&'r Entry<T>, usize)> {
+        let root = root.as_deref()?;
+        if self.first_wins() {
+            self.first_in(root, request, path, spans)
+        } else {
+            self.best_in(root, request, path, spans)
+        }
+    }
+
+    #[inline(always)]
+    fn first_in<'r>(
+        &self,
+        root: &'r Node<Slot<T>>,
+        request: &Request<'_>,
+        path: &[u8],
+        spans: &mut Spans,
+    ) -> Option<(&'r Entry<T>, usize)> {
+        let mut first = First::new(request);
+        Walk::new(
+            request,
+            path,
+            self.options.ignore_trailing_slash,
+            spans,
+            &mut first,
+        )
+        .run(root);
+        Some((first.entry?, first.at))
+    }
+
+    fn best_in<'r>(
+        &self,
+        root: &'r Node<Slot<T>>,
+        request: &Request<'_>,
+        path: &[u8],
+        spans: &mut Spans,
+    ) -> Option<(&'r Entry<T>, usize)> {
+        let mut best = Best::new(request, self.options.profile);
+        Walk::new(
+            request,
+            path,
+            self.options.ignore_trailing_slash,
+            spans,
+            &mut best,
+        )
+        .run(root);
+        spans.copy_from(&best.spans);
+        Some((best.entry?, best.at))
+    }
+
+    /// The answer of the most specific host that has one; `None` if those without hosts are to be asked.
+    #[cold]
+    fn search_zones<'r>(
+        &'r self,
+        hosts: &'r HostIndex<Zone<T>>,
+        request: &Request<'_>,
+        path: &[u8],
+        spans: &mut Spans,
+    ) -> Option<Option<(&'r Entry<T>, usize)>> {
+        let host = request.host()?;
+        let mut zones: SmallVec<[&Zone<T>; 8]> = SmallVec::new();
+        hosts.visit(host.name(), &mut |zone| zones.push(zone));
+        for zone in zones {
+            for root in zone.for_port(request.port()) {
+                spans.truncate(0);
+                let found = self.search_in(root, request, path, spans);
+                if found.is_some() || !self.options.host_fallback {
+                    return Some(found);
+                }
+            }
+        }
+        spans.truncate(0);
+        None
+    }
+
+    /// Shows a guide every place of a tree that fits the path; none if the path is too long.
+    pub(crate) fn walk<'r, G: Guide<'r, T>>(
+        &self,
+        root: &'r Root<Slot<T>>,
+        request: &Request<'_>,
+        guide: &mut G,
+    ) {
+        let path = request.lookup.path;
+        let Some(root) = root.as_deref().filter(|_| path.len() <= MAX_PATH) else {
+            return;
+        };
+        let lower = self.options.case_insensitive.then(|| path.to_ascii_lowercase());
+        let path = lower.as_deref().unwrap_or(path).as_bytes();
+        let ignore_slash = self.options.ignore_trailing_slash;
+        Walk::new(request, path, ignore_slash, &mut Spans::new(), guide).run(root);
+    }
+
+    /// The trees of the request's host, the most specific first; none unless the host decides first.
+    pub(crate) fn zones_of(&self, request: &Request<'_>) -> Vec<&Root<Slot<T>>> {
+        let mut roots = Vec::new();
+        if let Some(hosts) = &self.hosts
+            && let Some(host) = request.host()
+        {
+            hosts.visit(host.name(), &mut |zone| {
+                roots.extend(zone.for_port(request.port()))
+            });
+        }
+        roots
+    }
+
+    pub(crate) fn zones(&self) -> Option<&HostIndex<Zone<T>>> {
+        self.hosts.as_deref()
+    }
+
+    /// The tree of the rules without hosts; unless the host decides first that of all.
+    pub(crate) fn paths(&self) -> &Root<Slot<T>> {
+        &self.paths
     }
 
     /// The number of rules.
@@ -117,38 +339,52 @@ impl<T> Router<T> {
         self.length == 0
     }
 
-    fn stored(&self, id: RuleId) -> Option<&Arc<Stored<T>>> {
-        seek(self.rules.as_deref()?, &id.key())?
-            .exact
-            .as_deref()?
-            .0
-            .as_ref()
-    }
-
-    fn link(&mut self, stored: Arc<Stored<T>>) {
-        for (pattern, host) in places(&stored.rule) {
-            let entry = Entry::new(self.profile, &stored, pattern, host);
-            let (key, place) = key(entry.pattern());
-            update(&mut self.paths, &key, place, entry.rank, |slot| {
-                slot.insert(entry)
-            });
+    fn link(&mut self, id: RuleId, mut rule: Rule, value: T) {
+        if self.options.case_insensitive {
+            rule.ignore_case();
         }
         self.length += 1;
-        update(&mut self.rules, &stored.id.key(), Place::Exact, (), |held| {
-            held.0 = Some(Arc::clone(&stored))
-        });
+        self.prioritised += usize::from(rule.explicit_priority() != 0);
+        let stored = Arc::new(Stored { id, rule, value });
+        for (pattern, host) in places(&stored.rule) {
+            let entry = Entry::new(self.options.profile, &stored, pattern, host);
+            let (key, place) = self.key(entry.pattern());
+            let bound = entry.rank().bound();
+            match self.zone(&entry) {
+                None => update(&mut self.paths, &key, place, bound, |slot| {
+                    slot.insert(entry, Level::Path)
+                }),
+                Some(host) => {
+                    Arc::make_mut(self.hosts.get_or_insert_default()).update(&host, bound, |zone| {
+                        update(zone.at_port(host.port()), &key, place, bound, |slot| {
+                            slot.insert(entry, Level::Host);
+                        });
+                    })
+                }
+            }
+        }
+        self.rules.insert(id.0, stored);
     }
 
-    fn unlink(&mut self, stored: &Arc<Stored<T>>) {
-        for (pattern, host) in places(&stored.rule) {
-            let entry = Entry::new(self.profile, stored, pattern, host);
-            let (key, place) = key(entry.pattern());
-            prune(&mut self.paths, &key, place, |slot| slot.remove(&entry));
+    /// The host under which an entry stands apart from all others.
+    fn zone(&self, entry: &Entry<T>) -> Option<crate::HostPattern> {
+        let host_first = self.options.profile == Profile::HostFirst;
+        entry.host().filter(|_| host_first).cloned()
+    }
+
+    /// Where in the path tree a pattern belongs.
+    fn key(&self, pattern: Option<&Pattern>) -> (Key, Place) {
+        let Some(pattern) = pattern else {
+            return (Key::default(), Place::Tail);
+        };
+        let (mut key, place) = pattern.key();
+        if self.options.case_insensitive {
+            key = key.to_ascii_lowercase();
         }
-        self.length -= 1;
-        prune(&mut self.rules, &stored.id.key(), Place::Exact, |held| {
-            held.0 = None
-        });
+        if self.options.ignore_trailing_slash && pattern.shape().tail == Tail::End && !key.is_slash() {
+            key.trim_last_slash();
+        }
+        (key, place)
     }
 }
 
@@ -158,9 +394,14 @@ impl Rule {
     /// # Errors
     /// When the rule is too wide.
     pub fn check(&self) -> Result<(), InsertError> {
-        let (paths, hosts) = (self.patterns.len(), self.hosts.len());
-        if paths.max(1).saturating_mul(hosts.max(1)) > MAX_PLACES {
-            return Err(InsertError::TooWide { paths, hosts });
+        let (paths, hosts) = (self.patterns.len(), self.hosts().len());
+        let values: usize = self
+            .equalities()
+            .iter()
+            .map(|equality| equality.values.len())
+            .product();
+        if paths.max(1).saturating_mul(hosts.max(1)).saturating_mul(values) > MAX_PLACES {
+            return Err(InsertError::TooWide { paths, hosts, values });
         }
         Ok(())
     }
@@ -168,34 +409,15 @@ impl Rule {
 
 /// Every path of a rule with every host, by position; a rule without has one nameless.
 fn places(rule: &Rule) -> impl Iterator<Item = (usize, usize)> + use<> {
-    let (paths, hosts) = (rule.patterns.len().max(1), rule.hosts.len().max(1));
+    let (paths, hosts) = (rule.patterns.len().max(1), rule.hosts().len().max(1));
     (0..paths).flat_map(move |pattern| (0..hosts).map(move |host| (pattern, host)))
-}
-
-/// Where in the path tree a pattern belongs.
-fn key(pattern: Option<&Pattern>) -> (Vec<Step>, Place) {
-    let mut key = Vec::new();
-    let Some(pattern) = pattern else {
-        return (key, Place::Tail);
-    };
-    for token in pattern.tokens() {
-        match token {
-            Token::Literal(text) => key.extend(text.iter().copied().map(Step::from)),
-            Token::Param => key.push(PARAM),
-        }
-    }
-    let place = if matches!(pattern.tail(), Tail::End) {
-        Place::Exact
-    } else {
-        Place::Tail
-    };
-    (key, place)
 }
 
 impl<T> Clone for Router<T> {
     fn clone(&self) -> Self {
         Self {
             paths: self.paths.clone(),
+            hosts: self.hosts.clone(),
             rules: self.rules.clone(),
             ..*self
         }
@@ -211,7 +433,7 @@ impl<T> Default for Router<T> {
 impl<T> fmt::Debug for Router<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Router")
-            .field("profile", &self.profile)
+            .field("options", &self.options)
             .field("len", &self.length)
             .finish_non_exhaustive()
     }
@@ -228,16 +450,6 @@ impl RuleId {
     pub(crate) fn order(self) -> u64 {
         self.0
     }
-
-    /// Sixteen digits: narrow nodes are cheap to copy.
-    fn key(self) -> Vec<Step> {
-        steps(
-            self.0
-                .to_be_bytes()
-                .into_iter()
-                .flat_map(|byte| [byte >> 4, byte & 15]),
-        )
-    }
 }
 
 impl fmt::Display for RuleId {
@@ -246,181 +458,5 @@ impl fmt::Display for RuleId {
     }
 }
 
-// --- Held ---
-
-/// A rule in the tree of ids.
-struct Held<T>(Option<Arc<Stored<T>>>);
-
-impl<T> Leaf for Held<T> {
-    type Best = ();
-    const NOTHING: () = ();
-
-    fn best(&self) {}
-
-    fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-}
-
-impl<T> Default for Held<T> {
-    fn default() -> Self {
-        Self(None)
-    }
-}
-
-impl<T> Clone for Held<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use http::Method;
-
-    use super::{Router, RuleId};
-    use crate::{
-        InsertError, Lookup, Pattern, Profile, ReplaceError, Rule,
-        normalize::MAX_PATH,
-        search::{self, Request},
-    };
-
-    /// What the search did, in bytes compared, nodes entered and rules looked at.
-    fn work<T>(router: &Router<T>, lookup: &Lookup<'_>) -> usize {
-        let request = Request::new(lookup);
-        search::find(
-            router.paths.as_deref().expect("a router with rules"),
-            &request,
-            router.profile(),
-        );
-        request.steps()
-    }
-
-    fn router(profile: Profile, rules: impl IntoIterator<Item = Rule>) -> Router<usize> {
-        let mut router = Router::with_profile(profile);
-        for (index, rule) in rules.into_iter().enumerate() {
-            router.insert(rule, index).unwrap();
-        }
-        router
-    }
-
-    #[test]
-    fn a_long_path_costs_its_length_once() {
-        let rules = |method: Method| {
-            let paths = ["/:a/:b/:c/x", "/:a/*", "/*", "/a*", "/{*x}", "/a/:b/*"];
-            paths.map(|path| Rule::path(path).unwrap().method(method.clone()))
-        };
-        for profile in [Profile::PathFirst, Profile::Kong] {
-            // No rule takes this method, so that every one is tried.
-            let router = router(profile, rules(Method::POST));
-            for unit in ["a", "/", "a/", "/a", "ab/c"] {
-                let path = format!("/{}", unit.repeat(MAX_PATH / unit.len() - 1));
-                let steps = work(&router, &Lookup::new(&Method::GET, "", &path));
-                assert!(steps <= path.len() + 100, "{steps} steps for {unit:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_hostile_table_costs_no_more_than_its_size() {
-        // Literal and parameter at every level: each of the 2^12 ways is a rule, and all fail on the method.
-        let depth = 12;
-        let path_of = |bits: usize| -> String {
-            (0..depth)
-                .map(|level| if bits >> level & 1 == 0 { "/a" } else { "/:x" }.to_owned())
-                .enumerate()
-                .map(|(level, text)| text.replace('x', &format!("p{level}")))
-                .collect()
-        };
-        let rules = (0..1 << depth).map(|bits| Rule::path(&path_of(bits)).unwrap().method(Method::POST));
-        let table = router(Profile::PathFirst, rules);
-        let steps = work(&table, &Lookup::new(&Method::GET, "", &"/a".repeat(depth)));
-        assert!(steps < 12 << depth, "{steps} steps for {} rules", 1 << depth);
-    }
-
-    #[test]
-    fn nested_prefixes_cost_one_look_each() {
-        let prefix = |length: usize| Pattern::kong(&"/a".repeat(length)).unwrap();
-        for profile in [Profile::PathFirst, Profile::Kong] {
-            let rules = (1..=2048).map(|length| Rule::any().pattern(prefix(length)).method(Method::POST));
-            let router = router(profile, rules);
-            let path = "/a".repeat(MAX_PATH / 2);
-            let steps = work(&router, &Lookup::new(&Method::GET, "", &path));
-            assert!(steps < 4 * 4096, "{steps} steps");
-            assert!(router.find(&Lookup::new(&Method::POST, "", &path)).is_some());
-        }
-    }
-
-    #[test]
-    fn the_number_of_hosts_on_a_path_does_not_count() {
-        for profile in [Profile::PathFirst, Profile::Kong] {
-            let names = (0..10_000).map(|number| format!("host-{number}.example.com"));
-            let wild = (0..1_000).map(|number| format!("*.sub-{number}.example.com"));
-            let rules = names
-                .chain(wild)
-                .map(|name| Rule::any().host(name.parse().unwrap()));
-            let router = router(profile, rules);
-            for (host, found) in [
-                ("host-7777.example.com", Some(7777)),
-                ("x.sub-77.example.com", Some(10_077)),
-                ("host-10000.example.com", None),
-            ] {
-                let lookup = Lookup::new(&Method::GET, host, "/a");
-                assert_eq!(router.find(&lookup).map(|found| *found.value), found, "{host}");
-                assert!(work(&router, &lookup) < 10, "{host}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_path_over_the_limit_matches_nothing() {
-        let router = router(Profile::Kong, [Rule::any()]);
-        assert!(router.find(&Lookup::path_only(&"/".repeat(MAX_PATH))).is_some());
-        assert!(
-            router
-                .find(&Lookup::path_only(&"/".repeat(MAX_PATH + 1)))
-                .is_none()
-        );
-    }
-
-    #[test]
-    fn an_unknown_rule_is_neither_replaced_nor_removed() {
-        let mut router = router(Profile::Kong, [Rule::any()]);
-        let id = RuleId::new(1);
-        assert_eq!(
-            router.replace(id, Rule::any(), 9),
-            Err(ReplaceError::Unknown { id })
-        );
-        assert_eq!(router.remove(id), None);
-        assert_eq!(router.remove(RuleId::new(0)).as_deref(), Some(&0));
-        assert_eq!(router.remove(RuleId::new(0)), None);
-        assert!(router.is_empty() && router.paths.is_none() && router.rules.is_none());
-    }
-
-    #[test]
-    fn a_refused_rule_changes_nothing() {
-        let wide = || {
-            let paths = (0..300).map(|number| Pattern::kong(&format!("/{number}")).unwrap());
-            let rule = paths.fold(Rule::any(), Rule::pattern);
-            (0..300).fold(rule, |rule, number| {
-                rule.host(format!("h{number}").parse().unwrap())
-            })
-        };
-        let mut router = router(Profile::Kong, [Rule::path("/a").unwrap()]);
-        let error = InsertError::TooWide {
-            paths: 300,
-            hosts: 300,
-        };
-        assert_eq!(router.insert(wide(), 1), Err(error.clone()));
-        assert_eq!(
-            router.replace(RuleId::new(0), wide(), 1),
-            Err(ReplaceError::Refused(error))
-        );
-        assert_eq!(router.len(), 1);
-        assert_eq!(
-            router.find(&Lookup::path_only("/a")).map(|found| *found.value),
-            Some(0)
-        );
-        assert!(router.find(&Lookup::path_only("/299")).is_none());
-    }
-}
+mod tests;

@@ -1,40 +1,83 @@
 //! What a request must look like for a rule's value to be found.
 
-use http::{HeaderMap, HeaderName, Method};
+use std::{fmt, ops::ControlFlow, panic::RefUnwindSafe, sync::Arc};
+
+use http::Method;
+use smallvec::SmallVec;
 
 use crate::{
+    address::{Cidr, CidrSet},
+    condition::{Condition, Equality, Source},
+    expr::Expr,
     host::HostPattern,
+    lookup::Lookup,
     pattern::{Pattern, PatternError},
-    regex::{RegexError, ValueRegex},
+    request::Request,
+    socket::Endpoint,
 };
 
-/// Paths, hosts, methods, headers and server names, of which each that is given must match, and the rule's rank.
+/// Paths, hosts, methods and conditions, of which each kind that is given must match, and the rule's rank.
 ///
-/// Of several paths (hosts, methods, server names) one must match; every header rule must match.
+/// Of several paths (hosts, methods, server names, client addresses, sources, destinations) one must match; every
+/// condition, the expression and the filter must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Rule {
-    pub(crate) patterns: Vec<Pattern>,
-    pub(crate) methods: Vec<Method>,
-    pub(crate) hosts: Vec<HostPattern>,
-    pub(crate) headers: Vec<HeaderRule>,
-    pub(crate) snis: Vec<HostPattern>,
-    pub(crate) priority: i64,
-    pub(crate) regex_priority: i64,
-    pub(crate) age: u64,
+    pub(crate) patterns: SmallVec<[Pattern; 1]>,
+    /// Apart, for most rules of a large table are nothing but a path.
+    more: Option<Box<More>>,
 }
 
-/// A header and the values of which it must have one.
-#[derive(Clone, Debug)]
-pub struct HeaderRule {
-    name: HeaderName,
-    values: Values,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct More {
+    methods: Vec<Method>,
+    hosts: Vec<HostPattern>,
+    /// The cheap ones first.
+    conditions: Vec<Condition>,
+    expression: Option<Expr>,
+    remotes: Option<CidrSet>,
+    snis: Vec<HostPattern>,
+    sources: Vec<Endpoint>,
+    destinations: Vec<Endpoint>,
+    filter: Option<Filter>,
+    priority: i64,
+    regex_priority: i64,
+    age: u64,
 }
 
-#[derive(Clone, Debug)]
-enum Values {
-    OneOf(Box<[Box<str>]>),
-    Regex { text: Box<str>, regex: ValueRegex },
+/// A caller's own condition.
+#[derive(Clone)]
+struct Filter(Arc<dyn Fn(&Lookup<'_>) -> bool + Send + Sync + RefUnwindSafe>);
+
+/// How many conditions of each kind a rule has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) headers: usize,
+    pub(crate) query: usize,
+    pub(crate) cookies: usize,
+    pub(crate) expression: usize,
+    pub(crate) snis: usize,
+    pub(crate) sources: usize,
+    pub(crate) destinations: usize,
+}
+
+/// What makes a rule not match a request whose path led to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal<'r> {
+    /// The rest of the path must not be empty.
+    Rest,
+    /// The pattern ends within a segment of the path.
+    Segment,
+    Regex,
+    Host,
+    Method,
+    Sni,
+    Source,
+    Destination,
+    Remote,
+    Condition(&'r Condition),
+    Expression(&'r Expr),
+    Filter,
 }
 
 impl Rule {
@@ -51,115 +94,307 @@ impl Rule {
         Ok(Self::any().pattern(Pattern::parse(pattern)?))
     }
 
-    /// Adds a path. A rule without paths matches any.
+    /// Adds a path. A rule without paths matches any, and requests without one.
     pub fn pattern(mut self, pattern: Pattern) -> Self {
         self.patterns.push(pattern);
         self
     }
 
-    /// Adds a method. A rule without methods matches any.
+    /// Adds a method. A rule without methods matches any. Methods are compared as they are: `HEAD` is not `GET`.
     pub fn method(mut self, method: Method) -> Self {
-        self.methods.push(method);
+        self.more().methods.push(method);
         self
     }
 
     /// Adds a host. A rule without hosts matches any, and requests that name none.
     pub fn host(mut self, host: HostPattern) -> Self {
-        self.hosts.push(host);
+        self.more().hosts.push(host);
         self
     }
 
-    /// Adds a condition on a header.
-    pub fn header(mut self, header: HeaderRule) -> Self {
-        self.headers.push(header);
+    /// Adds a condition on a header, a query argument or a cookie.
+    pub fn condition(mut self, condition: Condition) -> Self {
+        let conditions = &mut self.more().conditions;
+        conditions.push(condition);
+        conditions.sort_by_key(Condition::cost);
+        self
+    }
+
+    /// Sets the expression that must hold. One without conditions is the same as none.
+    pub fn expression(mut self, expression: Expr) -> Self {
+        self.more().expression = Some(expression).filter(|expression| expression.conditions() > 0);
+        self
+    }
+
+    /// Sets the networks of which the client's address must be in one; none stand for any.
+    pub fn remotes(mut self, networks: impl IntoIterator<Item = Cidr>) -> Self {
+        let networks: CidrSet = networks.into_iter().collect();
+        self.more().remotes = Some(networks).filter(|networks| !networks.is_empty());
         self
     }
 
     /// Adds a server name of the TLS handshake; a port in it has no meaning.
     pub fn sni(mut self, sni: HostPattern) -> Self {
-        self.snis.push(sni);
+        self.more().snis.push(sni);
+        self
+    }
+
+    /// Adds a source of the connection.
+    pub fn source(mut self, source: Endpoint) -> Self {
+        self.more().sources.push(source);
+        self
+    }
+
+    /// Adds a destination of the connection.
+    pub fn destination(mut self, destination: Endpoint) -> Self {
+        self.more().destinations.push(destination);
+        self
+    }
+
+    /// Sets a condition of the caller's own, which is asked last. It must be pure. One that panics does not hold; the
+    /// panic hook tells of it.
+    pub fn filter(
+        mut self,
+        filter: impl Fn(&Lookup<'_>) -> bool + Send + Sync + RefUnwindSafe + 'static,
+    ) -> Self {
+        self.more().filter = Some(Filter(Arc::new(filter)));
         self
     }
 
     /// Sets the explicit priority; larger wins. It is 0 unless set.
     pub fn priority(mut self, priority: i64) -> Self {
-        self.priority = priority;
+        self.more().priority = priority;
         self
     }
 
     /// Sets the rank among regular expressions, for [`Profile::Kong`](crate::Profile::Kong); larger wins.
     pub fn regex_priority(mut self, priority: i64) -> Self {
-        self.regex_priority = priority;
+        self.more().regex_priority = priority;
         self
     }
 
     /// Sets when the rule came to be, for [`Profile::Kong`](crate::Profile::Kong); smaller wins.
     pub fn age(mut self, created: u64) -> Self {
-        self.age = created;
+        self.more().age = created;
         self
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    pub(crate) fn ignore_case(&mut self) {
+        for pattern in &mut self.patterns {
+            *pattern = pattern.clone().ignoring_case();
+        }
     }
 }
 
-impl HeaderRule {
-    /// The header must have one of these values, compared ignoring case. Without values it must only be there.
-    pub fn new(name: HeaderName, values: &[&str]) -> Self {
-        Self {
-            name,
-            values: Values::OneOf(values.iter().map(|value| (*value).into()).collect()),
+// --- What the router asks ---
+
+impl Rule {
+    #[inline]
+    pub(crate) fn methods(&self) -> &[Method] {
+        self.more.as_ref().map_or(&[], |more| &more.methods)
+    }
+
+    #[inline]
+    pub(crate) fn hosts(&self) -> &[HostPattern] {
+        self.more.as_ref().map_or(&[], |more| &more.hosts)
+    }
+
+    pub(crate) fn conditions(&self) -> &[Condition] {
+        self.more.as_ref().map_or(&[], |more| &more.conditions)
+    }
+
+    pub(crate) fn expr(&self) -> Option<&Expr> {
+        self.more.as_ref()?.expression.as_ref()
+    }
+
+    pub(crate) fn networks(&self) -> Option<&CidrSet> {
+        self.more.as_ref()?.remotes.as_ref()
+    }
+
+    pub(crate) fn snis(&self) -> &[HostPattern] {
+        self.more.as_ref().map_or(&[], |more| &more.snis)
+    }
+
+    pub(crate) fn sources(&self) -> &[Endpoint] {
+        self.more.as_ref().map_or(&[], |more| &more.sources)
+    }
+
+    pub(crate) fn destinations(&self) -> &[Endpoint] {
+        self.more.as_ref().map_or(&[], |more| &more.destinations)
+    }
+
+    pub(crate) fn explicit_priority(&self) -> i64 {
+        self.more.as_ref().map_or(0, |more| more.priority)
+    }
+
+    pub(crate) fn regex_rank(&self) -> i64 {
+        self.more.as_ref().map_or(0, |more| more.regex_priority)
+    }
+
+    pub(crate) fn created(&self) -> u64 {
+        self.more.as_ref().map_or(0, |more| more.age)
+    }
+
+    pub(crate) fn has_filter(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.filter.is_some())
+    }
+
+    /// Whether both have one filter, or neither has.
+    pub(crate) fn has_filter_of(&self, other: &Self) -> bool {
+        let filter = |rule: &Self| Some(rule.more.as_ref()?.filter.as_ref()?.0.clone());
+        match (filter(self), filter(other)) {
+            (None, None) => true,
+            (Some(one), Some(two)) => Arc::ptr_eq(&one, &two),
+            _ => false,
         }
     }
 
-    /// The header must have a value in which this expression matches somewhere, ignoring case.
-    ///
-    /// # Errors
-    /// When the expression does not compile.
-    pub fn regex(name: HeaderName, expression: &str) -> Result<Self, RegexError> {
-        let regex = ValueRegex::compile(expression)?;
-        Ok(Self {
-            name,
-            values: Values::Regex {
-                text: expression.into(),
-                regex,
-            },
+    pub(crate) fn counts(&self) -> Counts {
+        let Some(more) = &self.more else {
+            return Counts::default();
+        };
+        let mut counts = Counts {
+            expression: more.expression.as_ref().map_or(0, Expr::conditions),
+            snis: more.snis.len(),
+            sources: more.sources.len(),
+            destinations: more.destinations.len(),
+            ..Counts::default()
+        };
+        for condition in &more.conditions {
+            match condition.source() {
+                Source::Header(_) => counts.headers += 1,
+                Source::Query { .. } => counts.query += 1,
+                Source::Cookie { .. } => counts.cookies += 1,
+            }
+        }
+        counts
+    }
+
+    /// The longest prefix among the networks of the client.
+    pub(crate) fn longest_remote(&self) -> Option<u8> {
+        let remotes = self.more.as_ref()?.remotes.as_ref()?;
+        remotes.iter().map(|network| network.prefix_len()).max()
+    }
+
+    /// The longest prefix among the networks that the client is in.
+    pub(crate) fn remote_prefix(&self, request: &Request<'_>) -> Option<u8> {
+        let remotes = self.more.as_ref()?.remotes.as_ref()?;
+        Some(remotes.longest_match(request.lookup.remote_addr?)?.prefix_len())
+    }
+
+    /// The conditions by whose value rules can be told apart, in an order that is the same for all rules.
+    pub(crate) fn equalities(&self) -> SmallVec<[Equality<'_>; 4]> {
+        let Some(more) = &self.more else {
+            return SmallVec::new();
+        };
+        let own = more.conditions.iter().filter_map(Condition::equality);
+        let inner = more.expression.iter().flat_map(Expr::equalities);
+        let few = |equality: &Equality<'_>| equality.values.len() <= MAX_VALUES;
+        let mut equalities: SmallVec<[Equality<'_>; 4]> = own.chain(inner).filter(few).collect();
+        equalities.sort_by(|one, other| one.order().cmp(&other.order()));
+        equalities.truncate(MAX_LEVELS);
+        equalities
+    }
+
+    pub(crate) fn has_conditions(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| {
+            let conditions =
+                !more.conditions.is_empty() || more.expression.is_some() || more.filter.is_some();
+            let connection =
+                !more.snis.is_empty() || !more.sources.is_empty() || !more.destinations.is_empty();
+            conditions || connection || more.remotes.is_some()
         })
     }
 
-    /// Reads one entry of Kong's `headers`: a single value that begins with `~*` is an expression.
-    ///
-    /// # Errors
-    /// When the expression does not compile.
-    pub fn kong(name: HeaderName, values: &[&str]) -> Result<Self, RegexError> {
-        if let [value] = values
-            && let Some(expression) = value.strip_prefix("~*")
-        {
-            return Self::regex(name, expression);
-        }
-        Ok(Self::new(name, values))
-    }
-
-    pub(crate) fn admits(&self, headers: &HeaderMap) -> bool {
-        let mut found = headers.get_all(&self.name).iter();
-        match &self.values {
-            Values::OneOf(values) if values.is_empty() => found.next().is_some(),
-            Values::OneOf(values) => found.any(|found| {
-                values
-                    .iter()
-                    .any(|value| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
-            }),
-            Values::Regex { regex, .. } => found.any(|found| regex.is_match(found.as_bytes())),
-        }
-    }
-}
-
-impl PartialEq for HeaderRule {
-    fn eq(&self, other: &Self) -> bool {
-        let same = match (&self.values, &other.values) {
-            (Values::OneOf(one), Values::OneOf(two)) => one == two,
-            (Values::Regex { text: one, .. }, Values::Regex { text: two, .. }) => one == two,
-            _ => false,
+    /// Tells of the conditions that a request does not meet, the filter aside, until it is told to stop.
+    pub(crate) fn unmet<'r>(
+        &'r self,
+        request: &Request<'_>,
+        mut tell: impl FnMut(Refusal<'r>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Some(more) = &self.more else {
+            return ControlFlow::Continue(());
         };
-        same && self.name == other.name
+        let lookup = request.lookup;
+        if !more.snis.is_empty() && !more.admits_sni(lookup) {
+            tell(Refusal::Sni)?;
+        }
+        let outside = |endpoints: &[Endpoint], address| {
+            let admits = |endpoint: &Endpoint| endpoint.admits(address);
+            !endpoints.is_empty() && !endpoints.iter().any(admits)
+        };
+        if outside(&more.sources, lookup.source) {
+            tell(Refusal::Source)?;
+        }
+        if outside(&more.destinations, lookup.destination) {
+            tell(Refusal::Destination)?;
+        }
+        if let Some(remotes) = &more.remotes
+            && !lookup
+                .remote_addr
+                .is_some_and(|address| remotes.contains(address))
+        {
+            tell(Refusal::Remote)?;
+        }
+        if !more.conditions.is_empty() || more.expression.is_some() {
+            let facts = request.facts();
+            for condition in &more.conditions {
+                if !condition.admits(&facts) {
+                    tell(Refusal::Condition(condition))?;
+                }
+            }
+            if let Some(expression) = &more.expression
+                && !expression.admits(&facts)
+            {
+                tell(Refusal::Expression(expression))?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Whether the filter lets a request pass.
+    pub(crate) fn passes(&self, request: &Request<'_>) -> bool {
+        let filter = self.more.as_ref().and_then(|more| more.filter.as_ref());
+        filter.is_none_or(|filter| filter.admits(request.lookup))
     }
 }
 
-impl Eq for HeaderRule {}
+/// Bound: a condition with more values than these parts no rules, and so does what comes after this many conditions.
+const MAX_VALUES: usize = 8;
+const MAX_LEVELS: usize = 3;
+
+impl More {
+    fn admits_sni(&self, lookup: &Lookup<'_>) -> bool {
+        let named = |name: &str| self.snis.iter().any(|sni| sni.matches_bytes(name.as_bytes()));
+        let asked = lookup.sni.map(|name| name.strip_suffix('.').unwrap_or(name));
+        lookup.plaintext || asked.is_some_and(named)
+    }
+}
+
+// --- Filter ---
+
+impl Filter {
+    fn admits(&self, lookup: &Lookup<'_>) -> bool {
+        let asked = std::panic::AssertUnwindSafe(lookup);
+        std::panic::catch_unwind(|| (self.0)(&asked)).unwrap_or(false)
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Filter")
+    }
+}
+
+impl PartialEq for Filter {
+    /// Of functions nothing but their identity can be compared.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Filter {}

@@ -1,239 +1,368 @@
-//! The walk through the path tree that finds the best rule for a request.
+//! The walk through the path tree, by depth-first search: literals before parts of a segment before parameters before
+//! wildcards over several segments before the rest of the path, the deepest first.
 
-use std::cell::OnceCell;
+use std::ops::ControlFlow;
 
 use smallvec::SmallVec;
 
 use crate::{
     bytes,
-    entry::{Entry, MethodSet},
-    host::Authority,
-    list::List,
-    lookup::Lookup,
-    order::{Profile, Rank},
-    slot::Slot,
-    tree::{Leaf, Node},
+    entry::{Entry, Met},
+    request::Request,
+    slot::{Slot, Visitor},
+    spans::{Span, Spans},
+    template,
+    tree::{MARK, Node, Run, Side},
 };
 
-/// A lookup with what is derived from it, each at most once.
-pub(crate) struct Request<'q> {
-    pub(crate) lookup: Lookup<'q>,
-    pub(crate) method: MethodSet,
-    host: OnceCell<Option<Authority<'q>>>,
-    #[cfg(test)]
-    steps: std::cell::Cell<usize>,
+type PathNode<T> = Node<Slot<T>>;
+
+/// How a walk is conducted, besides what it shows.
+pub(crate) trait Guide<'r, T>: Visitor<'r, T> {
+    /// Takes an entry that is alone at its place, if no other can win and it has no conditions.
+    fn take(&mut self, entry: &'r Entry<T>, at: usize) -> bool;
+
+    /// Looks at the entries of a place that the path led to.
+    #[inline(always)]
+    fn enter(&mut self, slot: &'r Slot<T>, request: &Request<'_>, met: Met<'_>)
+    where
+        Self: Sized,
+    {
+        slot.offer(request, met, self);
+    }
+
+    /// After a place: whether to go on.
+    fn leave(&mut self, spans: &Spans) -> ControlFlow<()>;
+
+    /// Whether a place with a shorter literal head than one visited before can still win.
+    fn is_open(&self) -> bool;
 }
 
-impl<'q> Request<'q> {
-    #[inline]
-    pub(crate) fn new(lookup: &Lookup<'q>) -> Self {
-        Self {
-            lookup: *lookup,
-            method: lookup.method.map_or(MethodSet::NONE, MethodSet::one),
-            host: OnceCell::new(),
-            #[cfg(test)]
-            steps: std::cell::Cell::new(0),
-        }
-    }
-
-    pub(crate) fn host(&self) -> Option<&Authority<'q>> {
-        self.host
-            .get_or_init(|| Authority::parse(self.lookup.host))
-            .as_ref()
-    }
-
-    pub(crate) fn explicit_port(&self) -> Option<u16> {
-        self.host().and_then(|host| host.explicit_port)
-    }
-
-    /// The port the request is for.
-    pub(crate) fn port(&self) -> Option<u16> {
-        self.explicit_port().or(self.lookup.port)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn steps(&self) -> usize {
-        self.steps.get()
-    }
-
-    /// Counts work, so that a test can say how much there was.
-    fn count(&self, _steps: usize) {
-        #[cfg(test)]
-        self.steps.set(self.steps.get() + _steps);
-    }
-}
-
-// --- Best ---
-
-/// The best entry so far, and what another must surpass.
-pub(crate) struct Best<'r, T> {
-    entry: Option<&'r Entry<T>>,
-    pub(crate) floor: Rank,
-}
-
-impl<'r, T> Best<'r, T> {
-    /// Takes the best entry of the list that the request satisfies, if it surpasses the floor.
-    #[inline]
-    pub(crate) fn scan(&mut self, list: &'r List<T>, request: &Request<'_>, rest: bool) {
-        let (short, long) = list.pieces();
-        if self.scan_piece(short, request, rest) {
-            for piece in long {
-                if !self.scan_piece(piece, request, rest) {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Whether what comes after can still win.
-    #[inline]
-    fn scan_piece(&mut self, entries: &'r [Entry<T>], request: &Request<'_>, rest: bool) -> bool {
-        for entry in entries {
-            request.count(1);
-            // Ranks only fall from here, and an entry's rank is the best it can have.
-            if entry.rank <= self.floor {
-                return false;
-            }
-            if let Some(rank) = entry.admits(request, rest)
-                && rank > self.floor
-            {
-                self.floor = rank;
-                self.entry = Some(entry);
-            }
-        }
-        true
-    }
-}
-
-// --- find ---
-
-/// A node behind us whose wildcards are still to be tried.
+/// A node behind us, with what is still to be tried there.
 struct Choice<'r, T> {
-    node: &'r Node<Slot<T>>,
+    node: &'r PathNode<T>,
     /// Where the path goes on after the node's run.
-    at: usize,
-    /// Whether only literals led here. What hangs off one such node has one literal head.
-    on_head: bool,
-    /// Whether the parameter has been tried.
-    tried_param: bool,
+    at: u32,
+    /// How many wildcards led here. With none, what hangs off the node has one literal head.
+    spans: u32,
+    next: Next,
 }
 
-struct Walk<'r, 's, 'q, T> {
+/// The ways on from a node, in the order in which they are tried.
+#[derive(Clone, Copy)]
+enum Next {
+    Side,
+    Template(u32),
+    Param,
+    /// The wildcard over several segments, up to this position.
+    Wild {
+        least: bool,
+        end: u32,
+    },
+    Tail,
+}
+
+pub(crate) struct Walk<'r, 's, 'q, T, G> {
     request: &'s Request<'q>,
-    path: &'q [u8],
-    profile: Profile,
-    best: Best<'r, T>,
-    /// Innermost last. Bound: one per literal prefix of the path that has wildcards, plus one per parameter tried.
-    choices: SmallVec<[Choice<'r, T>; 32]>,
+    /// The path as it is compared: in lower case where the router ignores case.
+    path: &'s [u8],
+    ignore_slash: bool,
+    guide: &'s mut G,
+    spans: &'s mut Spans,
+    choices: SmallVec<[Choice<'r, T>; 24]>,
+    /// For each wildcard met behind another one how far down it has been tried, by the address of its node.
+    tried: SmallVec<[(usize, u32); 2]>,
 }
 
-/// The entry that wins, by depth-first search: literals before parameters before the rest of the path, the deepest
-/// first. What cannot surpass the best so far is not entered, and no node is entered twice.
-pub(crate) fn find<'r, T>(
-    root: &'r Node<Slot<T>>,
-    request: &Request<'_>,
-    profile: Profile,
-) -> Option<&'r Entry<T>> {
-    let best = Best {
-        entry: None,
-        floor: Rank::LOWEST,
-    };
-    let path = request.lookup.path.as_bytes();
-    let mut walk = Walk {
-        request,
-        path,
-        profile,
-        best,
-        choices: SmallVec::new(),
-    };
-    walk.descend(root, 0, true);
-    while let Some(mut choice) = walk.choices.pop() {
-        if choice.on_head && !choice.tried_param && walk.decided() {
-            break;
+impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
+    #[inline]
+    pub(crate) fn new(
+        request: &'s Request<'q>,
+        path: &'s [u8],
+        ignore_slash: bool,
+        spans: &'s mut Spans,
+        guide: &'s mut G,
+    ) -> Self {
+        Self {
+            request,
+            path,
+            ignore_slash,
+            guide,
+            spans,
+            choices: SmallVec::new(),
+            tried: SmallVec::new(),
         }
-        if !choice.tried_param
-            && let Some(param) = &choice.node.param
+    }
+
+    /// Shows the guide every place that matches the path and can win.
+    ///
+    /// Time: without wildcards over several segments before the end of a pattern no node is entered twice; with them
+    /// at most once per such wildcard and byte of the path.
+    #[inline(always)]
+    pub(crate) fn run(&mut self, root: &'r PathNode<T>) {
+        let mut flow = self.descend(root, 0);
+        while flow.is_continue()
+            && let Some(choice) = self.choices.pop()
         {
-            let (at, node) = (choice.at, &**param);
-            if choice.node.tail.is_some() {
-                choice.tried_param = true;
-                walk.choices.push(choice);
-            }
-            walk.descend_param(node, at);
-        } else if let Some(tail) = &choice.node.tail {
-            walk.visit(tail, choice.at);
+            self.spans.truncate(choice.spans as usize);
+            flow = self.resume(choice);
         }
     }
-    walk.best.entry
+
+    /// Follows the path from a node on, whose run begins at `at`, as far as it goes, and notes the choices on the way.
+    fn descend(&mut self, mut node: &'r PathNode<T>, at: usize) -> ControlFlow<()> {
+        let path = self.path;
+        let Some(mut rest) = path.get(at..) else {
+            return ControlFlow::Continue(());
+        };
+        loop {
+            if node.bound < self.guide.floor() {
+                return ControlFlow::Continue(());
+            }
+            self.request.count(1 + node.run.bytes().len());
+            let behind = match &node.run {
+                Run::Plain { len, bytes } => match bytes.get(..usize::from(*len)) {
+                    Some(run) => bytes::strip(rest, run),
+                    None => None,
+                },
+                run => self.run_over(run.bytes(), rest),
+            };
+            let Some(behind) = behind else {
+                return ControlFlow::Continue(());
+            };
+            rest = behind;
+            let Some(&byte) = rest.first() else {
+                self.visit(&node.exact, path.len())?;
+                return self.after_exact(node);
+            };
+            if self.ignore_slash {
+                self.slash(node, rest)?;
+            }
+            node = if let Some(literal) = node.kids.child(byte) {
+                if node.is_open() {
+                    self.note(node, path.len() - rest.len(), Next::Side);
+                }
+                literal
+            } else if node.side.is_some() {
+                self.note(node, path.len() - rest.len(), Next::Side);
+                return ControlFlow::Continue(());
+            } else if let Some(param) = &node.param {
+                if !matches!(node.tail, Slot::Empty) {
+                    self.note(node, path.len() - rest.len(), Next::Tail);
+                }
+                param
+            } else {
+                return self.visit(&node.tail, path.len() - rest.len());
+            };
+        }
+    }
+
+    /// The path ends at a node: a path without wildcards goes before one with the same text.
+    #[inline]
+    fn after_exact(&mut self, node: &'r PathNode<T>) -> ControlFlow<()> {
+        if self.spans.len() == 0 && !self.guide.is_open() {
+            return ControlFlow::Break(());
+        }
+        self.visit(&node.tail, self.path.len())
+    }
+
+    /// Where slashes at the end are ignored.
+    #[cold]
+    fn slash(&mut self, node: &'r PathNode<T>, rest: &[u8]) -> ControlFlow<()> {
+        if rest == b"/" {
+            self.visit(&node.exact, self.path.len())?;
+            if self.spans.len() == 0 && !self.guide.is_open() {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Matches a run that is long or has marks with the rest of the path, and returns what lies behind.
+    fn run_over<'p>(&mut self, mut run: &[u8], mut rest: &'p [u8]) -> Option<&'p [u8]> {
+        loop {
+            let Some(mark) = run.iter().position(|byte| *byte == MARK) else {
+                return bytes::strip(rest, run);
+            };
+            let (text, behind) = run.split_at(mark);
+            rest = bytes::strip(rest, text)?;
+            let length = bytes::segment(rest);
+            self.request.count(length);
+            if length == 0 {
+                return None;
+            }
+            let at = self.path.len() - rest.len();
+            self.spans.push(Span::new(at, at + length));
+            rest = rest.get(length..)?;
+            run = behind.get(1..)?;
+        }
+    }
+
+    fn note(&mut self, node: &'r PathNode<T>, at: usize, next: Next) {
+        let spans = self.spans.len() as u32;
+        self.choices.push(Choice {
+            node,
+            at: at as u32,
+            spans,
+            next,
+        });
+    }
+
+    /// Tries the next way on from a node.
+    fn resume(&mut self, choice: Choice<'r, T>) -> ControlFlow<()> {
+        let Choice {
+            node,
+            at,
+            spans,
+            next,
+        } = choice;
+        let at = at as usize;
+        match next {
+            // Everything here has a shorter literal head than what was found below.
+            Next::Side if spans == 0 && !self.guide.is_open() => ControlFlow::Break(()),
+            Next::Side => match &node.side {
+                Some(side) => self.side(node, side, at),
+                None => {
+                    if !matches!(node.tail, Slot::Empty) {
+                        self.note(node, at, Next::Tail);
+                    }
+                    self.param(node, at)
+                }
+            },
+            Next::Template(index) => self.template(node, index as usize, at),
+            Next::Param => self.param(node, at),
+            Next::Wild { least, end } => self.wild(node, at, least, end as usize),
+            Next::Tail => self.visit(&node.tail, at),
+        }
+    }
+
+    fn param(&mut self, node: &'r PathNode<T>, at: usize) -> ControlFlow<()> {
+        match &node.param {
+            Some(param) => self.descend(param, at),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Notes all ways on from a node that has rarer ones, the last to be tried first.
+    fn side(&mut self, node: &'r PathNode<T>, side: &'r Side<Slot<T>>, at: usize) -> ControlFlow<()> {
+        if !matches!(node.tail, Slot::Empty) {
+            self.note(node, at, Next::Tail);
+        }
+        let end = self.path.len() as u32;
+        for least in [false, true] {
+            if side.wild(least).is_some() {
+                self.note(node, at, Next::Wild { least, end });
+            }
+        }
+        if side.templates.is_empty() {
+            return self.param(node, at);
+        }
+        self.note(node, at, Next::Param);
+        let mut matching = self.matching(side, at);
+        // No two cover a segment alike.
+        matching.sort_unstable_by(|(_, one), (_, other)| template::prefer(other, one, self.segment(at)));
+        for (index, _) in matching {
+            self.note(node, at, Next::Template(index));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn segment(&self, at: usize) -> Span {
+        Span::new(at, at + bytes::segment(self.path.get(at..).unwrap_or_default()))
+    }
+
+    /// The templates that match the segment, with what they take of it.
+    fn matching(&self, side: &Side<Slot<T>>, at: usize) -> SmallVec<[(u32, Spans); 8]> {
+        let span = self.segment(at);
+        let segment = self.path.get(at..span.end()).unwrap_or_default();
+        let mut matching = SmallVec::new();
+        for (index, (template, _)) in side.templates.iter().enumerate() {
+            self.request.count(1);
+            let mut spans = Spans::new();
+            if template::lay(template, segment, at, &mut spans) {
+                matching.push((index as u32, spans));
+            }
+        }
+        matching
+    }
+
+    fn template(&mut self, node: &'r PathNode<T>, index: usize, at: usize) -> ControlFlow<()> {
+        let Some((template, below)) = node.side.as_deref().and_then(|side| side.templates.get(index)) else {
+            return ControlFlow::Continue(());
+        };
+        let end = self.segment(at).end();
+        let segment = self.path.get(at..end).unwrap_or_default();
+        if template::lay(template, segment, at, self.spans) {
+            return self.descend(below, end);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Lets the wildcard over several segments end at the last position before `end` at which something may follow.
+    fn wild(&mut self, node: &'r PathNode<T>, at: usize, least: bool, end: usize) -> ControlFlow<()> {
+        let Some(wild) = node.side.as_deref().and_then(|side| side.wild(least)) else {
+            return ControlFlow::Continue(());
+        };
+        let start = at + usize::from(least);
+        let between = self.path.get(start..self.fresh(wild, end)).unwrap_or_default();
+        let found = match wild.run.bytes().first() {
+            Some(first) => memchr::memrchr(*first, between),
+            None => between.iter().rposition(|byte| wild.kids.child(*byte).is_some()),
+        };
+        self.request.count(between.len() - found.unwrap_or(0));
+        let Some(found) = found else {
+            self.tried(wild, start);
+            return ControlFlow::Continue(());
+        };
+        let end = start + found;
+        self.tried(wild, end);
+        let next = Next::Wild {
+            least,
+            end: end as u32,
+        };
+        self.note(node, at, next);
+        self.spans.push(Span::new(at, end));
+        self.descend(wild, end)
+    }
+
+    /// The end from which on a wildcard has not been tried: what lies above was seen on another way to it.
+    fn fresh(&self, wild: &PathNode<T>, end: usize) -> usize {
+        let tried = self.tried.binary_search_by_key(&address(wild), |(node, _)| *node);
+        let tried = tried.ok().and_then(|index| self.tried.get(index));
+        tried.map_or(end, |(_, at)| end.min(*at as usize))
+    }
+
+    fn tried(&mut self, wild: &PathNode<T>, at: usize) {
+        if self.spans.len() == 0 {
+            return;
+        }
+        match self.tried.binary_search_by_key(&address(wild), |(node, _)| *node) {
+            Ok(index) => self.tried[index].1 = self.tried[index].1.min(at as u32),
+            Err(index) => self.tried.insert(index, (address(wild), at as u32)),
+        }
+    }
+
+    #[inline(always)]
+    fn visit(&mut self, slot: &'r Slot<T>, at: usize) -> ControlFlow<()> {
+        match slot {
+            Slot::Empty => ControlFlow::Continue(()),
+            Slot::One(entry) if self.guide.take(entry, at) => ControlFlow::Break(()),
+            _ => self.offer(slot, at),
+        }
+    }
+
+    #[inline(never)]
+    fn offer(&mut self, slot: &'r Slot<T>, at: usize) -> ControlFlow<()> {
+        let met = Met {
+            at,
+            spans: self.spans,
+            host: false,
+        };
+        self.guide.enter(slot, self.request, met);
+        self.guide.leave(self.spans)
+    }
 }
 
-impl<'r, T> Walk<'r, '_, '_, T> {
-    /// Under [`Profile::PathFirst`] a longer literal head decides, so that what is found ends the search.
-    fn decided(&self) -> bool {
-        self.profile == Profile::PathFirst && self.best.entry.is_some()
-    }
-
-    /// Follows the literals of the path from a node on, and notes the choices on the way.
-    fn descend(&mut self, from: &'r Node<Slot<T>>, from_at: usize, on_head: bool) {
-        let (mut node, mut at) = (from, from_at);
-        loop {
-            self.request.count(1 + node.run.len());
-            if node.best <= self.best.floor
-                || !self
-                    .path
-                    .get(at..)
-                    .is_some_and(|rest| bytes::starts_with(rest, &node.run))
-            {
-                return;
-            }
-            at += node.run.len();
-            let choice = Choice {
-                node,
-                at,
-                on_head,
-                tried_param: false,
-            };
-            let Some(next) = self.path.get(at) else {
-                if let Some(exact) = &node.exact {
-                    self.visit(exact, at);
-                }
-                if node.tail.is_some() && !(on_head && self.decided()) {
-                    self.choices.push(Choice {
-                        tried_param: true,
-                        ..choice
-                    });
-                }
-                return;
-            };
-            if node.param.is_some() || node.tail.is_some() {
-                self.choices.push(choice);
-            }
-            let Some(child) = node.child(*next) else { return };
-            node = child;
-        }
-    }
-
-    /// Takes one segment and goes on after it.
-    fn descend_param(&mut self, node: &'r Node<Slot<T>>, at: usize) {
-        if node.best <= self.best.floor {
-            return;
-        }
-        let rest = self.path.get(at..).unwrap_or_default();
-        let length = bytes::segment(rest);
-        self.request.count(length);
-        if length > 0 {
-            self.descend(node, at + length, false);
-        }
-    }
-
-    fn visit(&mut self, slot: &'r Slot<T>, at: usize) {
-        if slot.best() <= self.best.floor {
-            return;
-        }
-        let before = self.best.floor;
-        slot.offer(self.request, at < self.path.len(), &mut self.best);
-        if self.best.floor != before {
-            self.best.floor = self.best.floor.sealed(self.profile);
-        }
-    }
+fn address<T>(node: &PathNode<T>) -> usize {
+    std::ptr::from_ref(node).addr()
 }

@@ -1,194 +1,185 @@
-//! A persistent radix tree over bytes and whole segments.
+//! A persistent radix tree over bytes, whole segments, parts of segments and wildcards over several.
 //!
 //! Nodes are shared between the values of a tree; a change copies the shared ones on the way from the root to the
 //! place it touches, and changes in place what nobody else holds.
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+mod kids;
+mod run;
+
+use crate::{
+    bytes,
+    key::{Hop, Key},
+};
+pub(crate) use kids::Kids;
+pub(crate) use run::{MARK, Run};
 
 /// What a node holds at one of its two places.
 pub(crate) trait Leaf: Clone + Default {
-    /// The best rank in it, by which a search skips what cannot win.
-    type Best: Copy + Ord;
-    /// The rank of nothing.
-    const NOTHING: Self::Best;
-    fn best(&self) -> Self::Best;
+    /// At least the best rank in it, by which a search skips what cannot win; 0 if it is empty.
+    fn bound(&self) -> u64;
     fn is_empty(&self) -> bool;
 }
 
+pub(crate) type Root<L> = Option<Arc<Node<L>>>;
+
 /// A node and everything below it.
 ///
-/// Invariant: a node has something at one of its places, or a parameter, or at least two children; so the same
-/// contents always make the same tree. Invariant: `firsts` is sorted and parallel to `children`.
+/// Invariant: a node has something at one of its places, or something at its side, or at least two branches; so the
+/// same contents always make the same tree.
 #[derive(Clone)]
+#[repr(C)] // Most nodes of a large table are not in a cache: what a search reads stands in as few lines as can be.
 pub(crate) struct Node<L: Leaf> {
-    /// The bytes between the parent and this node, the one the parent chose it by included.
-    pub(crate) run: SmallVec<[u8; 24]>,
-    /// The first byte of each child's run.
-    pub(crate) firsts: SmallVec<[u8; 16]>,
-    pub(crate) children: SmallVec<[Arc<Self>; 2]>,
-    /// What follows one whole segment.
-    pub(crate) param: Option<Arc<Self>>,
+    /// What lies between the parent and this node, the byte the parent chose it by included.
+    pub(crate) run: Run,
+    pub(crate) kids: Kids<Self>,
     /// What ends here.
-    pub(crate) exact: Option<Arc<L>>,
+    pub(crate) exact: L,
+    /// The child whose run begins with a whole segment.
+    pub(crate) param: Option<Arc<Self>>,
+    pub(crate) side: Option<Arc<Side<L>>>,
     /// What goes on with any bytes.
-    pub(crate) tail: Option<Arc<L>>,
-    /// The best rank here and below.
-    pub(crate) best: L::Best,
+    pub(crate) tail: L,
+    /// The best bound here and below.
+    pub(crate) bound: u64,
 }
 
-/// One step of a key: a byte, or [`PARAM`].
-pub(crate) type Step = u16;
-
-/// The step over one whole segment.
-pub(crate) const PARAM: Step = 256;
+/// The rarer ways on from a node.
+#[derive(Clone)]
+pub(crate) struct Side<L: Leaf> {
+    /// By parts of a segment, sorted; what follows the segment.
+    pub(crate) templates: Vec<(Box<[u8]>, Arc<Node<L>>)>,
+    /// What follows any bytes, then what follows at least one.
+    wilds: [Root<L>; 2],
+}
 
 /// Which of a node's two places is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
     Exact,
     Tail,
 }
 
-/// The steps that spell these bytes.
-pub(crate) fn steps(bytes: impl IntoIterator<Item = u8>) -> Vec<Step> {
-    bytes.into_iter().map(Step::from).collect()
-}
-
-/// Changes the contents of one place, which is made if it does not exist. `best` is the rank that the change adds.
+/// Changes the contents of one place, which is made if it does not exist. `bound` is that of what the change adds.
 pub(crate) fn update<L: Leaf>(
-    root: &mut Option<Arc<Node<L>>>,
-    key: &[Step],
+    root: &mut Root<L>,
+    key: &Key,
     place: Place,
-    best: L::Best,
+    bound: u64,
     change: impl FnOnce(&mut L),
 ) {
-    let (mut key, mut at) = (key, root.get_or_insert_with(|| Node::leading_to(key)));
+    let (mut rest, mut hops) = (key.start(), key.hops());
+    let mut at = root.get_or_insert_with(|| Arc::new(Node::leading_to(rest)));
     loop {
         let node = Arc::make_mut(at);
-        let common = node
-            .run
-            .iter()
-            .zip(key)
-            .take_while(|(byte, step)| Step::from(**byte) == **step)
-            .count();
-        if common < node.run.len() {
+        let run = node.run.bytes();
+        let common = bytes::common(run, rest);
+        if common < run.len() {
             node.split(common);
         }
-        node.best = node.best.max(best);
-        key = key.get(common..).unwrap_or_default();
-        let Some((step, rest)) = key.split_first() else {
-            change(Arc::make_mut(node.place_mut(place).get_or_insert_default()));
-            return;
+        node.bound = node.bound.max(bound);
+        rest = rest.get(common..).unwrap_or_default();
+        let open = match rest.first() {
+            Some(byte) => *byte == MARK,
+            None => hops.len() > 0 || place == Place::Tail,
         };
-        at = match u8::try_from(*step) {
-            Ok(byte) => node.child_mut(byte, key),
-            Err(_) => {
-                key = rest;
-                node.param.get_or_insert_with(|| Node::leading_to(rest))
+        node.kids.set_open(node.kids.is_open() || open);
+        at = if let Some(first) = rest.first() {
+            match *first {
+                MARK => node.param.get_or_insert_with(|| Arc::new(Node::leading_to(rest))),
+                byte => node.kids.child_mut(byte, || Node::leading_to(rest)),
             }
+        } else if let Some((hop, next)) = hops.next() {
+            rest = next;
+            let side = Arc::make_mut(node.side.get_or_insert_default());
+            side.branch_mut(hop, || Node::leading_to(next))
+        } else {
+            change(node.place_mut(place));
+            return;
         };
     }
 }
 
 /// Changes the contents of one place and tidies up behind: places left empty go, and so do nodes without a purpose.
-/// Nothing happens if there is no such place.
-pub(crate) fn prune<L: Leaf>(
-    root: &mut Option<Arc<Node<L>>>,
-    key: &[Step],
-    place: Place,
-    change: impl FnOnce(&mut L),
-) {
-    if root
-        .as_deref()
-        .and_then(|root| seek(root, key))
-        .is_none_or(|node| node.place(place).is_none())
-    {
+/// Nothing happens if there is nothing at that place.
+pub(crate) fn prune<L: Leaf>(root: &mut Root<L>, key: &Key, place: Place, change: impl FnOnce(&mut L)) {
+    let found = root.as_deref().and_then(|root| seek(root, key));
+    if found.is_none_or(|node| node.place(place).is_empty()) {
         return;
     }
     // The nodes above the one in hand, each without the branch that was taken out of it.
     let mut trail: Vec<(Arc<Node<L>>, Branch)> = Vec::new();
-    let (mut key, mut at) = (key, root.take());
+    let (mut rest, mut hops) = (key.start(), key.hops());
+    let mut at = root.take();
     while let Some(mut held) = at.take() {
         let node = Arc::make_mut(&mut held);
-        key = key.get(node.run.len()..).unwrap_or_default();
-        let Some((step, rest)) = key.split_first() else {
-            let slot = node.place_mut(place);
-            if let Some(leaf) = slot {
-                let leaf = Arc::make_mut(leaf);
-                change(leaf);
-                if leaf.is_empty() {
-                    *slot = None;
-                }
+        rest = rest.get(node.run.bytes().len()..).unwrap_or_default();
+        let branch = if let Some(first) = rest.first() {
+            match *first {
+                MARK => Branch::Param,
+                byte => Branch::Child(byte),
             }
+        } else if let Some((hop, next)) = hops.next() {
+            rest = next;
+            match hop {
+                Hop::Wild { least } => Branch::Wild { least: *least },
+                Hop::Template(template) => Branch::Template(template.clone()),
+            }
+        } else {
+            change(node.place_mut(place));
             *root = rejoin(held, trail);
             return;
         };
-        let branch = match u8::try_from(*step) {
-            Ok(byte) => Branch::Child(node.firsts.binary_search(&byte).unwrap_or_else(|at| at)),
-            Err(_) => Branch::Param,
-        };
-        at = match branch {
-            Branch::Child(index) => {
-                node.firsts.remove(index);
-                Some(node.children.remove(index))
-            }
-            Branch::Param => {
-                key = rest;
-                node.param.take()
-            }
-        };
+        at = node.take(&branch);
         trail.push((held, branch));
     }
 }
 
 /// The node a key leads to.
-pub(crate) fn seek<'n, L: Leaf>(root: &'n Node<L>, key: &[Step]) -> Option<&'n Node<L>> {
-    let (mut node, mut key) = (root, key);
+pub(crate) fn seek<'n, L: Leaf>(root: &'n Node<L>, key: &Key) -> Option<&'n Node<L>> {
+    let (mut node, mut rest, mut hops) = (root, key.start(), key.hops());
     loop {
-        let run = key.get(..node.run.len())?;
-        if !node
-            .run
-            .iter()
-            .zip(run)
-            .all(|(byte, step)| Step::from(*byte) == *step)
-        {
-            return None;
-        }
-        key = key.get(node.run.len()..)?;
-        let Some((step, rest)) = key.split_first() else {
-            return Some(node);
-        };
-        node = match u8::try_from(*step) {
-            Ok(byte) => node.child(byte)?,
-            Err(_) => {
-                key = rest;
-                node.param.as_deref()?
+        rest = rest.strip_prefix(node.run.bytes())?;
+        node = if let Some(first) = rest.first() {
+            match *first {
+                MARK => node.param.as_deref()?,
+                byte => node.kids.child(byte)?,
             }
+        } else if let Some((hop, next)) = hops.next() {
+            rest = next;
+            node.side.as_deref()?.branch(hop)?
+        } else {
+            return Some(node);
         };
     }
 }
 
-#[derive(Clone, Copy)]
+/// The node at which exactly these bytes end.
+pub(crate) fn exact<'n, L: Leaf>(root: &'n Node<L>, bytes: &[u8]) -> Option<&'n Node<L>> {
+    let (mut node, mut rest) = (root, bytes);
+    loop {
+        rest = rest.strip_prefix(node.run.bytes())?;
+        let Some(first) = rest.first() else {
+            return Some(node);
+        };
+        node = node.kids.child(*first)?;
+    }
+}
+
 enum Branch {
-    Child(usize),
+    Child(u8),
     Param,
+    Template(Box<[u8]>),
+    Wild { least: bool },
 }
 
 /// Puts a changed node back under the ones it was taken from.
-fn rejoin<L: Leaf>(changed: Arc<Node<L>>, trail: Vec<(Arc<Node<L>>, Branch)>) -> Option<Arc<Node<L>>> {
+fn rejoin<L: Leaf>(changed: Arc<Node<L>>, trail: Vec<(Arc<Node<L>>, Branch)>) -> Root<L> {
     let mut carried = settle(changed);
     for (mut held, branch) in trail.into_iter().rev() {
-        let node = Arc::make_mut(&mut held);
-        match (branch, carried.take()) {
-            (_, None) => {}
-            (Branch::Param, below) => node.param = below,
-            (Branch::Child(index), Some(below)) => {
-                node.firsts
-                    .insert(index, below.run.first().copied().unwrap_or_default());
-                node.children.insert(index, below);
-            }
+        if let Some(below) = carried.take() {
+            Arc::make_mut(&mut held).put(branch, below);
         }
         carried = settle(held);
     }
@@ -196,64 +187,71 @@ fn rejoin<L: Leaf>(changed: Arc<Node<L>>, trail: Vec<(Arc<Node<L>>, Branch)>) ->
 }
 
 /// Restores the invariants of a node whose branches changed; `None` if nothing is left of it.
-fn settle<L: Leaf>(mut held: Arc<Node<L>>) -> Option<Arc<Node<L>>> {
+fn settle<L: Leaf>(mut held: Arc<Node<L>>) -> Root<L> {
     let node = Arc::make_mut(&mut held);
-    let bare = node.exact.is_none() && node.tail.is_none() && node.param.is_none();
-    if bare && node.children.is_empty() {
+    if node.side.as_ref().is_some_and(|side| side.is_empty()) {
+        node.side = None;
+    }
+    let bare = node.exact.is_empty() && node.tail.is_empty() && node.side.is_none();
+    let branches = node.kids.len() + usize::from(node.param.is_some());
+    if bare && branches == 0 {
         return None;
     }
-    if bare && node.children.len() == 1 {
-        let mut below = node.children.pop()?;
-        Arc::make_mut(&mut below).run.insert_from_slice(0, &node.run);
+    if bare && branches == 1 {
+        let mut sole = node.param.take();
+        node.kids.drain(|child| sole = Some(child));
+        let mut below = sole?;
+        let child = Arc::make_mut(&mut below);
+        child.run = Run::new(&[node.run.bytes(), child.run.bytes()].concat());
         return Some(below);
     }
-    let places = [&node.exact, &node.tail]
-        .into_iter()
-        .flatten()
-        .map(|leaf| leaf.best());
-    let below = node.children.iter().chain(&node.param).map(|child| child.best);
-    node.best = places.chain(below).max().unwrap_or(L::NOTHING);
+    let open = node.param.is_some() || node.side.is_some() || !node.tail.is_empty();
+    node.kids.set_open(open);
+    node.bound = node
+        .branches()
+        .map(|child| child.bound)
+        .fold(node.exact.bound().max(node.tail.bound()), u64::max);
     Some(held)
 }
 
 impl<L: Leaf> Node<L> {
-    /// A node whose run is the literal start of a key.
-    fn leading_to(key: &[Step]) -> Arc<Self> {
-        let run = key.iter().map_while(|step| u8::try_from(*step).ok()).collect();
-        Arc::new(Self {
-            run,
-            firsts: SmallVec::new(),
-            children: SmallVec::new(),
+    /// An empty node at the end of this run.
+    fn leading_to(run: &[u8]) -> Self {
+        Self {
+            run: Run::new(run),
+            kids: Kids::NONE,
             param: None,
-            exact: None,
-            tail: None,
-            best: L::NOTHING,
-        })
+            exact: L::default(),
+            tail: L::default(),
+            side: None,
+            bound: 0,
+        }
     }
 
-    pub(crate) fn child(&self, byte: u8) -> Option<&Self> {
-        let index = self.firsts.iter().position(|first| *first == byte)?;
-        self.children.get(index).map(Arc::as_ref)
+    /// Whether a path that a child takes may also go on another way: a parameter, the side or the tail.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.kids.is_open()
     }
 
-    /// The child for this byte, made from the key if there is none.
-    fn child_mut(&mut self, byte: u8, key: &[Step]) -> &mut Arc<Self> {
-        let index = self.firsts.binary_search(&byte).unwrap_or_else(|index| {
-            self.firsts.insert(index, byte);
-            self.children.insert(index, Self::leading_to(key));
-            index
-        });
-        &mut self.children[index]
+    /// All nodes right below this one.
+    pub(crate) fn branches(&self) -> impl Iterator<Item = &Arc<Self>> {
+        let side = self.side.as_deref();
+        let templates = side
+            .into_iter()
+            .flat_map(|side| side.templates.iter().map(|(_, node)| node));
+        let wilds = side.into_iter().flat_map(|side| side.wilds.iter().flatten());
+        self.kids.iter().chain(&self.param).chain(templates).chain(wilds)
     }
 
-    fn place(&self, place: Place) -> &Option<Arc<L>> {
+    pub(crate) fn place(&self, place: Place) -> &L {
         match place {
             Place::Exact => &self.exact,
             Place::Tail => &self.tail,
         }
     }
 
-    fn place_mut(&mut self, place: Place) -> &mut Option<Arc<L>> {
+    fn place_mut(&mut self, place: Place) -> &mut L {
         match place {
             Place::Exact => &mut self.exact,
             Place::Tail => &mut self.tail,
@@ -262,30 +260,149 @@ impl<L: Leaf> Node<L> {
 
     /// Puts a node of the first bytes of the run above the rest.
     fn split(&mut self, at: usize) {
-        let lower = Self {
-            run: self.run.get(at..).unwrap_or_default().into(),
-            firsts: std::mem::take(&mut self.firsts),
-            children: std::mem::take(&mut self.children),
+        let run = self.run.clone();
+        let (upper, lower) = run.bytes().split_at(at);
+        let below = Self {
+            run: Run::new(lower),
+            kids: std::mem::replace(&mut self.kids, Kids::NONE),
             param: self.param.take(),
-            exact: self.exact.take(),
-            tail: self.tail.take(),
-            best: self.best,
+            exact: std::mem::take(&mut self.exact),
+            tail: std::mem::take(&mut self.tail),
+            side: self.side.take(),
+            bound: self.bound,
         };
-        self.run.truncate(at);
-        self.firsts.extend(lower.run.first().copied());
-        self.children.push(Arc::new(lower));
+        self.run = Run::new(upper);
+        self.kids.set_open(lower.first() == Some(&MARK));
+        match lower.first() {
+            Some(&MARK) => self.param = Some(Arc::new(below)),
+            Some(byte) => self.kids.insert(*byte, Arc::new(below)),
+            None => {}
+        }
+    }
+
+    fn take(&mut self, branch: &Branch) -> Root<L> {
+        match branch {
+            Branch::Child(byte) => self.kids.remove(*byte),
+            Branch::Param => self.param.take(),
+            Branch::Wild { least } => Arc::make_mut(self.side.as_mut()?).wilds[usize::from(*least)].take(),
+            Branch::Template(template) => {
+                let templates = &mut Arc::make_mut(self.side.as_mut()?).templates;
+                let index = templates
+                    .binary_search_by(|(other, _)| other.cmp(template))
+                    .ok()?;
+                Some(templates.remove(index).1)
+            }
+        }
+    }
+
+    fn put(&mut self, branch: Branch, below: Arc<Self>) {
+        match branch {
+            Branch::Child(byte) => self.kids.insert(byte, below),
+            Branch::Param => self.param = Some(below),
+            Branch::Wild { least } => {
+                Arc::make_mut(self.side.get_or_insert_default()).wilds[usize::from(least)] = Some(below);
+            }
+            Branch::Template(template) => {
+                let templates = &mut Arc::make_mut(self.side.get_or_insert_default()).templates;
+                let index = templates.partition_point(|(other, _)| *other < template);
+                templates.insert(index, (template, below));
+            }
+        }
     }
 }
 
 impl<L: Leaf> Drop for Node<L> {
     /// A chain of nodes can be as long as a pattern; taking it apart here keeps the stack flat.
     fn drop(&mut self) {
-        let mut orphans: Vec<Arc<Self>> = self.children.drain(..).chain(self.param.take()).collect();
-        while let Some(orphan) = orphans.pop() {
-            if let Some(mut node) = Arc::into_inner(orphan) {
-                orphans.extend(node.children.drain(..));
-                orphans.extend(node.param.take());
+        let mut orphans = Vec::new();
+        orphan(self, &mut orphans);
+        while let Some(mut node) = orphans.pop() {
+            orphan(&mut node, &mut orphans);
+        }
+    }
+}
+
+/// Takes out the branches of a node that nobody else holds and that have branches of their own.
+fn orphan<L: Leaf>(node: &mut Node<L>, orphans: &mut Vec<Node<L>>) {
+    let mut take = |child: Node<L>| {
+        if child.kids.len() > 0 || child.param.is_some() || child.side.is_some() {
+            orphans.push(child);
+        }
+    };
+    node.kids.release(&mut take);
+    node.param
+        .take()
+        .and_then(Arc::into_inner)
+        .into_iter()
+        .for_each(&mut take);
+    if let Some(side) = node.side.take().and_then(Arc::into_inner) {
+        let nodes = side
+            .templates
+            .into_iter()
+            .map(|(_, child)| child)
+            .chain(side.wilds.into_iter().flatten());
+        nodes.filter_map(Arc::into_inner).for_each(take);
+    }
+}
+
+// --- Side ---
+
+impl<L: Leaf> Side<L> {
+    fn is_empty(&self) -> bool {
+        self.templates.is_empty() && self.wilds.iter().all(Option::is_none)
+    }
+
+    /// All ways on.
+    pub(crate) fn ways(&self) -> impl Iterator<Item = (Hop, &Node<L>)> {
+        let templates = self.templates.iter();
+        let templates = templates.map(|(text, node)| (Hop::Template(text.clone()), &**node));
+        let wilds = [false, true].into_iter().filter_map(|least| {
+            let node = self.wild(least)?;
+            Some((Hop::Wild { least }, node))
+        });
+        templates.chain(wilds)
+    }
+
+    /// What follows a wildcard over several segments.
+    pub(crate) fn wild(&self, least: bool) -> Option<&Node<L>> {
+        self.wilds[usize::from(least)].as_deref()
+    }
+
+    fn branch(&self, hop: &Hop) -> Option<&Node<L>> {
+        match hop {
+            Hop::Wild { least } => self.wild(*least),
+            Hop::Template(template) => {
+                let index = self
+                    .templates
+                    .binary_search_by(|(other, _)| other.cmp(template))
+                    .ok()?;
+                self.templates.get(index).map(|(_, node)| &**node)
             }
+        }
+    }
+
+    fn branch_mut(&mut self, hop: &Hop, make: impl FnOnce() -> Node<L>) -> &mut Arc<Node<L>> {
+        match hop {
+            Hop::Wild { least } => self.wilds[usize::from(*least)].get_or_insert_with(|| Arc::new(make())),
+            Hop::Template(template) => {
+                let index = self
+                    .templates
+                    .binary_search_by(|(other, _)| other.cmp(template))
+                    .unwrap_or_else(|index| {
+                        self.templates.insert(index, (template.clone(), Arc::new(make())));
+                        index
+                    });
+                &mut self.templates[index].1
+            }
+        }
+    }
+}
+
+impl<L: Leaf> Default for Side<L> {
+    fn default() -> Self {
+        Self {
+            templates: Vec::new(),
+            wilds: [None, None],
         }
     }
 }

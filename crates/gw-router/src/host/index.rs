@@ -1,144 +1,161 @@
-//! Rules by host: two trees, read from either end of the name, so that the number of hosts does not count.
+//! Things by host: two trees, read from either end of the name, so that the number of hosts does not count.
 
-use std::sync::Arc;
+use std::ops::ControlFlow;
+
+use smallvec::SmallVec;
 
 use crate::{
-    entry::Entry,
     host::{HostKind, HostPattern},
-    list::List,
-    order::Rank,
-    search::{Best, Request},
-    tree::{Leaf, Node, Place, Step, prune, steps, update},
+    key::Key,
+    tree::{Leaf, Node, Place, Root, prune, seek, update},
 };
 
-/// The rules with a host condition at one place of the path tree.
-pub(crate) struct HostIndex<T> {
+/// Leaves by host pattern, its port aside.
+pub(crate) struct HostIndex<L: Leaf> {
     /// Exact names, and `name.*` as tails.
-    forward: Option<Arc<Node<List<T>>>>,
+    forward: Root<L>,
     /// `*.name` as tails, read from the end.
-    reverse: Option<Arc<Node<List<T>>>>,
+    reverse: Root<L>,
     /// `*`
-    any: List<T>,
+    any: L,
 }
 
-impl<T> HostIndex<T> {
-    pub(crate) fn insert(&mut self, host: &HostPattern, entry: Entry<T>) {
-        let (key, rank) = (key(host), entry.rank);
-        match host.kind() {
-            HostKind::Exact => update(&mut self.forward, &key, Place::Exact, rank, |list| {
-                list.insert(entry)
-            }),
-            HostKind::Prefix => update(&mut self.forward, &key, Place::Tail, rank, |list| {
-                list.insert(entry)
-            }),
-            HostKind::Suffix => update(&mut self.reverse, &key, Place::Tail, rank, |list| {
-                list.insert(entry)
-            }),
-            HostKind::Any => self.any.insert(entry),
-        }
-    }
-
-    pub(crate) fn remove(&mut self, host: &HostPattern, rank: Rank) {
+impl<L: Leaf> HostIndex<L> {
+    /// Changes the leaf of a host, which is made if there is none.
+    pub(crate) fn update(&mut self, host: &HostPattern, bound: u64, change: impl FnOnce(&mut L)) {
         let key = key(host);
         match host.kind() {
-            HostKind::Exact => prune(&mut self.forward, &key, Place::Exact, |list| list.remove(rank)),
-            HostKind::Prefix => prune(&mut self.forward, &key, Place::Tail, |list| list.remove(rank)),
-            HostKind::Suffix => prune(&mut self.reverse, &key, Place::Tail, |list| list.remove(rank)),
-            HostKind::Any => self.any.remove(rank),
+            HostKind::Exact => update(&mut self.forward, &key, Place::Exact, bound, change),
+            HostKind::Prefix => update(&mut self.forward, &key, Place::Tail, bound, change),
+            HostKind::Suffix => update(&mut self.reverse, &key, Place::Tail, bound, change),
+            HostKind::Any => change(&mut self.any),
         }
     }
 
-    pub(crate) fn best(&self) -> Rank {
-        let trees = [&self.forward, &self.reverse]
-            .into_iter()
-            .flatten()
-            .map(|tree| tree.best);
-        trees.fold(self.any.best(), Rank::max)
+    /// Changes the leaf of a host, if there is one, and drops it if that leaves it empty.
+    pub(crate) fn prune(&mut self, host: &HostPattern, change: impl FnOnce(&mut L)) {
+        let key = key(host);
+        match host.kind() {
+            HostKind::Exact => prune(&mut self.forward, &key, Place::Exact, change),
+            HostKind::Prefix => prune(&mut self.forward, &key, Place::Tail, change),
+            HostKind::Suffix => prune(&mut self.reverse, &key, Place::Tail, change),
+            HostKind::Any => change(&mut self.any),
+        }
+    }
+
+    pub(crate) fn bound(&self) -> u64 {
+        let trees = [&self.forward, &self.reverse].into_iter().flatten();
+        trees.map(|tree| tree.bound).fold(self.any.bound(), u64::max)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.forward.is_none() && self.reverse.is_none() && self.any.is_empty()
     }
 
-    pub(crate) fn offer<'r>(
-        &'r self,
-        name: &[u8],
-        request: &Request<'_>,
-        rest: bool,
-        best: &mut Best<'r, T>,
-    ) {
-        let last = name.len() - 1;
+    /// The leaves of all hosts that a name matches: the exact one, those of longer suffixes, those of longer prefixes,
+    /// that of any.
+    pub(crate) fn visit<'r>(&'r self, name: &[u8], visit: &mut impl FnMut(&'r L)) {
+        let last = name.len().saturating_sub(1);
+        let mut tails: SmallVec<[&L; 8]> = SmallVec::new();
         if let Some(forward) = &self.forward {
-            descend(
+            let exact = descend(
                 forward,
                 name.len(),
                 |at| name[at],
-                |list, at, place| {
+                |leaf, at| {
                     // `name.*` wants something in place of the star.
-                    if place == Place::Exact || at < name.len() {
-                        best.scan(list, request, rest);
+                    if at < name.len() {
+                        tails.push(leaf);
                     }
                 },
             );
+            exact.into_iter().for_each(&mut *visit);
         }
         if let Some(reverse) = &self.reverse {
+            let mut suffixes: SmallVec<[&L; 8]> = SmallVec::new();
             descend(
                 reverse,
                 name.len(),
                 |at| name[last - at],
-                |list, _, _| best.scan(list, request, rest),
+                |leaf, _| suffixes.push(leaf),
             );
+            suffixes.into_iter().rev().for_each(&mut *visit);
         }
-        best.scan(&self.any, request, rest);
+        tails.into_iter().rev().for_each(&mut *visit);
+        if !self.any.is_empty() {
+            visit(&self.any);
+        }
+    }
+
+    /// The leaf of a host pattern.
+    pub(crate) fn leaf(&self, host: &HostPattern) -> Option<&L> {
+        let (tree, place) = match host.kind() {
+            HostKind::Any => return Some(&self.any),
+            HostKind::Exact => (&self.forward, Place::Exact),
+            HostKind::Prefix => (&self.forward, Place::Tail),
+            HostKind::Suffix => (&self.reverse, Place::Tail),
+        };
+        Some(seek(tree.as_deref()?, &key(host))?.place(place))
+    }
+
+    /// The leaves of all hosts, until `visit` breaks.
+    pub(crate) fn each<'r>(&'r self, visit: &mut dyn FnMut(&'r L) -> ControlFlow<()>) -> ControlFlow<()> {
+        let mut nodes: Vec<&Node<L>> = [&self.forward, &self.reverse]
+            .into_iter()
+            .filter_map(|tree| tree.as_deref())
+            .collect();
+        while let Some(node) = nodes.pop() {
+            visit(&node.exact)?;
+            visit(&node.tail)?;
+            nodes.extend(node.branches().map(|node| &**node));
+        }
+        visit(&self.any)
     }
 }
 
-/// Visits the lists along a name of `length` bytes.
-fn descend<'r, T>(
-    root: &'r Node<List<T>>,
+/// Visits the tails along a name of `length` bytes, the shortest first, and returns what ends with it.
+fn descend<'r, L: Leaf>(
+    root: &'r Node<L>,
     length: usize,
     byte: impl Fn(usize) -> u8,
-    mut visit: impl FnMut(&'r List<T>, usize, Place),
-) {
+    mut tail: impl FnMut(&'r L, usize),
+) -> Option<&'r L> {
     let (mut node, mut at) = (root, 0);
     loop {
-        let end = at + node.run.len();
-        if end > length || !node.run.iter().zip(at..).all(|(run, at)| *run == byte(at)) {
-            return;
+        let run = node.run.bytes();
+        let end = at + run.len();
+        if end > length || !run.iter().zip(at..).all(|(run, at)| *run == byte(at)) {
+            return None;
         }
         at = end;
-        if let Some(tail) = &node.tail {
-            visit(tail, at, Place::Tail);
+        if !node.tail.is_empty() {
+            tail(&node.tail, at);
         }
         if at == length {
-            if let Some(exact) = &node.exact {
-                visit(exact, at, Place::Exact);
-            }
-            return;
+            return Some(&node.exact).filter(|exact| !exact.is_empty());
         }
-        let Some(child) = node.child(byte(at)) else { return };
-        node = child;
+        node = node.kids.child(byte(at))?;
     }
 }
 
-fn key(host: &HostPattern) -> Vec<Step> {
+fn key(host: &HostPattern) -> Key {
     match host.kind() {
-        HostKind::Suffix => steps(host.name().bytes().rev()),
-        _ => steps(host.name().bytes()),
+        HostKind::Suffix => Key::of_bytes(host.name().bytes().rev()),
+        _ => Key::of_bytes(host.name().bytes()),
     }
 }
 
-impl<T> Default for HostIndex<T> {
+impl<L: Leaf> Default for HostIndex<L> {
     fn default() -> Self {
         Self {
             forward: None,
             reverse: None,
-            any: List::default(),
+            any: L::default(),
         }
     }
 }
 
-impl<T> Clone for HostIndex<T> {
+impl<L: Leaf> Clone for HostIndex<L> {
     fn clone(&self) -> Self {
         Self {
             forward: self.forward.clone(),

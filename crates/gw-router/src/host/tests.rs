@@ -168,9 +168,40 @@ fn names_match_by_kind() {
     ];
     for (pattern, name, matches) in cases {
         assert_eq!(
-            pattern.parse::<HostPattern>().unwrap().matches_name(name),
+            pattern
+                .parse::<HostPattern>()
+                .unwrap()
+                .matches_bytes(name.as_bytes()),
             matches,
             "{pattern} {name}"
         );
+    }
+}
+
+#[test]
+fn patterns_cover_and_meet_others() {
+    // Whether the first covers the second, whether the second covers the first, whether they meet.
+    let cases = [
+        ("a.com", "a.com", true, true, true),
+        ("a.com", "b.com", false, false, false),
+        ("a.com", "a.com:80", true, false, true),
+        ("a.com:81", "a.com:80", false, false, false),
+        ("*.a.com", "b.a.com", true, false, true),
+        ("*.a.com", "a.com", false, false, false),
+        ("*.com", "*.a.com", true, false, true),
+        ("*.com:80", "*.a.com", false, false, true),
+        ("*.com", "*.org", false, false, false),
+        ("a.*", "a.b.*", true, false, true),
+        ("a.*", "a.com", true, false, true),
+        ("a.*", "*.com", false, false, true),
+        ("*", "*.com", true, false, true),
+        ("*", "a.*", true, false, true),
+        ("*:80", "*", false, true, true),
+    ];
+    for (one, other, forth, back, both) in cases {
+        let [first, second] = [one, other].map(|text| text.parse::<HostPattern>().unwrap());
+        let covers = (first.covers(&second), second.covers(&first));
+        assert_eq!(covers, (forth, back), "{one}; {other}");
+        assert_eq!((first.meets(&second), second.meets(&first)), (both, both), "{one}; {other}");
     }
 }

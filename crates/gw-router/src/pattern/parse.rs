@@ -1,17 +1,52 @@
-//! The two syntaxes a path pattern can be written in.
+//! The syntaxes a path pattern can be written in, checked.
 
-use crate::{
-    pattern::{MAX_PATTERN, PatternError, Tail, Token},
-    regex::PathRegex,
+use smallvec::SmallVec;
+
+use super::{
+    MAX_PATTERN, ParamSyntax, PatternError,
+    pieces::{Piece, Pieces},
 };
+use crate::regex::PathRegex;
 
-pub(super) struct Shape {
-    pub(super) tokens: Vec<Token>,
-    pub(super) tail: Tail,
-    pub(super) names: Vec<Box<str>>,
+/// What a pattern is, besides its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) tail: Tail,
+    /// How many bytes stand for themselves.
+    pub(crate) literal: u16,
+    /// How many of them stand before the first wildcard.
+    pub(crate) head: u16,
+    /// Whether anything is not literal.
+    pub(crate) wild: bool,
 }
 
-pub(super) fn kong(text: &str) -> Result<Shape, PatternError> {
+/// What a pattern matches after everything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// Nothing: the path ends here.
+    End,
+    /// The rest of the path, reported as matched.
+    CatchAll { at_least_one: bool },
+    /// The rest of the path, not reported as matched.
+    Prefix,
+    /// Nothing, or a slash and any rest, not reported as matched.
+    Segments,
+    /// Whatever the expression says of the whole path.
+    Regex,
+}
+
+impl Shape {
+    fn literal(length: usize, tail: Tail) -> Self {
+        Self {
+            tail,
+            literal: length as u16,
+            head: length as u16,
+            wild: tail != Tail::End,
+        }
+    }
+}
+
+pub(super) fn kong(text: &str) -> Result<(Shape, Option<PathRegex>), PatternError> {
     bounded(text)?;
     if let Some(expression) = text.strip_prefix('~')
         && expression.starts_with('/')
@@ -20,37 +55,83 @@ pub(super) fn kong(text: &str) -> Result<Shape, PatternError> {
             text: text.into(),
             source,
         })?;
-        let names = regex.names().map(Into::into).collect();
-        let tokens = literal(regex.head());
-        return Ok(Shape {
-            tokens,
-            tail: Tail::Regex(regex),
-            names,
-        });
+        return Ok((Shape::literal(regex.head().len(), Tail::Regex), Some(regex)));
     }
     if !text.starts_with('/') {
         return Err(PatternError::NotKong { text: text.into() });
     }
-    Ok(Shape {
-        tokens: literal(text.as_bytes()),
-        tail: Tail::Prefix,
-        names: Vec::new(),
-    })
+    Ok((Shape::literal(text.len(), Tail::Prefix), None))
 }
 
-pub(super) fn native(text: &str) -> Result<Shape, PatternError> {
+/// A segment prefix.
+pub(super) fn prefix(text: &str, syntax: ParamSyntax) -> Result<Shape, PatternError> {
+    let mut shape = native(text, syntax)?;
+    // The slash at the end counts for nothing, so that a wildcard before it would be the last.
+    let bare = match text.strip_suffix('/') {
+        Some("") => Shape::literal(0, Tail::Segments),
+        Some(bare) => native(bare, syntax)?,
+        None => shape,
+    };
+    shape.literal = bare.literal;
+    shape.head = bare.head;
+    if shape.tail != Tail::End || matches!(bare.tail, Tail::CatchAll { .. }) {
+        let at = text.rfind('*').unwrap_or_default();
+        return Err(PatternError::NotLast {
+            text: text.into(),
+            at,
+        });
+    }
+    shape.tail = Tail::Segments;
+    shape.wild = true;
+    Ok(shape)
+}
+
+pub(super) fn native(text: &str, syntax: ParamSyntax) -> Result<Shape, PatternError> {
     bounded(text)?;
     if !text.starts_with('/') && text != "*" && text != r"\*" {
         return Err(PatternError::NotAbsolute { text: text.into() });
     }
-    Parser {
-        text,
-        at: 0,
-        literal: Vec::new(),
-        tokens: Vec::new(),
-        names: Vec::new(),
+    let mut shape = Shape::literal(0, Tail::End);
+    let mut names: SmallVec<[&str; 8]> = SmallVec::new();
+    // Whether the piece before was no literal, and whether the segment has a parameter already.
+    let (mut touching, mut parted) = (false, false);
+    let refused = |at: usize, error: fn(Box<str>, usize) -> PatternError| Err(error(text.into(), at));
+    for piece in Pieces::new(text, syntax) {
+        let (at, piece) = piece?;
+        match shape.tail {
+            Tail::End => {}
+            Tail::CatchAll { .. } if matches!(piece, Piece::Literal(_)) => shape.tail = Tail::End,
+            Tail::CatchAll { .. } => return refused(at, |text, at| PatternError::Adjacent { text, at }),
+            _ => return refused(at - 1, |text, at| PatternError::NotLast { text, at }),
+        }
+        match piece {
+            Piece::Literal(text) => {
+                shape.literal += text.len() as u16;
+                if !shape.wild {
+                    shape.head += text.len() as u16;
+                }
+                parted &= !text.contains('/');
+                touching = false;
+                continue;
+            }
+            _ if touching => return refused(at, |text, at| PatternError::Adjacent { text, at }),
+            Piece::Param(name) => {
+                distinct(text, name, &mut names)?;
+                parted = true;
+            }
+            _ if parted => return refused(at, |text, at| PatternError::SharedSegment { text, at }),
+            Piece::Rest { name, at_least_one } => {
+                if at_least_one || !name.is_empty() {
+                    distinct(text, name, &mut names)?;
+                }
+                shape.tail = Tail::CatchAll { at_least_one };
+            }
+            Piece::Prefix => shape.tail = Tail::Prefix,
+        }
+        shape.wild = true;
+        touching = true;
     }
-    .run()
+    Ok(shape)
 }
 
 fn bounded(text: &str) -> Result<(), PatternError> {
@@ -60,198 +141,20 @@ fn bounded(text: &str) -> Result<(), PatternError> {
     Ok(())
 }
 
-fn literal(bytes: &[u8]) -> Vec<Token> {
-    if bytes.is_empty() {
-        Vec::new()
-    } else {
-        vec![Token::Literal(bytes.into())]
+fn distinct<'t>(text: &str, name: &'t str, names: &mut SmallVec<[&'t str; 8]>) -> Result<(), PatternError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if name.is_empty() || !name.bytes().all(plain) {
+        return Err(PatternError::Name {
+            text: text.into(),
+            name: name.into(),
+        });
     }
-}
-
-// --- Parser ---
-
-struct Parser<'t> {
-    text: &'t str,
-    at: usize,
-    literal: Vec<u8>,
-    tokens: Vec<Token>,
-    names: Vec<Box<str>>,
-}
-
-impl<'t> Parser<'t> {
-    fn run(mut self) -> Result<Shape, PatternError> {
-        let mut tail = Tail::End;
-        while let Some(byte) = self.peek(0) {
-            match byte {
-                b'\\' => self.escape()?,
-                b'{' | b'}' if self.peek(1) == Some(byte) => self.take(byte, 2),
-                b'{' if self.peek(1) == Some(b'*') => tail = self.braced_catch_all()?,
-                b'{' => self.braced_param()?,
-                b'}' => {
-                    return Err(PatternError::Brace {
-                        text: self.text.into(),
-                        at: self.at,
-                    });
-                }
-                b'*' => tail = self.star()?,
-                b':' if self.in_front_of_segment() => self.colon_param()?,
-                _ => self.take(byte, 1),
-            }
-        }
-        self.flush();
-        Ok(Shape {
-            tokens: self.tokens,
-            tail,
-            names: self.names,
-        })
+    if names.contains(&name) {
+        return Err(PatternError::DuplicateParam {
+            text: text.into(),
+            name: name.into(),
+        });
     }
-
-    fn peek(&self, ahead: usize) -> Option<u8> {
-        self.text.as_bytes().get(self.at + ahead).copied()
-    }
-
-    fn rest(&self) -> &'t str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
-
-    fn take(&mut self, byte: u8, width: usize) {
-        self.literal.push(byte);
-        self.at += width;
-    }
-
-    fn flush(&mut self) {
-        if !self.literal.is_empty() {
-            self.tokens
-                .push(Token::Literal(std::mem::take(&mut self.literal).into()));
-        }
-    }
-
-    fn in_front_of_segment(&self) -> bool {
-        self.literal.last() == Some(&b'/')
-    }
-
-    fn escape(&mut self) -> Result<(), PatternError> {
-        match self.peek(1) {
-            Some(byte @ (b'\\' | b':' | b'*')) => {
-                self.take(byte, 2);
-                Ok(())
-            }
-            _ => Err(PatternError::Backslash {
-                text: self.text.into(),
-                at: self.at,
-            }),
-        }
-    }
-
-    /// `{name}`
-    fn braced_param(&mut self) -> Result<(), PatternError> {
-        let at = self.at;
-        let name = self.braced(1)?;
-        self.param(name, at)
-    }
-
-    /// `:name`, up to the end of the segment.
-    fn colon_param(&mut self) -> Result<(), PatternError> {
-        let at = self.at;
-        let segment = self.rest().split('/').next().unwrap_or_default();
-        self.at += segment.len();
-        self.param(segment.strip_prefix(':').unwrap_or(segment), at)
-    }
-
-    fn param(&mut self, name: &str, at: usize) -> Result<(), PatternError> {
-        if !self.in_front_of_segment() || !matches!(self.peek(0), None | Some(b'/')) {
-            return Err(PatternError::PartialSegment {
-                text: self.text.into(),
-                at,
-            });
-        }
-        self.name(name)?;
-        self.flush();
-        self.tokens.push(Token::Param);
-        Ok(())
-    }
-
-    /// `{*name}`
-    fn braced_catch_all(&mut self) -> Result<Tail, PatternError> {
-        let at = self.at;
-        let name = self.braced(2)?;
-        self.name(name)?;
-        self.last(at)?;
-        Ok(Tail::CatchAll {
-            named: true,
-            at_least_one: true,
-        })
-    }
-
-    /// `*`, and `*name` after a slash.
-    fn star(&mut self) -> Result<Tail, PatternError> {
-        let at = self.at;
-        self.at += 1;
-        if !self.in_front_of_segment() {
-            self.last(at)?;
-            return Ok(Tail::Prefix);
-        }
-        let name = self.rest();
-        if name.is_empty() {
-            return Ok(Tail::CatchAll {
-                named: false,
-                at_least_one: false,
-            });
-        }
-        if name.contains(['/', '*', '{', '}']) {
-            return Err(PatternError::NotLast {
-                text: self.text.into(),
-                at,
-            });
-        }
-        self.at = self.text.len();
-        self.name(name)?;
-        Ok(Tail::CatchAll {
-            named: true,
-            at_least_one: false,
-        })
-    }
-
-    /// The text from `skip` bytes after the opening brace up to the closing one, which is consumed too.
-    fn braced(&mut self, skip: usize) -> Result<&'t str, PatternError> {
-        let unclosed = PatternError::Brace {
-            text: self.text.into(),
-            at: self.at,
-        };
-        let (name, _) = self
-            .text
-            .get(self.at + skip..)
-            .and_then(|rest| rest.split_once('}'))
-            .ok_or(unclosed)?;
-        self.at += skip + name.len() + 1;
-        Ok(name)
-    }
-
-    fn name(&mut self, name: &str) -> Result<(), PatternError> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-        if name.is_empty() || !name.bytes().all(plain) {
-            return Err(PatternError::Name {
-                text: self.text.into(),
-                name: name.into(),
-            });
-        }
-        if self.names.iter().any(|known| **known == *name) {
-            return Err(PatternError::DuplicateParam {
-                text: self.text.into(),
-                name: name.into(),
-            });
-        }
-        self.names.push(name.into());
-        Ok(())
-    }
-
-    fn last(&self, at: usize) -> Result<(), PatternError> {
-        if self.at < self.text.len() {
-            return Err(PatternError::NotLast {
-                text: self.text.into(),
-                at,
-            });
-        }
-        Ok(())
-    }
+    names.push(name);
+    Ok(())
 }

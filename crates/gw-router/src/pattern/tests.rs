@@ -1,6 +1,6 @@
 //! What patterns mean, are refused for, and are written as.
 
-use super::{MAX_PATTERN, Pattern, PatternError, Tail};
+use super::{MAX_PATTERN, ParamSyntax, Pattern, PatternError, Tail};
 use crate::RegexError;
 
 #[test]
@@ -23,6 +23,14 @@ fn patterns_have_the_parameters_they_name() {
         ("/:a/{*rest}", &["a", "rest"], false),
         ("/a{*rest}", &["rest"], false),
         ("/:a.b-c_d", &["a.b-c_d"], false),
+        ("/a{b}", &["b"], false),
+        ("/v{a}.json", &["a"], false),
+        ("/{a}-{b}.{c}", &["a", "b", "c"], false),
+        ("/a/*rest/b", &["rest"], false),
+        ("/*/b/{c}", &["c"], false),
+        ("/{*a}.js", &["a"], false),
+        ("/{*a}/x/{*b}", &["a", "b"], false),
+        (r"/\{a\}", &[], true),
     ];
     for (text, params, literal) in cases {
         let pattern = Pattern::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -35,7 +43,7 @@ fn patterns_have_the_parameters_they_name() {
 #[test]
 fn escapes_stand_for_the_character() {
     for (text, length) in [(r"/\:a", 3), ("/{{a}}", 4), (r"/a\*", 3), (r"/a\\", 3)] {
-        assert_eq!(Pattern::parse(text).unwrap().literal_len(), length, "{text}");
+        assert_eq!(Pattern::parse(text).unwrap().shape().literal, length, "{text}");
     }
 }
 
@@ -77,6 +85,7 @@ fn mistakes_are_named_with_their_place() {
         ("/{a b}", name("/{a b}", "a b")),
         ("/:a:b", name("/:a:b", "a:b")),
         ("/*a b", name("/*a b", "a b")),
+        ("/*{a}", name("/*{a}", "{a}")),
         (
             "/:a/{a}",
             PatternError::DuplicateParam {
@@ -92,31 +101,45 @@ fn mistakes_are_named_with_their_place() {
             },
         ),
         (
-            "/a{b}",
-            PatternError::PartialSegment {
-                text: text("/a{b}"),
-                at: 2,
-            },
-        ),
-        (
-            "/{a}.json",
-            PatternError::PartialSegment {
-                text: text("/{a}.json"),
-                at: 1,
-            },
-        ),
-        (
             "/{a}{b}",
-            PatternError::PartialSegment {
+            PatternError::Adjacent {
                 text: text("/{a}{b}"),
-                at: 1,
+                at: 4,
             },
         ),
         (
             "/{a}*",
-            PatternError::PartialSegment {
+            PatternError::Adjacent {
                 text: text("/{a}*"),
-                at: 1,
+                at: 4,
+            },
+        ),
+        (
+            "/{*a}{b}",
+            PatternError::Adjacent {
+                text: text("/{*a}{b}"),
+                at: 5,
+            },
+        ),
+        (
+            "/{*a}*",
+            PatternError::Adjacent {
+                text: text("/{*a}*"),
+                at: 5,
+            },
+        ),
+        (
+            "/{a}-{*b}",
+            PatternError::SharedSegment {
+                text: text("/{a}-{*b}"),
+                at: 5,
+            },
+        ),
+        (
+            "/{a}b*",
+            PatternError::SharedSegment {
+                text: text("/{a}b*"),
+                at: 5,
             },
         ),
         (
@@ -127,17 +150,10 @@ fn mistakes_are_named_with_their_place() {
             },
         ),
         (
-            "/*a/b",
+            "/a*/b",
             PatternError::NotLast {
-                text: text("/*a/b"),
-                at: 1,
-            },
-        ),
-        (
-            "/{*a}/b",
-            PatternError::NotLast {
-                text: text("/{*a}/b"),
-                at: 1,
+                text: text("/a*/b"),
+                at: 2,
             },
         ),
         (
@@ -177,12 +193,9 @@ fn mistakes_are_named_with_their_place() {
 fn kong_reads_prefixes_as_plain_bytes() {
     for text in ["/", "/a", "/a/", "/a*", "/{a}", "/:a", r"/\"] {
         let pattern = Pattern::kong(text).unwrap();
-        assert!(matches!(pattern.tail(), Tail::Prefix), "{text}");
-        assert_eq!(
-            (pattern.literal_len(), pattern.params().len()),
-            (text.len() as u32, 0),
-            "{text}"
-        );
+        assert_eq!(pattern.shape().tail, Tail::Prefix, "{text}");
+        assert_eq!(usize::from(pattern.shape().literal), text.len(), "{text}");
+        assert_eq!(pattern.params().count(), 0, "{text}");
     }
     assert_ne!(Pattern::kong("/a").unwrap(), Pattern::parse("/a").unwrap());
     for text in ["", "a", "~a", "~", "~^/a"] {
@@ -226,4 +239,39 @@ fn a_broken_expression_is_refused_with_its_place() {
     assert!(matches!(refused("~/(?=a)"), RegexError::Syntax { at: 1, .. }));
     assert!(matches!(refused(r"~/(a)\1"), RegexError::Syntax { at: 4, .. }));
     assert!(matches!(refused(r"~/(?:\w{1000}){1000}"), RegexError::TooLarge));
+}
+
+#[test]
+fn spellings_that_are_not_chosen_stand_for_themselves() {
+    let cases = [
+        (ParamSyntax::Both, "/:a/{b}", &["a", "b"][..]),
+        (ParamSyntax::Colon, "/:a/{b}/{{c", &["a"]),
+        (ParamSyntax::Brace, "/:a/{b}", &["b"]),
+        (ParamSyntax::None, "/:a/{b}", &[]),
+        (ParamSyntax::None, "/:a/*b", &["b"]),
+    ];
+    for (syntax, text, params) in cases {
+        let pattern = Pattern::parse_with(text, syntax).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(pattern.params().collect::<Vec<_>>(), params, "{text} {syntax:?}");
+    }
+    assert_ne!(
+        Pattern::parse_with("/:a", ParamSyntax::None),
+        Pattern::parse("/:a")
+    );
+}
+
+#[test]
+fn a_prefix_of_segments_ends_without_a_star() {
+    for text in ["/", "/a", "/a/", "/a/{b}", "/{a}.json/"] {
+        let pattern = Pattern::prefix(text).unwrap();
+        assert_eq!(pattern.shape().tail, Tail::Segments, "{text}");
+        assert!(!pattern.is_literal());
+    }
+    for (text, at) in [("/a*", 2), ("/a/*", 3), ("/a/{*b}", 4)] {
+        let error = PatternError::NotLast {
+            text: text.into(),
+            at,
+        };
+        assert_eq!(Pattern::prefix(text), Err(error), "{text}");
+    }
 }

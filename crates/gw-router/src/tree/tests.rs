@@ -5,18 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use super::{Leaf, Node, PARAM, Place, Step, prune, seek, steps, update};
+use super::{Leaf, MARK, Node, Place, prune, seek, update};
+use crate::key::{Hop, Key};
 
 /// A leaf that counts as its own rank; 0 is empty.
 #[derive(Clone, Default, Debug, PartialEq)]
 struct Number(u32);
 
 impl Leaf for Number {
-    type Best = u32;
-    const NOTHING: u32 = 0;
-
-    fn best(&self) -> u32 {
-        self.0
+    fn bound(&self) -> u64 {
+        self.0.into()
     }
 
     fn is_empty(&self) -> bool {
@@ -26,15 +24,24 @@ impl Leaf for Number {
 
 type Root = Option<Arc<Node<Number>>>;
 
-/// `:` stands for a segment.
-fn key(text: &str) -> Vec<Step> {
-    text.bytes()
-        .map(|byte| if byte == b':' { PARAM } else { Step::from(byte) })
-        .collect()
+/// `:` stands for a segment, `%` for one with text, `*` for any bytes, `+` for at least one.
+fn key(text: &str) -> Key {
+    let mut key = Key::default();
+    for byte in text.bytes() {
+        match byte {
+            b':' => key.push_param(),
+            b'%' => key.push_hop(Hop::Template([MARK, b'-', MARK].into())),
+            b'*' | b'+' => key.push_hop(Hop::Wild { least: byte == b'+' }),
+            _ => key.push(&[byte]),
+        }
+    }
+    key
 }
 
 fn put(root: &mut Root, text: &str, value: u32) {
-    update(root, &key(text), Place::Exact, value, |leaf| leaf.0 = value);
+    update(root, &key(text), Place::Exact, value.into(), |leaf| {
+        leaf.0 = value
+    });
 }
 
 fn take(root: &mut Root, text: &str) {
@@ -42,38 +49,41 @@ fn take(root: &mut Root, text: &str) {
 }
 
 fn value(root: &Root, text: &str) -> Option<u32> {
-    seek(root.as_deref()?, &key(text))?
-        .exact
-        .as_deref()
-        .map(|leaf| leaf.0)
+    let value = seek(root.as_deref()?, &key(text))?.exact.0;
+    (value > 0).then_some(value)
 }
 
 /// The whole tree as text, after a check of its invariants.
 fn dump(root: &Root) -> String {
     fn go(node: &Node<Number>, depth: usize, out: &mut String) {
-        let own = [&node.exact, &node.tail].map(|leaf| leaf.as_deref().map_or(0, |leaf| leaf.0));
-        let below: Vec<_> = node.children.iter().chain(&node.param).collect();
+        let own = [&node.exact, &node.tail].map(|leaf| leaf.0);
+        let below: Vec<_> = node.branches().collect();
+        let side = node.side.as_deref();
         assert!(
-            own != [0, 0] || node.param.is_some() || node.children.len() > 1,
+            own != [0, 0] || side.is_some() || below.len() > 1,
             "a node without a purpose"
         );
+        assert!(side.is_none_or(|side| !side.is_empty()));
         assert_eq!(
-            node.best,
-            below.iter().map(|child| child.best).chain(own).max().unwrap()
+            node.is_open(),
+            node.param.is_some() || side.is_some() || own[1] > 0
         );
-        assert!(node.firsts.is_sorted());
-        assert!(
-            node.children
-                .iter()
-                .map(|child| child.run[0])
-                .eq(node.firsts.iter().copied())
-        );
-        let run = String::from_utf8_lossy(&node.run);
-        out.push_str(&format!(
-            "{:depth$}{run:?} {own:?} {}\n",
-            "",
-            node.param.is_some()
-        ));
+        let best = below
+            .iter()
+            .map(|child| child.bound)
+            .chain(own.map(u64::from))
+            .max();
+        assert_eq!(Some(node.bound), best);
+        let first = |node: &Node<Number>| node.run.bytes().first().copied();
+        for child in node.kids.iter() {
+            assert!(std::ptr::eq(
+                node.kids.child(first(child).unwrap()).unwrap(),
+                &**child
+            ));
+        }
+        assert!(node.param.as_ref().is_none_or(|param| first(param) == Some(MARK)));
+        let run = String::from_utf8_lossy(node.run.bytes());
+        out.push_str(&format!("{:depth$}{run:?} {own:?} {}\n", "", below.len()));
         below.into_iter().for_each(|child| go(child, depth + 1, out));
     }
     let mut out = String::new();
@@ -83,8 +93,9 @@ fn dump(root: &Root) -> String {
     out
 }
 
-const KEYS: [&str; 12] = [
-    "", "/", "/a", "/ab", "/abc", "/b/:", "/b/:/", "/b/:/a", "/b/:/ab", "/b/c", "/b/::", "/\u{e9}",
+const KEYS: [&str; 18] = [
+    "", "/", "/a", "/ab", "/abc", "/b/:", "/b/:/", "/b/:/a", "/b/:/ab", "/b/c", "/b/::", "/\u{e9}", "/*/a",
+    "/*/b", "/+/a", "/b/%", "/b/%/a", "/*/%/+/a",
 ];
 
 #[test]
@@ -130,10 +141,7 @@ fn a_change_copies_only_the_way_to_its_place() {
     put(&mut root, "/1234/x", 2);
     fn nodes(node: &Arc<Node<Number>>, found: &mut HashSet<*const Node<Number>>) {
         found.insert(Arc::as_ptr(node));
-        node.children
-            .iter()
-            .chain(&node.param)
-            .for_each(|child| nodes(child, found));
+        node.branches().for_each(|child| nodes(child, found));
     }
     let (mut old, mut new) = (HashSet::new(), HashSet::new());
     nodes(before.as_ref().unwrap(), &mut old);
@@ -181,23 +189,21 @@ fn both_places_of_a_node_live_alone() {
     let mut root = Root::None;
     put(&mut root, "/a", 1);
     update(&mut root, &key("/a"), Place::Tail, 5, |leaf| leaf.0 = 5);
-    assert_eq!(root.as_ref().unwrap().best, 5);
+    assert_eq!(root.as_ref().unwrap().bound, 5);
     prune(&mut root, &key("/a"), Place::Tail, |leaf| leaf.0 = 0);
-    assert_eq!((value(&root, "/a"), root.as_ref().unwrap().best), (Some(1), 1));
+    assert_eq!((value(&root, "/a"), root.as_ref().unwrap().bound), (Some(1), 1));
 }
 
 #[test]
 fn a_chain_as_long_as_a_tree_can_be_is_dropped_on_a_small_stack() {
     let chain = || {
-        let text = steps([b'/'; crate::pattern::MAX_PATTERN]);
+        let text = "/".repeat(crate::pattern::MAX_PATTERN);
         let mut root = Root::None;
         for length in 0..text.len() {
-            update(&mut root, &text[..length], Place::Exact, 1, |leaf| leaf.0 = 1);
+            put(&mut root, &text[..length], 1);
         }
         let shared = root.clone();
-        prune(&mut root, &text[..text.len() - 1], Place::Exact, |leaf| {
-            leaf.0 = 0
-        });
+        take(&mut root, &text[..text.len() - 1]);
         drop(shared);
         drop(root);
     };

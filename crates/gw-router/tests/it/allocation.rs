@@ -1,7 +1,7 @@
 //! A lookup allocates nothing.
 
 use allocation_counter::measure;
-use gw_router::{HeaderRule, Lookup, Pattern, Profile, Router, Rule};
+use gw_router::{Condition, Lookup, Pattern, Profile, Router, Rule};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// Allocations of a lookup, whose answer must be `expected`.
@@ -58,10 +58,10 @@ fn of_paths_with_up_to_eight_parameters() {
 fn of_every_condition() {
     let mut router = Router::with_profile(Profile::Kong);
     let path = |text: &str| Rule::any().pattern(Pattern::kong(text).unwrap());
-    let header = HeaderRule::kong(HeaderName::from_static("x-agent"), &["~*^curl"]).unwrap();
+    let header = Condition::kong(HeaderName::from_static("x-agent"), &["~*^curl"]).unwrap();
     router
         .insert(
-            path("/").host("a.com:8443".parse().unwrap()).header(header),
+            path("/").host("a.com:8443".parse().unwrap()).condition(header),
             "header",
         )
         .unwrap();

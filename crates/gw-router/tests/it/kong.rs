@@ -1,6 +1,6 @@
 //! Kong's profile: prefixes, expressions, hosts and the order among them.
 
-use gw_router::{HeaderRule, Lookup, Pattern, Profile, Router, Rule};
+use gw_router::{Condition, Lookup, Pattern, Profile, Router, Rule};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 fn path(text: &str) -> Rule {
@@ -198,10 +198,10 @@ fn more_header_rules_win() {
     let mut headers = HeaderMap::new();
     headers.insert("x-a", HeaderValue::from_static("1"));
     headers.insert("x-b", HeaderValue::from_static("2"));
-    let one = path("/long/path").header(HeaderRule::new(name("x-a"), &["1"]));
+    let one = path("/long/path").condition(Condition::kong(name("x-a"), &["1"]).unwrap());
     let two = path("/")
-        .header(HeaderRule::new(name("x-a"), &["1"]))
-        .header(HeaderRule::new(name("x-b"), &["2"]));
+        .condition(Condition::kong(name("x-a"), &["1"]).unwrap())
+        .condition(Condition::kong(name("x-b"), &["2"]).unwrap());
     let lookup = Lookup::path_only("/long/path").headers(&headers);
     check(&[("one", one), ("two", two)], &lookup, Some("two"));
 }

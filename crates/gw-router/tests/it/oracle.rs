@@ -1,130 +1,157 @@
 //! The naive matcher: tries every rule on every request and compares ranks as the documentation words them.
 
-use std::{cmp::Reverse, collections::HashMap, sync::LazyLock};
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::LazyLock,
+};
 
-use gw_router::Profile;
-use regex::Regex;
+use gw_router::{Options, Profile};
+use regex::bytes::Regex;
 
-use crate::spec::{HostSpec, PathSpec, REGEXES, RequestSpec, Rest, Spec};
+use crate::{
+    paths::{Native, PathSpec, REGEXES, Tail, Token},
+    spec::{
+        ConditionSpec, EXPRESSIONS, EndpointSpec, FilterSpec, HostSpec, Of, RequestSpec, Spec, TestSpec,
+        VALUE_REGEXES,
+    },
+};
 
-static ANCHORED: LazyLock<HashMap<&str, Regex>> = LazyLock::new(|| {
-    REGEXES
-        .iter()
-        .map(|(text, _)| (*text, Regex::new(&format!("^(?:{text})")).unwrap()))
-        .collect()
+/// Path expressions, and the same without regard to case.
+static ANCHORED: LazyLock<HashMap<(&str, bool), regex::Regex>> = LazyLock::new(|| {
+    let both = REGEXES.iter().flat_map(|spec| [(spec.text, false), (spec.text, true)]);
+    both.map(|(text, fold)| {
+        let flags = if fold { "(?i)" } else { "" };
+        ((text, fold), regex::Regex::new(&format!("^(?:{flags}{text})")).unwrap())
+    })
+    .collect()
 });
-static WILDCARDS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{[^}]*\}|\*").unwrap());
+static VALUES: LazyLock<HashMap<(&str, bool), Regex>> = LazyLock::new(|| {
+    let both = VALUE_REGEXES.iter().flat_map(|text| [(*text, false), (*text, true)]);
+    both.map(|(text, fold)| {
+        let flags = if fold { "(?i)" } else { "" };
+        ((text, fold), Regex::new(&format!("{flags}{text}")).unwrap())
+    })
+    .collect()
+});
 
-/// How a pattern covers a path: one kind per byte, then whether it goes on with an empty rest.
-type Cover = (Vec<u8>, bool);
-const LITERAL: u8 = 0;
-const PARAM: u8 = 1;
-const REST: u8 = 2;
-
-/// The matched part of the path and the parameters.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Matched {
-    pub(crate) length: usize,
-    pub(crate) params: Vec<(String, String)>,
-    cover: Cover,
+/// What covers a path, from its start: one step per byte of text or of a parameter, one per wildcard over several
+/// segments. The smaller is preferred, and what has ended goes before what goes on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Text,
+    Param,
+    /// At least one byte; what takes more first.
+    Least(Reverse<usize>),
+    Wild(Reverse<usize>),
+    /// The rest of the path.
+    Rest,
 }
 
-/// The position of the winner, and every way in which it matches with its best rank.
-pub(crate) fn find(
-    profile: Profile,
-    rules: &[Spec],
-    request: &RequestSpec,
-) -> Option<(usize, Vec<Option<Matched>>)> {
-    match profile {
-        Profile::Kong => best(rules, request, kong_key),
-        _ => best(rules, request, path_first_key),
-    }
+/// One way in which a rule matches.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Way {
+    pub(crate) pattern: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) matched: String,
+    pub(crate) params: Vec<(String, String)>,
+}
+
+/// How a pattern covers a path.
+#[derive(Clone, Debug)]
+struct Cover {
+    steps: Vec<Step>,
+    /// How much of the path counts as matched.
+    matched: usize,
+    params: Vec<(String, String)>,
 }
 
 struct Candidate<'a> {
     rule: &'a Spec,
     order: usize,
-    path: Option<(&'a PathSpec, &'a Matched)>,
+    path: Option<(&'a PathSpec, &'a Cover)>,
     host: Option<&'a HostSpec>,
     request: &'a RequestSpec,
+    options: &'a Options,
+}
+
+/// The position of the winner, and every way in which it matches with its best rank.
+pub(crate) fn find(options: &Options, rules: &[Spec], request: &RequestSpec) -> Option<(usize, Vec<Way>)> {
+    match options.profile {
+        Profile::Kong => best(options, rules, request, kong_key),
+        Profile::HostFirst => best(options, rules, request, |candidate| {
+            (host_key(candidate.host), path_first_key(candidate))
+        }),
+        Profile::PriorityFirst => best(options, rules, request, |candidate| {
+            (candidate.rule.priority, path_first_key(candidate))
+        }),
+        _ => best(options, rules, request, path_first_key),
+    }
 }
 
 fn best<K: Ord>(
+    options: &Options,
     rules: &[Spec],
     request: &RequestSpec,
     key: impl Fn(&Candidate<'_>) -> K,
-) -> Option<(usize, Vec<Option<Matched>>)> {
-    let mut best: Option<(K, usize, Vec<Option<Matched>>)> = None;
-    for (order, rule) in rules
-        .iter()
-        .enumerate()
-        .filter(|(_, rule)| conditions(rule, request))
-    {
-        let matches = rule
-            .paths
-            .iter()
-            .filter_map(|path| Some((path, lay(path, &request.path)?)));
-        let mut paths: Vec<_> = matches.map(Some).collect();
-        if rule.paths.is_empty() {
-            paths.push(None);
+) -> Option<(usize, Vec<Way>)> {
+    let mut best: Option<(K, usize, Vec<Way>)> = None;
+    let only = final_host(options, rules, request);
+    for (order, rule) in rules.iter().enumerate() {
+        if !conditions(rule, request) {
+            continue;
         }
-        let mut hosts: Vec<_> = rule
-            .hosts
-            .iter()
-            .filter(|host| host_matches(host, request))
-            .map(Some)
-            .collect();
+        let covers = rule.paths.iter().filter_map(|path| Some((path, cover(path, &request.path, options)?)));
+        let mut covers: Vec<_> = covers.map(Some).collect();
+        if rule.paths.is_empty() {
+            covers.push(None);
+        }
+        let mut hosts: Vec<_> = rule.hosts.iter().filter(|host| host_matches(host, request)).map(Some).collect();
         if rule.hosts.is_empty() {
             hosts.push(None);
         }
-        for path in &paths {
-            for host in &hosts {
-                let matched = path.as_ref().map(|(path, matched)| (*path, matched));
-                let key = key(&Candidate {
-                    rule,
-                    order,
-                    path: matched,
-                    host: *host,
-                    request,
-                });
-                let matched = path.as_ref().map(|(_, matched)| matched.clone());
-                match &mut best {
-                    Some((known, _, ways)) if *known == key => ways.push(matched),
-                    Some((known, ..)) if *known > key => {}
-                    _ => best = Some((key, order, vec![matched])),
-                }
+        hosts.retain(|host| only.is_none_or(|only| host.is_some_and(|host| *host == only)));
+        for (path, host) in covers.iter().flat_map(|path| hosts.iter().map(move |host| (path, host))) {
+            let path = path.as_ref().map(|(path, cover)| (*path, cover));
+            let candidate = Candidate {
+                rule,
+                order,
+                path,
+                host: *host,
+                request,
+                options,
+            };
+            let key = key(&candidate);
+            let way = Way {
+                pattern: path.map(|(path, _)| path.text()),
+                host: host.map(HostSpec::text),
+                matched: path.map_or("", |(_, cover)| request.path.get(..cover.matched).unwrap()).to_owned(),
+                params: path.map(|(_, cover)| cover.params.clone()).unwrap_or_default(),
+            };
+            match &mut best {
+                Some((known, _, ways)) if *known == key => ways.push(way),
+                Some((known, ..)) if *known > key => {}
+                _ => best = Some((key, order, vec![way])),
             }
         }
     }
     best.map(|(_, order, ways)| (order, ways))
 }
 
+/// The most specific host that any rule names, where it is final.
+fn final_host(options: &Options, rules: &[Spec], request: &RequestSpec) -> Option<HostSpec> {
+    if options.profile != Profile::HostFirst || options.host_fallback {
+        return None;
+    }
+    let named = rules.iter().flat_map(|rule| &rule.hosts).filter(|host| host_matches(host, request));
+    named.max_by_key(|host| host_key(Some(host))).copied()
+}
+
 // --- Order ---
 
-fn path_first_key(candidate: &Candidate<'_>) -> impl Ord + use<> {
-    let Candidate {
-        rule,
-        order,
-        path,
-        host,
-        ..
-    } = candidate;
-    let (literal, head) = path.map_or((false, 0), |(path, _)| match path {
-        PathSpec::Regex(_, head) => (false, head.len()),
-        PathSpec::Prefix(text) => (false, text.len()),
-        PathSpec::Native(segments, rest) => {
-            let text = path.text();
-            let wildcard = text.find(['{', '*']);
-            let literal = segments.iter().all(Option::is_some) && matches!(rest, Rest::Nothing | Rest::Slash);
-            assert_eq!(literal, wildcard.is_none());
-            (literal, wildcard.unwrap_or(text.len()))
-        }
-    });
-    let cover = path.map_or_else(
-        || Reverse((vec![REST; candidate.request.path.len()], true)),
-        |(_, matched)| Reverse(matched.cover.clone()),
-    );
-    let host = host.map_or((0, 0, false), |host| {
+fn host_key(host: Option<&HostSpec>) -> impl Ord + use<> {
+    host.map_or((0, 0, false), |host| {
         let (kind, length) = match (host.name.strip_prefix('*'), host.name.strip_suffix('*')) {
             (Some(""), _) => (1, 0),
             (Some(suffix), _) => (3, suffix.len()),
@@ -132,16 +159,40 @@ fn path_first_key(candidate: &Candidate<'_>) -> impl Ord + use<> {
             _ => (4, 0),
         };
         (kind, length, host.port.is_some())
-    });
-    let listed = !rule.methods.is_empty();
-    (
-        literal,
-        head,
-        rule.priority,
-        cover,
+    })
+}
+
+fn path_first_key(candidate: &Candidate<'_>) -> impl Ord + use<> {
+    let Candidate {
+        rule,
+        order,
+        path,
         host,
-        listed,
-        rule.headers.len(),
+        request,
+        options,
+    } = candidate;
+    let (literal, head) = path.map_or((false, 0), |(path, _)| match path {
+        PathSpec::Regex(spec) if options.case_insensitive => (false, spec.folded_head.len()),
+        PathSpec::Regex(spec) => (false, spec.head.len()),
+        PathSpec::Prefix(text) => (false, text.len()),
+        PathSpec::Native(native) => match native.tokens.as_slice() {
+            [Token::Text(text), rest @ ..] => (rest.is_empty() && native.tail == Tail::End, text.len()),
+            _ => (false, 0),
+        },
+    });
+    let steps = path.map_or_else(|| vec![Step::Rest], |(_, cover)| cover.steps.clone());
+    let count = |of: Of| rule.conditions.iter().filter(|condition| condition.of == of).count();
+    let details = (
+        !rule.methods.is_empty(),
+        [count(Of::Header), count(Of::Query), count(Of::Cookie)],
+        rule.expression.map_or(0, |index| EXPRESSIONS[index].conditions),
+        rule.remotes.iter().filter_map(|network| prefix_around(network, request.remote)).max(),
+        rule.filter.is_some(),
+    );
+    (
+        (literal, head, rule.priority, Reverse(steps)),
+        host_key(*host),
+        details,
         Reverse(*order),
     )
 }
@@ -153,93 +204,135 @@ fn kong_key(candidate: &Candidate<'_>) -> impl Ord + use<> {
         path,
         host,
         request,
+        ..
     } = candidate;
-    let weights = [
-        (64, !rule.hosts.is_empty()),
-        (32, !rule.headers.is_empty()),
-        (16, path.is_some()),
-        (8, !rule.methods.is_empty()),
-        (4, !rule.snis.is_empty()),
+    let count = |of: Of| rule.conditions.iter().filter(|condition| condition.of == of).count();
+    let dimensions = [
+        !rule.hosts.is_empty(),
+        count(Of::Header) > 0,
+        path.is_some(),
+        !rule.methods.is_empty(),
+        !rule.snis.is_empty(),
+        !rule.sources.is_empty(),
+        !rule.destinations.is_empty(),
+        rule.expression.is_some_and(|index| EXPRESSIONS[index].conditions > 0),
+        count(Of::Query) + count(Of::Cookie) > 0,
+        !rule.remotes.is_empty(),
+        rule.filter.is_some(),
     ];
-    let dimensions: Vec<u32> = weights
-        .iter()
-        .filter(|(_, used)| *used)
-        .map(|(weight, _)| *weight)
-        .collect();
-    let literal = host.is_some_and(|host| {
-        let port = host.port.map(|port| format!(":{port}")).unwrap_or_default();
-        let asked = request.host.to_lowercase();
-        !host.name.contains('*')
-            && format!("{}{port}", host.name) == asked.strip_suffix('.').unwrap_or(&asked)
+    let constrained = dimensions.iter().filter(|constrained| **constrained).count();
+    let asked = asked_host(request);
+    let literally = host.is_some_and(|host| {
+        asked.is_some_and(|(name, port)| host.name == name && host.port == port)
     });
-    let regex = path.is_some_and(|(path, _)| matches!(path, PathSpec::Regex(..)));
     let wildcard = |host: &HostSpec| host.name.contains('*');
-    let mut flags = u8::from(regex);
-    flags += if rule
-        .hosts
-        .iter()
-        .any(|host| wildcard(host) && host.port.is_some())
-    {
-        4
-    } else {
-        0
-    };
-    flags += if !rule.hosts.is_empty() && !rule.hosts.iter().any(wildcard) {
-        2
-    } else {
-        0
-    };
+    let wildcard_with_port = rule.hosts.iter().any(|host| wildcard(host) && host.port.is_some());
+    let plain_only = !rule.hosts.is_empty() && !rule.hosts.iter().any(wildcard);
+    let regex = path.is_some_and(|(path, _)| matches!(path, PathSpec::Regex(_)));
     let detail = match path {
         None => 0,
-        Some((PathSpec::Regex(..), _)) => rule.regex_priority,
+        Some((PathSpec::Regex(_), _)) => rule.regex_priority,
         Some((PathSpec::Prefix(text), _)) => text.len() as i64,
-        Some((path @ PathSpec::Native(..), _)) => literal_bytes(&path.text()),
+        Some((PathSpec::Native(native), _)) => {
+            let texts = native.tokens.iter().map(|token| match token {
+                Token::Text(text) => text.len() as i64,
+                _ => 0,
+            });
+            texts.sum()
+        }
     };
-    let set: u32 = dimensions.iter().sum();
-    let headers = rule.headers.len();
     (
         rule.priority,
-        dimensions.len(),
-        set,
-        literal,
-        flags,
-        headers,
+        (constrained, dimensions),
+        literally,
+        (wildcard_with_port, plain_only, regex),
+        count(Of::Header),
         detail,
-        Reverse(rule.age),
-        Reverse(*order),
+        Reverse((rule.age, *order)),
     )
-}
-
-/// The bytes outside braces and stars.
-fn literal_bytes(text: &str) -> i64 {
-    let text = text.strip_suffix("*rest").unwrap_or(text);
-    WILDCARDS.replace_all(text, "").len() as i64
 }
 
 // --- Conditions ---
 
 fn conditions(rule: &Spec, request: &RequestSpec) -> bool {
-    let methods = rule.methods.is_empty() || rule.methods.contains(&request.method);
-    let headers = rule.headers.iter().all(|(name, values)| {
-        let mut found = request.headers.get_all(*name).iter();
-        if values.is_empty() {
-            found.next().is_some()
-        } else {
-            found.any(|found| values.iter().any(|value| found == value))
+    let methods = rule.methods.is_empty()
+        || request.method.as_ref().is_some_and(|method| rule.methods.contains(method));
+    let asked = request.sni.map(|sni| sni.trim_end_matches('.').to_lowercase());
+    let named = |sni: &&str| asked.as_ref().is_some_and(|asked| name_matches(sni, asked));
+    let snis = rule.snis.is_empty() || request.plaintext || rule.snis.iter().any(named);
+    let ends = |wanted: &[EndpointSpec], end: Option<SocketAddr>| {
+        wanted.is_empty() || end.is_some_and(|end| wanted.iter().any(|wanted| end_matches(wanted, end)))
+    };
+    let within = |network: &&str| prefix_around(network, request.remote).is_some();
+    methods
+        && snis
+        && ends(&rule.sources, request.source)
+        && ends(&rule.destinations, request.destination)
+        && (rule.remotes.is_empty() || rule.remotes.iter().any(within))
+        && rule.conditions.iter().all(|condition| holds(condition, request))
+        && rule.expression.is_none_or(|index| (EXPRESSIONS[index].holds)(request))
+        && match rule.filter {
+            None => true,
+            Some(FilterSpec::LongPath) => request.path.len() > 4,
+            Some(FilterSpec::HasQuery) => request.query.is_some(),
         }
-    });
-    let sni = |pattern: &&str| request.sni.is_some_and(|sni| name_matches(pattern, sni));
-    methods && headers && (rule.snis.is_empty() || rule.snis.iter().any(sni))
+}
+
+fn holds(condition: &ConditionSpec, request: &RequestSpec) -> bool {
+    let mut values = request.values(condition.of, condition.name);
+    if condition.of != Of::Header && !condition.any {
+        values.truncate(1);
+    }
+    let fold = condition.ignore_case;
+    match &condition.test {
+        TestSpec::Present => !values.is_empty(),
+        TestSpec::Absent => values.is_empty(),
+        TestSpec::Matches(regex) => values.iter().any(|value| VALUES[&(*regex, fold)].is_match(value.as_bytes())),
+        TestSpec::OneOf(wanted) => values.iter().any(|value| {
+            wanted.iter().any(|wanted| value == wanted || fold && value.eq_ignore_ascii_case(wanted))
+        }),
+    }
+}
+
+fn end_matches(wanted: &EndpointSpec, end: SocketAddr) -> bool {
+    wanted.network.is_none_or(|network| prefix_around(network, Some(end.ip())).is_some())
+        && wanted.port.is_none_or(|port| port == end.port())
+}
+
+/// The prefix length of a network that an address is in. Of IPv4 inside IPv6 only the IPv4 part counts.
+fn prefix_around(network: &str, address: Option<IpAddr>) -> Option<u32> {
+    let bits = |address: IpAddr| match address.to_canonical() {
+        IpAddr::V4(address) => (32, u128::from(address.to_bits())),
+        IpAddr::V6(address) => (128, address.to_bits()),
+    };
+    let (base, prefix) = network.split_once('/').map_or((network, None), |(base, prefix)| (base, Some(prefix)));
+    let base: IpAddr = base.parse().unwrap();
+    let (width, base_bits) = bits(base);
+    let written = if base.is_ipv4() { 32 } else { 128 };
+    let prefix = prefix.map_or(width, |prefix| prefix.parse::<u32>().unwrap() + width - written);
+    let (asked_width, asked) = bits(address?);
+    let differing = (asked ^ base_bits).checked_shr(width - prefix).unwrap_or(0);
+    (asked_width == width && differing == 0).then_some(prefix)
+}
+
+// --- Hosts ---
+
+/// The name in lower case without the dot at its end, and the port if it is there.
+fn asked_host(request: &RequestSpec) -> Option<(String, Option<u16>)> {
+    let asked = request.host.to_lowercase();
+    let (name, port) = match asked.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, port.parse().ok()),
+        _ => (asked.as_str(), None),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let name = if name == "[0:0::1]" { "[::1]" } else { name };
+    (!name.is_empty() && !name.contains('@')).then(|| (name.to_owned(), port))
 }
 
 fn host_matches(host: &HostSpec, request: &RequestSpec) -> bool {
-    let asked = request.host.to_lowercase();
-    let (name, port) = match asked.split_once(':') {
-        Some((name, port)) => (name, port.parse().ok()),
-        None => (asked.as_str(), request.port),
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    !name.contains('@') && name_matches(host.name, name) && (host.port.is_none() || host.port == port)
+    asked_host(request).is_some_and(|(name, port)| {
+        name_matches(host.name, &name) && (host.port.is_none() || host.port == port.or(request.port))
+    })
 }
 
 fn name_matches(pattern: &str, name: &str) -> bool {
@@ -253,73 +346,130 @@ fn name_matches(pattern: &str, name: &str) -> bool {
 
 // --- Paths ---
 
-fn lay(pattern: &PathSpec, path: &str) -> Option<Matched> {
+fn cover(pattern: &PathSpec, path: &str, options: &Options) -> Option<Cover> {
+    if path.is_empty() {
+        return None;
+    }
+    let asked = if options.case_insensitive { path.to_ascii_lowercase() } else { path.to_owned() };
     match pattern {
-        PathSpec::Prefix(text) => path
-            .starts_with(text.as_str())
-            .then(|| rest(path, vec![LITERAL; text.len()], text.len(), Vec::new())),
-        PathSpec::Regex(text, head) => {
-            let regex = &ANCHORED[text];
+        PathSpec::Prefix(text) => {
+            let text = if options.case_insensitive { text.to_ascii_lowercase() } else { text.clone() };
+            asked.starts_with(&text).then(|| Cover {
+                steps: [vec![Step::Text; text.len()], vec![Step::Rest]].concat(),
+                matched: text.len(),
+                params: Vec::new(),
+            })
+        }
+        PathSpec::Regex(spec) => {
+            let regex = &ANCHORED[&(spec.text, options.case_insensitive)];
             let captures = regex.captures(path)?;
+            let head = if options.case_insensitive { spec.folded_head } else { spec.head };
             let named = regex.capture_names().flatten();
             let params =
                 named.filter_map(|name| Some((name.to_owned(), captures.name(name)?.as_str().to_owned())));
-            Some(rest(
-                path,
-                vec![LITERAL; head.len()],
-                captures[0].len(),
-                params.collect(),
-            ))
+            Some(Cover {
+                steps: [vec![Step::Text; head.len()], vec![Step::Rest]].concat(),
+                matched: captures[0].len(),
+                params: params.collect(),
+            })
         }
-        PathSpec::Native(segments, tail) => native(segments, *tail, path),
+        PathSpec::Native(pattern) => native(pattern, path, &asked, options),
     }
 }
 
-fn native(segments: &[Option<&str>], tail: Rest, path: &str) -> Option<Matched> {
-    let (mut left, mut cover, mut params) = (path, Vec::new(), Vec::new());
-    for (index, segment) in segments.iter().enumerate() {
-        left = left.strip_prefix('/')?;
-        cover.push(LITERAL);
-        let raw_end = tail == Rest::Raw && index + 1 == segments.len();
-        let asked = left.split('/').next()?;
-        let taken = match segment {
-            Some(text) if raw_end => asked.starts_with(text).then_some(*text)?,
-            Some(text) => (asked == *text).then_some(asked)?,
-            None => (!asked.is_empty()).then_some(asked)?,
-        };
-        if segment.is_none() {
-            params.push((format!("p{index}"), taken.to_owned()));
+fn native(pattern: &Native, path: &str, asked: &str, options: &Options) -> Option<Cover> {
+    let mut tokens = pattern.tokens.clone();
+    for token in &mut tokens {
+        if let Token::Text(text) = token
+            && options.case_insensitive
+        {
+            text.make_ascii_lowercase();
         }
-        cover.extend(vec![if segment.is_some() { LITERAL } else { PARAM }; taken.len()]);
-        left = left.strip_prefix(taken)?;
     }
-    let slash = matches!(tail, Rest::Slash | Rest::CatchAll | Rest::AtLeastOne) || segments.is_empty();
+    let slash = options.ignore_trailing_slash && pattern.tail == Tail::End;
     if slash {
-        left = left.strip_prefix('/')?;
-        cover.push(LITERAL);
+        forget_last_slash(&mut tokens);
     }
-    let length = path.len() - left.len();
-    match tail {
-        Rest::Nothing | Rest::Slash => left.is_empty().then_some(Matched {
-            length,
-            params,
-            cover: (cover, false),
-        }),
-        Rest::Raw => Some(rest(path, cover, length, params)),
-        Rest::AtLeastOne if left.is_empty() => None,
-        Rest::CatchAll | Rest::AtLeastOne => {
-            params.push(("rest".to_owned(), left.to_owned()));
-            Some(rest(path, cover, path.len(), params))
+    let mut taken = Vec::new();
+    let ends = |rest: &str| match pattern.tail {
+        Tail::End => rest.is_empty() || slash && rest == "/",
+        Tail::Rest { least, .. } => !least || !rest.is_empty(),
+        Tail::Raw => true,
+        Tail::Segments => rest.is_empty() || rest.starts_with('/'),
+    };
+    if !lay(&tokens, asked, &ends, &mut taken) {
+        return None;
+    }
+    let (mut steps, mut params, mut at) = (Vec::new(), Vec::new(), 0);
+    for (token, length) in tokens.iter().zip(taken) {
+        let part = path.get(at..at + length)?;
+        at += length;
+        match token {
+            Token::Text(_) => steps.extend(vec![Step::Text; length]),
+            Token::Param(_) => steps.extend(vec![Step::Param; length]),
+            Token::Wild { least: true, .. } => steps.push(Step::Least(Reverse(length))),
+            Token::Wild { .. } => steps.push(Step::Wild(Reverse(length))),
         }
+        match token {
+            Token::Param(name) | Token::Wild { name, .. } => params.push((name.clone(), part.to_owned())),
+            Token::Text(_) => {}
+        }
+    }
+    let mut matched = at;
+    match &pattern.tail {
+        Tail::End => matched = path.len(),
+        Tail::Rest { name, .. } => {
+            params.push((name.clone(), path.get(at..)?.to_owned()));
+            matched = path.len();
+        }
+        Tail::Raw | Tail::Segments => {}
+    }
+    if pattern.tail != Tail::End {
+        steps.push(Step::Rest);
+    }
+    params.retain(|(name, _)| !name.is_empty());
+    Some(Cover {
+        steps,
+        matched,
+        params,
+    })
+}
+
+/// Where slashes at the end do not count, a pattern is as if it had none: save for `/`, and for a slash that ends a
+/// wildcard over several segments.
+fn forget_last_slash(tokens: &mut [Token]) {
+    let alone = tokens.len() == 1;
+    let behind_wild = matches!(tokens, [.., Token::Wild { .. }, _]);
+    if let Some(Token::Text(text)) = tokens.last_mut()
+        && !(text == "/" && (alone || behind_wild))
+        && text.ends_with('/')
+    {
+        text.pop();
     }
 }
 
-/// A match that goes on to the end of the path.
-fn rest(path: &str, mut cover: Vec<u8>, length: usize, params: Vec<(String, String)>) -> Matched {
-    cover.resize(path.len(), REST);
-    Matched {
-        length,
-        params,
-        cover: (cover, true),
-    }
+/// The length that each token takes: of what can be longer, the longest with which the rest still matches.
+fn lay(tokens: &[Token], path: &str, ends: &dyn Fn(&str) -> bool, taken: &mut Vec<usize>) -> bool {
+    let Some((first, others)) = tokens.split_first() else {
+        return ends(path);
+    };
+    let (least, most) = match first {
+        Token::Text(text) => match path.starts_with(text.as_str()) {
+            true => (text.len(), text.len()),
+            false => return false,
+        },
+        Token::Param(_) => (1, path.find('/').unwrap_or(path.len())),
+        Token::Wild { least, .. } => (usize::from(*least), path.len()),
+    };
+    (least..=most).rev().any(|length| {
+        let Some(rest) = path.get(length..) else {
+            return false;
+        };
+        taken.push(length);
+        let found = lay(others, rest, ends, taken);
+        if !found {
+            taken.pop();
+        }
+        found
+    })
 }

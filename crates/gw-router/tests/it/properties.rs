@@ -1,61 +1,53 @@
 //! Random tables and requests: the router answers as the oracle, whatever changes led to the table.
 
-use gw_router::{Profile, Router, RuleId, normalize};
+use gw_router::{Options, Profile, Router, RuleId, normalize};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use crate::{
-    oracle,
-    spec::{RequestSpec, Spec, request, spec},
+    oracle::{self, Way},
+    spec::{RequestSpec, Spec, options, request, spec},
 };
 
 fn config(cases: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").map_or(cases, |by_hand| by_hand.parse().unwrap_or(cases));
     ProptestConfig {
         failure_persistence: None,
+        max_shrink_iters: 20_000,
         ..ProptestConfig::with_cases(cases)
     }
 }
 
-fn profiled() -> impl Strategy<Value = Profile> {
-    prop_oneof![Just(Profile::PathFirst), Just(Profile::Kong)]
-}
-
-/// Value, matched path and parameters.
-type Answer = (usize, String, Vec<(String, String)>);
+const PATHS: &[Profile] = &[Profile::PathFirst, Profile::HostFirst, Profile::PriorityFirst];
+const ALL: &[Profile] = &[Profile::PathFirst, Profile::HostFirst, Profile::PriorityFirst, Profile::Kong];
 
 /// What a router answers, told without ids.
-fn answer(router: &Router<usize>, request: &RequestSpec) -> Option<Answer> {
-    let found = router.find(&request.lookup())?;
-    let params = found
-        .params()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    Some((*found.value, found.matched_path().to_owned(), params))
+fn answer(router: &Router<usize>, request: &RequestSpec) -> Option<(usize, Way)> {
+    let wire = request.wire();
+    let found = router.find(&request.lookup(&wire))?;
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let way = Way {
+        pattern: found.pattern().map(ToString::to_string),
+        host: found.host().map(ToString::to_string),
+        matched: found.matched_path().to_owned(),
+        params: found.params().map(owned).collect(),
+    };
+    Some((*found.value, way))
 }
 
-fn check(profile: Profile, rules: &[Spec], requests: &[RequestSpec]) -> Result<(), TestCaseError> {
-    let mut router = Router::with_profile(profile);
+fn check(options: Options, rules: &[Spec], requests: &[RequestSpec]) -> Result<(), TestCaseError> {
+    let mut router = Router::with_options(options);
     for (position, rule) in rules.iter().enumerate() {
         router.insert(rule.rule(), position).unwrap();
     }
     for request in requests {
         let got = answer(&router, request);
-        let Some((position, ways)) = oracle::find(profile, rules, request) else {
+        let expected = oracle::find(&options, rules, request);
+        let Some((position, ways)) = expected else {
             prop_assert_eq!(got, None, "{:?}", request);
             continue;
         };
-        let ways = ways.iter().map(|way| match way {
-            Some(matched) => (
-                position,
-                request.path.get(..matched.length).unwrap().to_owned(),
-                matched.params.clone(),
-            ),
-            None => (position, String::new(), Vec::new()),
-        });
-        let ways: Vec<_> = ways.collect();
-        prop_assert!(
-            got.as_ref().is_some_and(|got| ways.contains(got)),
-            "{request:?}: {got:?}, not one of {ways:?}"
-        );
+        let right = got.as_ref().is_some_and(|(value, way)| *value == position && ways.contains(way));
+        prop_assert!(right, "{request:?}: {got:?}, not rule {position} as one of {ways:?}");
     }
     Ok(())
 }
@@ -67,12 +59,20 @@ enum Change {
     Remove(Index),
 }
 
-fn change() -> impl Strategy<Value = Change> {
-    let any_spec = || prop_oneof![spec(false), spec(true)];
+fn change(prioritised: bool) -> impl Strategy<Value = Change> {
+    let any_spec = move || prop_oneof![2 => spec(false, prioritised), 1 => spec(true, prioritised)];
     prop_oneof![
         3 => any_spec().prop_map(Change::Insert),
         1 => (any::<Index>(), any_spec()).prop_map(|(index, spec)| Change::Replace(index, spec)),
         1 => any::<Index>().prop_map(Change::Remove),
+    ]
+}
+
+/// Rules of which some, or none at all, have a priority.
+fn rules(mostly_kong: bool) -> impl Strategy<Value = Vec<Spec>> {
+    prop_oneof![
+        vec(spec(mostly_kong, true), 0..24),
+        vec(spec(mostly_kong, false), 0..24),
     ]
 }
 
@@ -98,21 +98,22 @@ impl Table {
             }
             Change::Remove(index) if !self.rules.is_empty() => {
                 let (id, _, value) = self.rules.remove(index.index(self.rules.len()));
-                assert_eq!(self.router.remove(id).as_deref(), Some(&value));
+                assert_eq!(self.router.get(id), Some(&value));
+                assert!(self.router.remove(id) && !self.router.remove(id));
             }
             Change::Replace(..) | Change::Remove(_) => {}
         }
     }
 
     fn fresh(&self) -> Router<usize> {
-        let mut router = Router::with_profile(self.router.profile());
+        let mut router = Router::with_options(*self.router.options());
         for (_, spec, value) in &self.rules {
             router.insert(spec.rule(), *value).unwrap();
         }
         router
     }
 
-    fn answers(&self, requests: &[RequestSpec]) -> Vec<Option<Answer>> {
+    fn answers(&self, requests: &[RequestSpec]) -> Vec<Option<(usize, Way)>> {
         requests
             .iter()
             .map(|request| answer(&self.router, request))
@@ -124,22 +125,30 @@ proptest! {
     #![proptest_config(config(400))]
 
     #[test]
-    fn path_first_answers_as_the_oracle(rules in vec(spec(false), 0..24), requests in vec(request(), 1..24)) {
-        check(Profile::PathFirst, &rules, &requests)?;
+    fn it_answers_as_the_oracle(
+        options in options(PATHS),
+        rules in rules(false),
+        requests in vec(request(), 1..24),
+    ) {
+        check(options, &rules, &requests)?;
     }
 
     #[test]
-    fn kong_answers_as_the_oracle(rules in vec(spec(true), 0..24), requests in vec(request(), 1..24)) {
-        check(Profile::Kong, &rules, &requests)?;
+    fn kong_answers_as_the_oracle(
+        options in options(&[Profile::Kong]),
+        rules in rules(true),
+        requests in vec(request(), 1..24),
+    ) {
+        check(options, &rules, &requests)?;
     }
 
     #[test]
     fn a_changed_router_answers_as_a_fresh_one_and_leaves_old_clones_alone(
-        profile in profiled(),
-        changes in vec(change(), 1..40),
+        options in options(ALL),
+        changes in prop_oneof![vec(change(true), 1..40), vec(change(false), 1..40)],
         requests in vec(request(), 1..12),
     ) {
-        let mut table = Table { router: Router::with_profile(profile), rules: Vec::new() };
+        let mut table = Table { router: Router::with_options(options), rules: Vec::new() };
         let mut kept = Vec::new();
         for (value, change) in changes.into_iter().enumerate() {
             kept.push((table.clone(), table.answers(&requests)));

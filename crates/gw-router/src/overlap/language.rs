@@ -1,0 +1,275 @@
+//! The paths that a pattern matches, as a small automaton, so that two patterns can be compared exactly.
+
+use std::collections::HashSet;
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::{
+    key::{Hop, Key},
+    pattern::Tail,
+    tree::MARK,
+};
+
+/// All paths that a way through the tree and a tail match; of a regular expression more than that: all that begin with
+/// its literal head.
+pub(super) struct Language {
+    items: Vec<Item>,
+}
+
+/// What a path is matched by, one item after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Item {
+    Byte(u8),
+    /// One byte.
+    One(Class),
+    /// Any number of bytes.
+    Any(Class),
+    /// A slash, or nothing.
+    Slash,
+    /// Nothing, and the path ends; or a slash, and the next item.
+    Border,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// All but the slash.
+    Segment,
+    All,
+}
+
+/// One step of a path, as an item sees it.
+#[derive(Clone, Copy)]
+enum Symbol {
+    Byte(u8),
+    Class(Class),
+}
+
+/// Positions in the items, sorted; those reached without a byte included.
+pub(super) type States = SmallVec<[u16; 8]>;
+
+/// Bound: the steps of one comparison. One that takes more finds neither inclusion nor a common path.
+const STEPS: usize = 1 << 14;
+
+impl Language {
+    pub(super) fn new(key: &Key, tail: Tail, ignore_slash: bool) -> Self {
+        let mut items = Vec::with_capacity(key.start().len() + 2);
+        push_run(&mut items, key.start());
+        for (hop, run) in key.hops() {
+            push_hop(&mut items, hop);
+            push_run(&mut items, run);
+        }
+        match tail {
+            Tail::End if ignore_slash => items.push(Item::Slash),
+            Tail::End => {}
+            Tail::CatchAll { at_least_one: true } => items.extend([Item::One(Class::All), Item::Any(Class::All)]),
+            Tail::CatchAll { .. } | Tail::Prefix | Tail::Regex => items.push(Item::Any(Class::All)),
+            Tail::Segments => items.extend([Item::Border, Item::Any(Class::All)]),
+        }
+        Self { items }
+    }
+
+    /// Whether every path of the other is one of this. If in doubt it is not.
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        let alphabet = self.alphabet();
+        let mut seen: HashSet<(u16, States)> = HashSet::new();
+        let mut open = vec![(0, self.start())];
+        while let Some((at, states)) = open.pop() {
+            if self.takes_all(&states) {
+                continue;
+            }
+            if states.is_empty() || seen.len() >= STEPS || other.ends(at) && !self.accepts(&states) {
+                return false;
+            }
+            if !seen.insert((at, states.clone())) {
+                continue;
+            }
+            if let Some(next) = other.skip(at) {
+                open.push((next, states.clone()));
+            }
+            let Some((symbol, next)) = other.symbol(at) else {
+                continue;
+            };
+            match symbol {
+                Symbol::Byte(byte) => open.push((next, self.step(&states, Symbol::Byte(byte)))),
+                Symbol::Class(class) => {
+                    let bytes = alphabet.iter().filter(|byte| class.has(**byte));
+                    open.extend(bytes.map(|byte| (next, self.step(&states, Symbol::Byte(*byte)))));
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether there is a path of both. If in doubt there is not.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        let mut seen = HashSet::new();
+        let mut open = vec![(0, 0)];
+        while let Some((one, two)) = open.pop() {
+            if self.ends(one) && other.ends(two) {
+                return true;
+            }
+            if seen.len() >= STEPS || !seen.insert((one, two)) {
+                continue;
+            }
+            open.extend(self.skip(one).map(|one| (one, two)));
+            open.extend(other.skip(two).map(|two| (one, two)));
+            if let Some((own, one)) = self.symbol(one)
+                && let Some((others, two)) = other.symbol(two)
+                && own.meets(others)
+            {
+                open.push((one, two));
+            }
+        }
+        false
+    }
+
+    /// Whether a path is one of this language.
+    pub(super) fn has(&self, path: &str) -> bool {
+        let step = |states, byte: u8| self.step(&states, Symbol::Byte(byte));
+        self.accepts(&path.bytes().fold(self.start(), step))
+    }
+
+    // --- Steps ---
+
+    pub(super) fn start(&self) -> States {
+        self.closed(smallvec![0])
+    }
+
+    /// Where a byte leads to.
+    pub(super) fn after_byte(&self, states: &States, byte: u8) -> States {
+        self.step(states, Symbol::Byte(byte))
+    }
+
+    /// Where a wildcard of the tree leads to that takes at least one byte.
+    pub(super) fn after_some(&self, states: &States, class: Class) -> States {
+        let mut all = States::new();
+        let mut last = self.step(states, Symbol::Class(class));
+        while last.iter().any(|at| !all.contains(at)) {
+            all.extend(last.iter().copied());
+            all.sort_unstable();
+            all.dedup();
+            last = self.step(&last, Symbol::Class(class));
+        }
+        all
+    }
+
+    pub(super) fn accepts(&self, states: &States) -> bool {
+        states.iter().any(|at| self.ends(*at))
+    }
+
+    /// Whether all ways on from here, whatever follows, are paths of this language.
+    fn takes_all(&self, states: &States) -> bool {
+        let last = self.items.len().saturating_sub(1);
+        let open = self.items.last() == Some(&Item::Any(Class::All));
+        open && states.iter().any(|at| usize::from(*at) == last)
+    }
+
+    fn step(&self, states: &States, taken: Symbol) -> States {
+        let next = states.iter().filter_map(|at| {
+            let (symbol, next) = self.symbol(*at)?;
+            symbol.meets(taken).then_some(next)
+        });
+        self.closed(next.collect())
+    }
+
+    /// With the positions that are reached without a byte.
+    fn closed(&self, mut states: States) -> States {
+        let mut index = 0;
+        while let Some(at) = states.get(index) {
+            if let Some(next) = self.skip(*at)
+                && !states.contains(&next)
+            {
+                states.push(next);
+            }
+            index += 1;
+        }
+        states.sort_unstable();
+        states.dedup();
+        states
+    }
+
+    fn item(&self, at: u16) -> Option<Item> {
+        self.items.get(usize::from(at)).copied()
+    }
+
+    fn ends(&self, at: u16) -> bool {
+        usize::from(at) == self.items.len()
+    }
+
+    /// Where the item leads to that takes nothing.
+    fn skip(&self, at: u16) -> Option<u16> {
+        match self.item(at)? {
+            Item::Byte(_) | Item::One(_) => None,
+            Item::Any(_) | Item::Slash => Some(at + 1),
+            Item::Border => Some(self.items.len() as u16),
+        }
+    }
+
+    /// What the item takes, and where that leads to.
+    fn symbol(&self, at: u16) -> Option<(Symbol, u16)> {
+        Some(match self.item(at)? {
+            Item::Byte(byte) => (Symbol::Byte(byte), at + 1),
+            Item::One(class) => (Symbol::Class(class), at + 1),
+            Item::Any(class) => (Symbol::Class(class), at),
+            Item::Slash | Item::Border => (Symbol::Byte(b'/'), at + 1),
+        })
+    }
+
+    /// Bytes of which one stands for each kind that this language tells apart.
+    fn alphabet(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self
+            .items
+            .iter()
+            .filter_map(|item| match item {
+                Item::Byte(byte) => Some(*byte),
+                _ => None,
+            })
+            .collect();
+        bytes.push(b'/');
+        bytes.sort_unstable();
+        bytes.dedup();
+        let other = (0..MARK).find(|byte| bytes.binary_search(byte).is_err());
+        bytes.extend(other);
+        bytes
+    }
+}
+
+fn push_run(items: &mut Vec<Item>, run: &[u8]) {
+    for byte in run {
+        match *byte {
+            MARK => items.extend([Item::One(Class::Segment), Item::Any(Class::Segment)]),
+            byte => items.push(Item::Byte(byte)),
+        }
+    }
+}
+
+fn push_hop(items: &mut Vec<Item>, hop: &Hop) {
+    match hop {
+        Hop::Template(text) => push_run(items, text),
+        Hop::Wild { least } => {
+            if *least {
+                items.push(Item::One(Class::All));
+            }
+            items.push(Item::Any(Class::All));
+        }
+    }
+}
+
+impl Class {
+    fn has(self, byte: u8) -> bool {
+        self == Self::All || byte != b'/'
+    }
+}
+
+impl Symbol {
+    fn meets(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Byte(one), Self::Byte(two)) => one == two,
+            (Self::Byte(byte), Self::Class(class)) | (Self::Class(class), Self::Byte(byte)) => class.has(byte),
+            (Self::Class(_), Self::Class(_)) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
