@@ -112,37 +112,23 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
     /// Follows the path from a node on, whose run begins at `at`, as far as it goes, and notes the choices on the way.
     fn descend(&mut self, mut node: &'r PathNode<T>, at: usize) -> ControlFlow<()> {
         let path = self.path;
-        let Some(mut rest) = path.get(at..) else {
+        let Some(mut rest) = path.get(at..).and_then(|rest| self.enter(node, rest)) else {
             return ControlFlow::Continue(());
         };
         loop {
-            if node.bound < self.guide.floor() {
-                return ControlFlow::Continue(());
-            }
-            self.request.count(1 + node.run.bytes().len());
-            let behind = match &node.run {
-                Run::Plain { len, bytes } => match bytes.get(..usize::from(*len)) {
-                    Some(run) => bytes::strip(rest, run),
-                    None => None,
-                },
-                run => self.run_over(run.bytes(), rest),
-            };
-            let Some(behind) = behind else {
-                return ControlFlow::Continue(());
-            };
-            rest = behind;
-            let Some(&byte) = rest.first() else {
+            let Some((&byte, behind)) = rest.split_first() else {
                 self.visit(&node.exact, path.len())?;
                 return self.after_exact(node);
             };
             if self.ignore_slash {
                 self.slash(node, rest)?;
             }
-            node = if let Some(literal) = node.kids.child(byte) {
+            let entered = if let Some(literal) = node.kids.child(byte) {
                 if node.is_open() {
                     self.note(node, path.len() - rest.len(), Next::Side);
                 }
-                literal
+                node = literal;
+                self.enter_behind(node, rest, behind)
             } else if node.side.is_some() {
                 self.note(node, path.len() - rest.len(), Next::Side);
                 return ControlFlow::Continue(());
@@ -150,10 +136,47 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
                 if !matches!(node.tail, Slot::Empty) {
                     self.note(node, path.len() - rest.len(), Next::Tail);
                 }
-                param
+                node = param;
+                self.enter(node, rest)
             } else {
                 return self.visit(&node.tail, path.len() - rest.len());
             };
+            match entered {
+                Some(entered) => rest = entered,
+                None => return ControlFlow::Continue(()),
+            }
+        }
+    }
+
+    /// Matches the run of a node with the rest of the path, and returns what lies behind.
+    #[inline]
+    fn enter<'p>(&mut self, node: &'r PathNode<T>, rest: &'p [u8]) -> Option<&'p [u8]> {
+        if node.bound < self.guide.floor() {
+            return None;
+        }
+        self.request.count(1 + node.run.bytes().len());
+        match &node.run {
+            Run::Plain { len, bytes } => bytes::strip(rest, bytes.get(..usize::from(*len))?),
+            run => self.run_over(run.bytes(), rest),
+        }
+    }
+
+    /// As [`Self::enter`], for a node whose first byte is known to be that of the rest: `behind` is what follows it.
+    #[inline(always)]
+    fn enter_behind<'p>(
+        &mut self,
+        node: &'r PathNode<T>,
+        rest: &'p [u8],
+        behind: &'p [u8],
+    ) -> Option<&'p [u8]> {
+        if node.bound < self.guide.floor() {
+            return None;
+        }
+        self.request.count(1 + node.run.bytes().len());
+        match &node.run {
+            Run::Plain { len: 1, .. } => Some(behind),
+            Run::Plain { len, bytes } => bytes::strip(behind, bytes.get(1..usize::from(*len))?),
+            run => self.run_over(run.bytes(), rest),
         }
     }
 
@@ -179,13 +202,17 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
     }
 
     /// Matches a run that is long or has marks with the rest of the path, and returns what lies behind.
-    fn run_over<'p>(&mut self, mut run: &[u8], mut rest: &'p [u8]) -> Option<&'p [u8]> {
-        loop {
-            let Some(mark) = run.iter().position(|byte| *byte == MARK) else {
-                return bytes::strip(rest, run);
-            };
-            let (text, behind) = run.split_at(mark);
-            rest = bytes::strip(rest, text)?;
+    fn run_over<'p>(&mut self, run: &[u8], mut rest: &'p [u8]) -> Option<&'p [u8]> {
+        let mut run = run.iter();
+        while let Some(byte) = run.next() {
+            let (first, behind) = rest.split_first()?;
+            if first == byte {
+                rest = behind;
+                continue;
+            }
+            if *byte != MARK {
+                return None;
+            }
             let length = bytes::segment(rest);
             self.request.count(length);
             if length == 0 {
@@ -194,8 +221,8 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
             let at = self.path.len() - rest.len();
             self.spans.push(Span::new(at, at + length));
             rest = rest.get(length..)?;
-            run = behind.get(1..)?;
         }
+        Some(rest)
     }
 
     fn note(&mut self, node: &'r PathNode<T>, at: usize, next: Next) {
