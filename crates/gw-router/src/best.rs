@@ -36,13 +36,26 @@ impl<'s, 'q, T> First<'_, 's, 'q, T> {
 
 impl<'r, T> Visitor<'r, T> for First<'r, '_, '_, T> {
     fn visit(&mut self, entry: &'r Entry<T>, rank: Option<Rank>, met: Met<'_>) -> bool {
+        let Some(winner) = self.entry else {
+            if entry.admits(self.request, met) {
+                self.entry = Some(entry);
+                self.at = met.at;
+                self.rank = rank.map(|best| entry.rank_for(best, self.request));
+            }
+            return true;
+        };
+        // Ranks are made when there is something to compare: most places have one entry.
+        let request = self.request;
+        let known = *self
+            .rank
+            .get_or_insert_with(|| winner.rank_for(winner.rank(), request));
         let best = rank.unwrap_or_else(|| entry.rank());
-        if self.rank.is_some_and(|known| best <= known) {
+        if best <= known {
             return false;
         }
-        if entry.admits(self.request, met) {
-            let rank = entry.rank_for(best, self.request);
-            if self.rank.is_none_or(|known| rank > known) {
+        if entry.admits(request, met) {
+            let rank = entry.rank_for(best, request);
+            if rank > known {
                 self.entry = Some(entry);
                 self.at = met.at;
                 self.rank = Some(rank);

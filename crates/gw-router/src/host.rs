@@ -148,24 +148,14 @@ impl HostPattern {
         apart || self.covers_name(other) || other.covers_name(self)
     }
 
-    /// Whether a name without port matches; the pattern's port is not looked at.
+    /// Whether a name in lower case, without port, matches; the pattern's port is not looked at.
     pub(crate) fn matches_bytes(&self, name: &[u8]) -> bool {
         let fixed = self.name.as_bytes();
         match self.kind {
-            HostKind::Exact => name.eq_ignore_ascii_case(fixed),
+            HostKind::Exact => name == fixed,
             HostKind::Any => !name.is_empty(),
-            HostKind::Suffix => {
-                let start = name.len().checked_sub(fixed.len());
-                start
-                    .and_then(|start| name.get(start..))
-                    .is_some_and(|end| end.eq_ignore_ascii_case(fixed))
-            }
-            HostKind::Prefix => {
-                name.len() > fixed.len()
-                    && name
-                        .get(..fixed.len())
-                        .is_some_and(|start| start.eq_ignore_ascii_case(fixed))
-            }
+            HostKind::Suffix => name.ends_with(fixed),
+            HostKind::Prefix => name.len() > fixed.len() && name.starts_with(fixed),
         }
     }
 }

@@ -369,9 +369,12 @@ const MAX_LEVELS: usize = 3;
 
 impl More {
     fn admits_sni(&self, lookup: &Lookup<'_>) -> bool {
-        let named = |name: &str| self.snis.iter().any(|sni| sni.matches_bytes(name.as_bytes()));
-        let asked = lookup.sni.map(|name| name.strip_suffix('.').unwrap_or(name));
-        lookup.plaintext || asked.is_some_and(named)
+        let Some(asked) = lookup.sni else {
+            return lookup.plaintext;
+        };
+        let asked = asked.strip_suffix('.').unwrap_or(asked);
+        let lower: SmallVec<[u8; 64]> = asked.bytes().map(|byte| byte.to_ascii_lowercase()).collect();
+        lookup.plaintext || self.snis.iter().any(|sni| sni.matches_bytes(&lower))
     }
 }
 

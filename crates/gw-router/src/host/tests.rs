@@ -171,7 +171,7 @@ fn names_match_by_kind() {
             pattern
                 .parse::<HostPattern>()
                 .unwrap()
-                .matches_bytes(name.as_bytes()),
+                .matches_bytes(name.to_ascii_lowercase().as_bytes()),
             matches,
             "{pattern} {name}"
         );
@@ -202,6 +202,10 @@ fn patterns_cover_and_meet_others() {
         let [first, second] = [one, other].map(|text| text.parse::<HostPattern>().unwrap());
         let covers = (first.covers(&second), second.covers(&first));
         assert_eq!(covers, (forth, back), "{one}; {other}");
-        assert_eq!((first.meets(&second), second.meets(&first)), (both, both), "{one}; {other}");
+        assert_eq!(
+            (first.meets(&second), second.meets(&first)),
+            (both, both),
+            "{one}; {other}"
+        );
     }
 }
