@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::round_robin::{Position, RoundRobin};
-use crate::{Rng, Target, TargetIdx, Tried};
+use crate::target::Eligible;
+use crate::{Rng, TargetIdx, Tried};
 
 /// How a balancer chooses among its targets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,16 +31,9 @@ pub(crate) enum Table {
 }
 
 impl Table {
-    pub(crate) fn build(policy: &Policy, targets: &[Target], position: Arc<Position>) -> Self {
+    pub(crate) fn build(policy: &Policy, eligible: &[Eligible], position: Arc<Position>) -> Self {
         match policy {
-            Policy::RoundRobin => Self::RoundRobin(RoundRobin::at(position, targets)),
-        }
-    }
-
-    /// Whether nothing can ever be picked from it.
-    pub(crate) fn is_empty(&self) -> bool {
-        match self {
-            Self::RoundRobin(table) => table.cycle() == 0,
+            Policy::RoundRobin => Self::RoundRobin(RoundRobin::at(position, eligible)),
         }
     }
 }

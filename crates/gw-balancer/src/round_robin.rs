@@ -35,13 +35,13 @@ pub struct RoundRobin {
 impl RoundRobin {
     /// A table over `targets` that starts at the beginning of its sequence.
     pub fn new(targets: &[Target]) -> Self {
-        Self::at(Arc::default(), targets)
+        Self::at(Arc::default(), &eligible(targets))
     }
 
     /// A table over other targets that goes on from the position of this one; the two share it.
     #[must_use]
     pub fn rebuild(&self, targets: &[Target]) -> Self {
-        Self::at(Arc::clone(&self.position), targets)
+        Self::at(Arc::clone(&self.position), &eligible(targets))
     }
 
     /// After how many first picks the sequence repeats; 0 if nothing can be picked.
@@ -49,8 +49,7 @@ impl RoundRobin {
         self.cycle.len()
     }
 
-    pub(crate) fn at(position: Arc<Position>, targets: &[Target]) -> Self {
-        let eligible = eligible(targets);
+    pub(crate) fn at(position: Arc<Position>, eligible: &[Eligible]) -> Self {
         let weights: Vec<u64> = eligible.iter().map(|e| e.weight).collect();
         let cycle = sequence::cycle(&apportion::reduce(&weights, CYCLE_BOUND))
             .map(|place| eligible[place].target)

@@ -1,11 +1,9 @@
 //! What is known about a target beyond its place in a table: it outlives rebuilds.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use crate::Target;
-use crate::round_robin::Position;
+use crate::health::Health;
 
 /// How an attempt at a target ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,43 +37,29 @@ pub struct Outcomes {
     pub statuses: [u64; 5],
 }
 
-/// What all balancers of one lineage share.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    pub(crate) position: Arc<Position>,
-    // Only building takes this lock. Weak, so that a target that left is forgotten with its last request in flight,
-    // and found again if it returns before that.
-    records: Mutex<HashMap<Box<str>, Weak<Record>>>,
-}
-
-impl Shared {
-    /// The records of these targets, one for each in order: known names keep theirs.
-    pub(crate) fn records(&self, targets: &[Target]) -> Box<[Arc<Record>]> {
-        // A poisoned lock is sound to use: nothing below leaves the map half changed.
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        records.retain(|_, record| record.strong_count() > 0);
-        let mut record = |target: &Target| {
-            if let Some(known) = records.get(&target.name).and_then(Weak::upgrade) {
-                return known;
-            }
-            let fresh = Arc::new(Record::default());
-            records.insert(target.name.clone(), Arc::downgrade(&fresh));
-            fresh
-        };
-        targets.iter().map(&mut record).collect()
-    }
-}
-
-/// Counts of one target. On cache lines of its own, so that two targets' counts do not slow each other down.
+/// Counts and health of one target. On cache lines of its own, so that two targets' counts do not slow each other down.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(crate) struct Record {
     in_flight: AtomicU32,
+    /// Whether a success must be told to `health`. Written with that lock held.
+    pub(super) heeds_success: AtomicBool,
     success: AtomicU64,
     connect_failed: AtomicU64,
     timed_out: AtomicU64,
     broken: AtomicU64,
     statuses: [AtomicU64; 5],
+    /// The ticket of the trial that may be made, one more while it is under way; the next ticket with each transition.
+    pub(super) trial: AtomicU64,
+    // A pick never takes this lock, nor does a report that changes nothing.
+    pub(super) health: Mutex<Kept>,
+}
+
+/// A target's health, and whether it counts among the targets of the newest list.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    pub(super) health: Health,
+    pub(super) listed: bool,
 }
 
 // Relaxed throughout: these are counts, nothing else is published through them.
@@ -101,6 +85,13 @@ impl Record {
             Outcome::Status(status) => &self.statuses[usize::from((status / 100).clamp(1, 5) - 1)],
         };
         counter.fetch_add(1, Relaxed);
+    }
+
+    /// How many attempts have ended.
+    pub(super) fn seen(&self) -> u64 {
+        let counts = [&self.success, &self.connect_failed, &self.timed_out, &self.broken];
+        let counts = counts.into_iter().chain(&self.statuses);
+        counts.map(|count| count.load(Relaxed)).sum()
     }
 
     pub(crate) fn outcomes(&self) -> Outcomes {
@@ -143,25 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_forgotten_with_its_last_owner_and_not_before() {
-        let shared = Shared::default();
-        let targets = [Target::new("a", 1), Target::new("b", 1)];
-        let first = shared.records(&targets);
-        first[0].enter();
-        let kept = Arc::clone(&first[0]);
-        drop(first);
-        drop(shared.records(&[]));
-        assert_eq!(
-            shared.records.lock().unwrap().len(),
-            1,
-            "only the one still in use stays"
-        );
-        assert!(Arc::ptr_eq(&kept, &shared.records(&targets)[0]));
-    }
-
-    #[test]
-    fn a_record_with_its_reference_counts_fits_three_cache_lines() {
-        // The reference counts of the `Arc` take one line, for the alignment.
-        assert_eq!((size_of::<Record>(), align_of::<Record>()), (128, 64));
+    fn a_record_has_four_cache_lines_of_its_own() {
+        assert_eq!((size_of::<Record>(), align_of::<Record>()), (256, 64));
     }
 }

@@ -163,8 +163,11 @@ fn digest(der: &[u8]) -> String {
         .collect()
 }
 
-/// Writes the digest of a CA certificate beside it.
+/// Writes the digest of a CA certificate beside it; one that is null is as good as not given.
 pub(crate) fn add_digest(document: &mut Map<String, Value>) {
+    if document.get("cert_digest").is_some_and(Value::is_null) {
+        document.remove("cert_digest");
+    }
     let Some(Value::String(pem)) = document.get("cert") else {
         return;
     };

@@ -10,8 +10,10 @@ use uuid::Uuid;
 
 use crate::entity::Entity;
 use crate::kind::{CredentialKind, Kind};
-use crate::{CaCertificate, Certificate, Consumer, ConsumerGroup, Credential, GroupMember, Id, PluginUse};
-use crate::{Route, Service, Sni, Target, Upstream};
+use crate::{
+    CaCertificate, Certificate, Consumer, ConsumerGroup, Credential, FilterChain, GroupMember, Id, Key,
+};
+use crate::{KeySet, PluginUse, Route, Service, Sni, Target, Upstream, Vault};
 
 type Map<K, V, S = RandomState> = GenericHashMap<K, V, S, DefaultSharedPtr>;
 
@@ -54,6 +56,10 @@ pub struct Config {
     groups: Map<Id<ConsumerGroup>, Arc<ConsumerGroup>>,
     members: Map<Id<GroupMember>, Arc<GroupMember>>,
     groups_by_consumer: Map<Id<Consumer>, OrdMap<Id<GroupMember>, Id<ConsumerGroup>>>,
+    vaults: Map<Id<Vault>, Arc<Vault>>,
+    keys: Map<Id<Key>, Arc<Key>>,
+    key_sets: Map<Id<KeySet>, Arc<KeySet>>,
+    filter_chains: Map<Id<FilterChain>, Arc<FilterChain>>,
 }
 
 /// The targets of one upstream, by creation and id.
@@ -130,7 +136,7 @@ impl Config {
         self.plugins.values()
     }
 
-    /// The plugin instances bound to exactly this place, for whichever consumer.
+    /// The plugin instances bound to exactly this place, for whichever consumer; none of those for a consumer group.
     pub fn plugins_at(&self, place: Place) -> impl Iterator<Item = &Arc<PluginUse>> {
         self.plugins_by_place
             .get(&place)
@@ -222,6 +228,10 @@ impl Config {
         let groups = self.groups.keys().map(|id| (Kind::ConsumerGroup, id.uuid()));
         let members = self.members.keys().map(|id| (Kind::GroupMember, id.uuid()));
         let secured = certificates.chain(snis).chain(authorities);
+        let vaults = self.vaults.keys().map(|id| (Kind::Vault, id.uuid()));
+        let keys = self.keys.keys().map(|id| (Kind::Key, id.uuid()));
+        let key_sets = self.key_sets.keys().map(|id| (Kind::KeySet, id.uuid()));
+        let filters = self.filter_chains.keys().map(|id| (Kind::FilterChain, id.uuid()));
         services
             .chain(routes)
             .chain(consumers)
@@ -232,6 +242,10 @@ impl Config {
             .chain(secured)
             .chain(groups)
             .chain(members)
+            .chain(vaults)
+            .chain(keys)
+            .chain(key_sets)
+            .chain(filters)
     }
 
     /// Makes one change, and returns what was there before.
@@ -276,9 +290,12 @@ impl Config {
                 self.credentials.insert(credential.id, credential);
             }
             Entity::Plugin(plugin) => {
-                let place = (plugin.scope.route, plugin.scope.service);
-                let bound = self.plugins_by_place.entry(place).or_default();
-                bound.insert(plugin.id, Arc::clone(&plugin));
+                // Note: who is in a group is not asked when a request is served; what runs for some must not run for all.
+                if plugin.scope.consumer_group.is_none() {
+                    let place = (plugin.scope.route, plugin.scope.service);
+                    let bound = self.plugins_by_place.entry(place).or_default();
+                    bound.insert(plugin.id, Arc::clone(&plugin));
+                }
                 self.plugins.insert(plugin.id, plugin);
             }
             Entity::Upstream(upstream) => {
@@ -308,6 +325,10 @@ impl Config {
                 groups.insert(member.id, member.group);
                 self.members.insert(member.id, member);
             }
+            Entity::Vault(vault) => drop(self.vaults.insert(vault.id, vault)),
+            Entity::Key(key) => drop(self.keys.insert(key.id, key)),
+            Entity::KeySet(set) => drop(self.key_sets.insert(set.id, set)),
+            Entity::FilterChain(chain) => drop(self.filter_chains.insert(chain.id, chain)),
         }
     }
 
@@ -366,6 +387,10 @@ impl Config {
                 remove_from(&mut self.groups_by_consumer, &member.consumer, &member.id);
                 Some(Entity::GroupMember(member))
             }
+            Kind::Vault => self.vaults.remove(&Id::from(id)).map(Entity::Vault),
+            Kind::Key => self.keys.remove(&Id::from(id)).map(Entity::Key),
+            Kind::KeySet => self.key_sets.remove(&Id::from(id)).map(Entity::KeySet),
+            Kind::FilterChain => self.filter_chains.remove(&Id::from(id)).map(Entity::FilterChain),
         }
     }
 

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use gw_schema::{CompileError, Violation, Violations};
+use gw_schema::{CompileError, Violation, ViolationKind, Violations};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::kind::{CredentialKind, Kind, KindSpec};
-use crate::{CaCertificate, Certificate, Consumer, ConsumerGroup, Credential, GroupMember, PluginUse};
-use crate::{Route, Service, Sni, Target, Upstream};
-use crate::{certificate, plugin_use, route, service, upstream};
+use crate::{CaCertificate, Certificate, Consumer, ConsumerGroup, Credential, FilterChain, GroupMember, Key};
+use crate::{KeySet, PluginUse, Route, Service, Sni, Target, Upstream, Vault};
+use crate::{certificate, key, plugin_use, route, service, upstream};
 
 /// A JSON object, as committed and as shown.
 pub type Document = Map<String, Value>;
@@ -31,6 +31,10 @@ pub enum Entity {
     CaCertificate(Arc<CaCertificate>),
     ConsumerGroup(Arc<ConsumerGroup>),
     GroupMember(Arc<GroupMember>),
+    Vault(Arc<Vault>),
+    Key(Arc<Key>),
+    KeySet(Arc<KeySet>),
+    FilterChain(Arc<FilterChain>),
 }
 
 impl Entity {
@@ -50,6 +54,10 @@ impl Entity {
             Self::CaCertificate(_) => Kind::CaCertificate,
             Self::ConsumerGroup(_) => Kind::ConsumerGroup,
             Self::GroupMember(_) => Kind::GroupMember,
+            Self::Vault(_) => Kind::Vault,
+            Self::Key(_) => Kind::Key,
+            Self::KeySet(_) => Kind::KeySet,
+            Self::FilterChain(_) => Kind::FilterChain,
         }
     }
 
@@ -69,6 +77,10 @@ impl Entity {
             Self::CaCertificate(entity) => entity.id.uuid(),
             Self::ConsumerGroup(entity) => entity.id.uuid(),
             Self::GroupMember(entity) => entity.id.uuid(),
+            Self::Vault(entity) => entity.id.uuid(),
+            Self::Key(entity) => entity.id.uuid(),
+            Self::KeySet(entity) => entity.id.uuid(),
+            Self::FilterChain(entity) => entity.id.uuid(),
         }
     }
 }
@@ -90,7 +102,7 @@ impl fmt::Debug for Kinds {
 /// Kept here, apart from the plugin that reads them, because tools write them whatever plugins there are.
 const ACLS: Kind = Kind::Credential(CredentialKind("acls"));
 
-const CORE: [(Kind, &str); 12] = [
+const CORE: [(Kind, &str); 16] = [
     (Kind::Service, include_str!("schemas/service.json")),
     (Kind::Route, include_str!("schemas/route.json")),
     (Kind::Consumer, include_str!("schemas/consumer.json")),
@@ -102,6 +114,10 @@ const CORE: [(Kind, &str); 12] = [
     (Kind::CaCertificate, include_str!("schemas/ca_certificate.json")),
     (Kind::ConsumerGroup, include_str!("schemas/consumer_group.json")),
     (Kind::GroupMember, include_str!("schemas/group_member.json")),
+    (Kind::Vault, include_str!("schemas/vault.json")),
+    (Kind::Key, include_str!("schemas/key.json")),
+    (Kind::KeySet, include_str!("schemas/key_set.json")),
+    (Kind::FilterChain, include_str!("schemas/filter_chain.json")),
     (ACLS, include_str!("schemas/acl.json")),
 ];
 
@@ -158,7 +174,7 @@ impl Kinds {
     pub fn expand(kind: Kind, document: &mut Document) {
         match kind {
             Kind::Service => service::expand_url(document),
-            Kind::Route => route::default_strip_path(document),
+            Kind::Route => route::expand(document),
             Kind::Upstream => upstream::settle_algorithm(document),
             Kind::Target => upstream::default_target_port(document),
             Kind::Sni => certificate::lower_name(document),
@@ -166,6 +182,22 @@ impl Kinds {
             Kind::Plugin => plugin_use::drop_run_on(document),
             Kind::Consumer | Kind::Credential(_) => {}
             Kind::Certificate | Kind::ConsumerGroup | Kind::GroupMember => {}
+            Kind::Vault | Kind::Key | Kind::KeySet | Kind::FilterChain => {}
+        }
+    }
+
+    /// Takes what is secret out of a document that is to be shown, beyond the fields that are never shown.
+    pub fn conceal(kind: Kind, document: &mut Document) {
+        if kind == Kind::Key {
+            key::conceal(document);
+        }
+    }
+
+    /// Puts back what [`conceal`](Self::conceal) took out, into a document that replaces the one it was taken from
+    /// and says what was shown of it.
+    pub fn reveal(kind: Kind, previous: &Document, document: &mut Document) {
+        if kind == Kind::Key {
+            key::reveal(previous, document);
         }
     }
 
@@ -179,6 +211,9 @@ impl Kinds {
         let Some(spec) = self.spec(kind) else {
             return Err(Violation::new("", format!("no plugin declares the kind '{kind}'")).into());
         };
+        if kind == Kind::Route {
+            route::default_strip_path_by_uris(document);
+        }
         let mut value = Value::Object(std::mem::take(document));
         spec.schema.fill_defaults(&mut value);
         let checked = spec.schema.check(&value);
@@ -188,8 +223,8 @@ impl Kinds {
         let parsed = self.parse(kind, document);
         match (checked, parsed) {
             (Ok(()), parsed) => parsed,
-            (Err(violations), Ok(_)) => Err(violations),
-            (Err(schema), Err(parser)) => Err(merge(schema, parser)),
+            (Err(violations), Ok(_)) => Err(known_shorthands(spec, violations)),
+            (Err(schema), Err(parser)) => Err(known_shorthands(spec, merge(schema, parser))),
         }
     }
 
@@ -227,6 +262,10 @@ impl Kinds {
             Kind::CaCertificate => Entity::CaCertificate(CaCertificate::parse(document)?.into()),
             Kind::ConsumerGroup => Entity::ConsumerGroup(ConsumerGroup::parse(document)?.into()),
             Kind::GroupMember => Entity::GroupMember(GroupMember::parse(document)?.into()),
+            Kind::Vault => Entity::Vault(Vault::parse(document)?.into()),
+            Kind::Key => Entity::Key(Key::parse(document)?.into()),
+            Kind::KeySet => Entity::KeySet(KeySet::parse(document)?.into()),
+            Kind::FilterChain => Entity::FilterChain(FilterChain::parse(document)?.into()),
             Kind::Credential(credential) => {
                 let Some(spec) = self.spec(kind) else {
                     return Err(Violation::new("", format!("no plugin declares the kind '{kind}'")).into());
@@ -237,7 +276,28 @@ impl Kinds {
     }
 }
 
-/// The schema's violations, and those of the parser at places the schema is content with.
+/// A shorthand that was not spelt out is not unknown: it is of the wrong type.
+fn known_shorthands(spec: &KindSpec, violations: Violations) -> Violations {
+    let mut all = violations.into_vec();
+    for violation in &mut all {
+        let name = violation.pointer.strip_prefix('/').unwrap_or_default();
+        if violation.kind == ViolationKind::Unknown && spec.shorthands.iter().any(|known| **known == *name) {
+            let pointer = std::mem::take(&mut violation.pointer);
+            *violation = Violation::new(pointer, "expected a string").with_kind(ViolationKind::Type);
+        }
+    }
+    refused(all)
+}
+
+fn refused(all: Vec<Violation>) -> Violations {
+    match Violations::none_in(all) {
+        Err(violations) => violations,
+        Ok(()) => Violation::new("", "invalid").into(),
+    }
+}
+
+/// The schema's violations, and those of the parser at places the schema is content with. Where a text does not match
+/// its pattern the parser knows better why.
 fn merge(schema: Violations, parser: Violations) -> Violations {
     let mut all: Vec<Violation> = schema.into_iter().collect();
     // What the schema refuses the parser cannot read either, in it or around it.
@@ -253,12 +313,14 @@ fn merge(schema: Violations, parser: Violations) -> Violations {
         })
     };
     for violation in parser {
-        if !covered(&violation.pointer, &all) {
+        let same = all
+            .iter_mut()
+            .find(|known| known.kind == ViolationKind::Pattern && known.pointer == violation.pointer);
+        if let Some(same) = same {
+            *same = violation;
+        } else if !covered(&violation.pointer, &all) {
             all.push(violation);
         }
     }
-    match Violations::none_in(all) {
-        Err(violations) => violations,
-        Ok(()) => Violation::new("", "invalid").into(),
-    }
+    refused(all)
 }

@@ -39,6 +39,10 @@ impl<'a> Fields<'a> {
             .push(Violation::new(pointer.into(), why.to_string()));
     }
 
+    pub(crate) fn refuse_with(&mut self, violation: Violation) {
+        self.violations.push(violation);
+    }
+
     pub(crate) fn refuse_as(&mut self, kind: ViolationKind, pointer: &str, why: &str) {
         self.violations.push(Violation::new(pointer, why).with_kind(kind));
     }

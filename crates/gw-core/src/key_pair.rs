@@ -4,7 +4,7 @@ use std::fmt;
 
 use p256::pkcs8::{DecodePrivateKey, PrivateKeyInfoRef};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
@@ -48,6 +48,8 @@ pub(crate) enum PemError {
     },
     #[error("invalid key: there is none; expected PEM, '-----BEGIN PRIVATE KEY-----', not encrypted")]
     NoKey,
+    #[error("invalid key: there is none; expected PEM, '-----BEGIN PUBLIC KEY-----'")]
+    NoPublicKey,
     #[error("invalid certificate: its key is neither RSA nor ECDSA on P-256, P-384 or P-521 nor Ed25519")]
     Algorithm,
 }
@@ -87,6 +89,12 @@ pub(crate) fn certificates(pem: &str) -> Result<(Chain, X509), PemError> {
 pub(crate) fn private_key(pem: &str) -> Result<PrivateKey, PemError> {
     let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| PemError::NoKey)?;
     Ok(PrivateKey(key.secret_der().into()))
+}
+
+/// The first public key of a PEM text, in DER.
+pub(crate) fn public_key(pem: &str) -> Result<Box<[u8]>, PemError> {
+    let key = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).map_err(|_| PemError::NoPublicKey)?;
+    Ok(key.as_ref().into())
 }
 
 /// Kind of a certificate's key: two certificates for one name are of use only if theirs differ.

@@ -30,6 +30,14 @@ pub enum Kind {
     ConsumerGroup,
     /// That a consumer is in a group.
     GroupMember,
+    /// Where secrets are kept.
+    Vault,
+    /// A key that tokens are made or checked with.
+    Key,
+    /// Keys that are looked up together.
+    KeySet,
+    /// Proxy-Wasm filters of a route or a service.
+    FilterChain,
     /// A credential of a consumer; its kind was declared by a plugin.
     Credential(CredentialKind),
 }
@@ -54,6 +62,10 @@ impl Kind {
             Self::CaCertificate => "ca_certificates",
             Self::ConsumerGroup => "consumer_groups",
             Self::GroupMember => "consumer_group_consumers",
+            Self::Vault => "vaults",
+            Self::Key => "keys",
+            Self::KeySet => "key_sets",
+            Self::FilterChain => "filter_chains",
             Self::Credential(CredentialKind(name)) => name,
         }
     }
@@ -72,6 +84,8 @@ pub enum OnDelete {
     Cascade,
     /// The deletion is refused while it exists.
     Refuse,
+    /// The same, unless the deletion says that it shall take along what refers to the entity.
+    RefuseUnlessTold,
 }
 
 /// A field that refers to another entity by `{ "id": … }`, or to several by a list of ids.
@@ -157,6 +171,8 @@ pub struct KindSpec {
     pub write_only: Vec<Box<str>>,
     /// Fields that list entities of other kinds.
     pub lists: Vec<Listing>,
+    /// Fields that are taken and spelt out in others, each a text.
+    pub shorthands: Vec<Box<str>>,
     /// Whether entities of this kind only tie two others to each other, and are seen as lists below these.
     pub is_link: bool,
     /// Under which name one of them is shown a second time, beside what it is tied to.
@@ -198,6 +214,11 @@ impl KindSpec {
             immutable: Vec::new(),
             write_only: Vec::new(),
             lists: Vec::new(),
+            shorthands: document
+                .get("x-shorthands")
+                .and_then(Value::as_object)
+                .map(|all| all.keys().map(|name| name.as_str().into()).collect())
+                .unwrap_or_default(),
             is_link: flag("link").unwrap_or(false),
             shown_as: text("shown-as"),
             schema: Schema::compile(document)?,
@@ -238,10 +259,10 @@ impl KindSpec {
             });
         }
         if let Some(target) = text("x-references") {
-            let on_delete = if text("x-on-delete") == Some("cascade") {
-                OnDelete::Cascade
-            } else {
-                OnDelete::Refuse
+            let on_delete = match text("x-on-delete") {
+                Some("cascade") => OnDelete::Cascade,
+                Some("refuse-unless-told") => OnDelete::RefuseUnlessTold,
+                _ => OnDelete::Refuse,
             };
             self.references.push(Reference {
                 field: field.into(),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::fields::Fields;
 use crate::units::Protocols;
-use crate::{Consumer, Id, Route, Service};
+use crate::{Consumer, ConsumerGroup, Id, Route, Service};
 
 /// One configured instance of a plugin.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +37,8 @@ pub struct Scope {
     pub service: Option<Id<Service>>,
     /// Only this consumer.
     pub consumer: Option<Id<Consumer>>,
+    /// Only consumers of this group.
+    pub consumer_group: Option<Id<ConsumerGroup>>,
 }
 
 impl Scope {
@@ -72,6 +74,7 @@ impl PluginUse {
                     route: fields.reference("route"),
                     service: fields.reference("service"),
                     consumer: fields.reference("consumer"),
+                    consumer_group: fields.reference("consumer_group"),
                 },
                 config: Arc::new(fields.value("config")?.clone()),
                 enabled: fields.flag("enabled")?,

@@ -1,8 +1,11 @@
 //! Routes: which requests go to a service.
 
-use gw_router::{HeaderRule, HostPattern, Pattern, Rule};
-use gw_schema::Violations;
-use http::{HeaderName, Method, StatusCode};
+mod matchers;
+mod vars;
+
+use gw_router::Rule;
+use gw_schema::{Violation, Violations};
+use http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::fields::Fields;
@@ -51,7 +54,7 @@ impl Route {
         if let Some(protocols) = protocols {
             check_protocols(&mut fields, protocols);
         }
-        let rule = rule(&mut fields);
+        let rule = matchers::rule(&mut fields);
         let route = (|| {
             Some(Self {
                 id: fields.id()?,
@@ -71,105 +74,18 @@ impl Route {
     }
 }
 
-fn rule(fields: &mut Fields<'_>) -> Rule {
-    let mut rule = Rule::any().age(age(fields));
-    if let Some(priority) = fields.int("regex_priority") {
-        rule = rule.regex_priority(priority);
-    }
-    for pattern in fields.list("paths", path) {
-        rule = rule.pattern(pattern);
-    }
-    for host in fields.list("hosts", str::parse::<HostPattern>) {
-        rule = rule.host(host);
-    }
-    for sni in fields.list("snis", str::parse::<HostPattern>) {
-        rule = rule.sni(sni);
-    }
-    for method in fields.list("methods", str::parse::<Method>) {
-        rule = rule.method(method);
-    }
-    for header in headers(fields) {
-        rule = rule.header(header);
-    }
-    if let Err(error) = rule.check() {
-        fields.refuse("/paths", error);
-    }
-    rule
-}
-
-/// The order among equals: the older first. Routes made within one tick of the clock are told apart by their ids, so
-/// that a restart, which reads them in another order than they were made in, changes nothing.
-fn age(fields: &Fields<'_>) -> u64 {
-    const ID_BITS: u32 = 20;
-    let id = fields
-        .id::<Route>()
-        .map_or(0, |id| id.uuid().as_u128() >> (u128::BITS - ID_BITS));
-    // Note: 20 bits fit, and milliseconds need 41 for centuries to come.
-    (fields.millis("created_at") << ID_BITS) | u64::try_from(id).unwrap_or(0)
-}
-
-fn path(text: &str) -> Result<Pattern, String> {
-    if !text.starts_with('~') {
-        if !text.starts_with('/') {
-            return Err("should start with: / (fixed path) or ~/ (regex path)".to_owned());
-        }
-        if text.contains("//") {
-            return Err("must not have empty segments".to_owned());
-        }
-        match gw_router::normalize(text) {
-            Ok(normal) if normal == text => {}
-            Ok(normal) => return Err(format!("non-normalized path, consider use '{normal}' instead")),
-            Err(error) => return Err(format!("invalid path: {error}")),
-        }
-    }
-    Pattern::kong(text).map_err(|error| error.to_string())
-}
-
-fn headers(fields: &mut Fields<'_>) -> Vec<HeaderRule> {
-    let mut rules = Vec::new();
-    let Some(headers) = fields.value("headers").and_then(Value::as_object) else {
-        return rules;
-    };
-    for (name, values) in headers {
-        let pointer = format!("/headers/{name}");
-        let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
-            fields.refuse(pointer, "not a valid header name");
-            continue;
-        };
-        if header == http::header::HOST {
-            fields.refuse(
-                pointer,
-                "cannot contain 'host' header, which must be specified in the 'hosts' attribute",
-            );
-            continue;
-        }
-        let values: Vec<&str> = values
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        let regex = match values.as_slice() {
-            [only] => only.strip_prefix("~*"),
-            _ => None,
-        };
-        match regex {
-            None => rules.push(HeaderRule::new(header, &values)),
-            Some(regex) => match HeaderRule::regex(header, regex) {
-                Ok(rule) => rules.push(rule),
-                Err(error) => fields.refuse(pointer, error),
-            },
-        }
-    }
-    rules
-}
-
 const GROUPS: [&[Protocol]; 4] = [
     &[Protocol::Http, Protocol::Https],
     &[Protocol::Tcp, Protocol::Tls, Protocol::Udp],
     &[Protocol::TlsPassthrough],
     &[Protocol::Grpc, Protocol::Grpcs],
 ];
+
+/// The groups whose routes take requests over HTTP.
+const GROUPS_OF_HTTP: [&[Protocol]; 2] = [GROUPS[0], GROUPS[3]];
+
+/// What tells requests over HTTP apart beside Kong's own fields.
+const EXTENSIONS: [&str; 5] = ["uris", "query", "cookies", "remote_addrs", "vars"];
 
 /// Protocols of one group only, and for each the matchers it can be told by.
 fn check_protocols(fields: &mut Fields<'_>, protocols: Protocols) {
@@ -183,13 +99,6 @@ fn check_protocols(fields: &mut Fields<'_>, protocols: Protocols) {
         );
         return;
     }
-    let is_set = |fields: &Fields<'_>, field: &str| {
-        fields.value(field).is_some_and(|value| match value {
-            Value::Array(list) => !list.is_empty(),
-            Value::Object(map) => !map.is_empty(),
-            _ => true,
-        })
-    };
     // One complaint is enough: it names the strictest protocol that is told apart by nothing.
     let last = protocols.iter().last();
     for protocol in protocols.iter().filter(|protocol| Some(*protocol) == last) {
@@ -201,16 +110,30 @@ fn check_protocols(fields: &mut Fields<'_>, protocols: Protocols) {
             Protocol::Grpc => &["hosts", "headers", "paths"],
             Protocol::Grpcs => &["hosts", "headers", "paths", "snis"],
         };
-        if !matchers.iter().any(|matcher| is_set(fields, matcher)) {
-            let quoted: Vec<String> = matchers.iter().map(|matcher| format!("'{matcher}'")).collect();
-            let which = quoted.join(", ");
-            fields.refuse(
-                "",
-                format!(
-                    "must set one of {which} when 'protocols' is '{}'",
-                    protocol.as_str()
-                ),
+        let is_http = GROUPS_OF_HTTP.iter().any(|group| group.contains(&protocol));
+        let beside = if is_http { &EXTENSIONS[..] } else { &[] };
+        if !matchers
+            .iter()
+            .chain(beside)
+            .any(|matcher| is_set(fields, matcher))
+        {
+            let which = quoted(matchers);
+            let message = format!(
+                "must set one of {which} when 'protocols' is '{}'",
+                protocol.as_str()
             );
+            let mut violation = Violation::new("", message);
+            if is_http {
+                violation = violation.with_hint(format!("one of {} will do as well", quoted(&EXTENSIONS)));
+            }
+            fields.refuse_with(violation);
+        }
+        for field in EXTENSIONS {
+            if is_http || !is_set(fields, field) {
+                continue;
+            }
+            let why = format!("cannot set '{field}' when 'protocols' is '{}'", protocol.as_str());
+            fields.refuse(format!("/{field}"), why);
         }
     }
     if is_set(fields, "snis") && !protocols.iter().any(takes_sni) {
@@ -228,6 +151,20 @@ fn check_protocols(fields: &mut Fields<'_>, protocols: Protocols) {
     }
 }
 
+/// Whether a field constrains anything.
+fn is_set(fields: &Fields<'_>, field: &str) -> bool {
+    fields.value(field).is_some_and(|value| match value {
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+        _ => true,
+    })
+}
+
+fn quoted(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    quoted.join(", ")
+}
+
 fn takes_sni(protocol: Protocol) -> bool {
     matches!(
         protocol,
@@ -235,14 +172,32 @@ fn takes_sni(protocol: Protocol) -> bool {
     )
 }
 
-/// gRPC paths are never stripped, so their default is the other one.
-pub(crate) fn default_strip_path(document: &mut Map<String, Value>) {
+/// Brings what a client sent into the stored form. gRPC paths are never stripped, so their default is the other one.
+pub(crate) fn expand(document: &mut Map<String, Value>) {
+    // An answer to a write has them, and may be sent back as it is.
+    if document.get("warnings").is_some_and(Value::is_array) {
+        document.remove("warnings");
+    }
     let names = document.get("protocols").and_then(Value::as_array);
     let rpc = names
         .into_iter()
         .flatten()
         .any(|name| matches!(name.as_str(), Some("grpc" | "grpcs")));
     if rpc && !document.contains_key("strip_path") {
+        document.insert("strip_path".to_owned(), Value::Bool(false));
+    }
+}
+
+/// A route that is told by `uris` alone hands paths on as they came, unless it says otherwise: most such patterns stand
+/// for the whole path, so that nothing would be left of it.
+pub(crate) fn default_strip_path_by_uris(document: &mut Map<String, Value>) {
+    let has = |field| {
+        document
+            .get(field)
+            .and_then(Value::as_array)
+            .is_some_and(|list| !list.is_empty())
+    };
+    if has("uris") && !has("paths") && document.get("strip_path").is_none_or(Value::is_null) {
         document.insert("strip_path".to_owned(), Value::Bool(false));
     }
 }

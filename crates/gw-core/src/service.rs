@@ -44,6 +44,9 @@ pub struct ServiceTarget {
 impl Service {
     pub(crate) fn parse(document: &Map<String, Value>) -> Result<Self, Violations> {
         let mut fields = Fields::new(document);
+        if let Some(why) = fields.text("path").and_then(refusal_of_path) {
+            fields.refuse("/path", why);
+        }
         let service = (|| {
             let millis = |field| fields.int::<u32>(field).map(|n| Duration::from_millis(n.into()));
             Some(Self {
@@ -69,10 +72,34 @@ impl Service {
     }
 }
 
-/// Replaces the input-only `url` by protocol, host, port and path.
+/// What speaks against a path, in Kong's words. The schema's pattern refuses the same and cannot say why.
+fn refusal_of_path(path: &str) -> Option<String> {
+    let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    let bytes = path.as_bytes();
+    if !path.starts_with('/') {
+        return Some("should start with: /".to_owned());
+    }
+    if path.contains("//") {
+        return Some("must not have empty segments".to_owned());
+    }
+    let mut escapes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%');
+    if let Some((at, _)) = escapes.find(|(at, _)| !is_hex(bytes.get(at + 1)) || !is_hex(bytes.get(at + 2))) {
+        let wrong: String = path.get(at..).unwrap_or_default().chars().take(3).collect();
+        return Some(format!("invalid url-encoded value: '{wrong}'"));
+    }
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%:@!$&'()*+,;=/".contains(byte);
+    (!bytes.iter().all(allowed)).then(|| {
+        format!("invalid path: '{path}' (characters outside of the reserved list of RFC 3986 found)")
+    })
+}
+
+/// Replaces the input-only `url` by protocol, host, port and path; null is as good as none.
 ///
 /// A text that is no URL becomes the path, so that host and path are what the check complains about, as Kong does.
 pub(crate) fn expand_url(document: &mut Map<String, Value>) {
+    if document.get("url").is_some_and(Value::is_null) {
+        document.remove("url");
+    }
     let Some(Value::String(url)) = document.get("url") else {
         return;
     };
@@ -96,10 +123,12 @@ pub(crate) fn expand_url(document: &mut Map<String, Value>) {
     document.insert("protocol".to_owned(), Value::from(scheme));
     document.insert("host".to_owned(), Value::from(host));
     let port = match port {
-        None => Value::from(default_port),
-        Some(text) => text
-            .parse::<u16>()
-            .map_or_else(|_| Value::from(text), Value::from),
+        None | Some("") => Value::from(default_port),
+        // A number that is no port is left to the check, which knows the range.
+        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Value::from(text.parse::<u64>().unwrap_or(u64::MAX))
+        }
+        Some(text) => Value::from(text),
     };
     document.insert("port".to_owned(), port);
     document.insert(

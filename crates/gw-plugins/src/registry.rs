@@ -24,7 +24,7 @@ pub struct Registered {
     pub phases: Phases,
     /// The schema of its settings.
     pub schema: Schema,
-    /// Whether an instance may be bound to a consumer.
+    /// Whether an instance may be bound to a consumer or a group of them.
     pub consumer_scope: bool,
     /// Whether new instances may be made, and existing ones run.
     pub enabled: bool,
@@ -197,12 +197,10 @@ impl Registry {
             return Err(Violation::new("/name", message).into());
         };
         let mut found = Vec::new();
-        if !plugin.consumer_scope
-            && document
-                .get("consumer")
-                .is_some_and(|consumer| !consumer.is_null())
-        {
-            found.push(Violation::new("/consumer", "value must be null"));
+        for field in ["consumer", "consumer_group"] {
+            if !plugin.consumer_scope && document.get(field).is_some_and(|bound| !bound.is_null()) {
+                found.push(Violation::new(format!("/{field}"), "value must be null"));
+            }
         }
         let config = document
             .entry("config")

@@ -1,7 +1,7 @@
 //! Did you mean: the nearest of the names that would have been right.
 
 /// The name most like `wrong`, if any is near enough to have been meant.
-pub(crate) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Bound: a name of three letters may be off by one, of six by two, never by more than three. Nobody means
     // anything by a name longer than this, and the distance costs the product of the lengths.
     if wrong.len() > 128 {

@@ -81,7 +81,7 @@
 //! | `x-unique` | a field | `true`: no two documents share a value |
 //! | `x-endpoint-key` | a field | `true`: names the document in a path, beside its id |
 //! | `x-references` | a field | the kind of document whose id this is: `"services"`; on an array, whose ids these are |
-//! | `x-on-delete` | a field | `"cascade"` or `"refuse"`, when what it references goes |
+//! | `x-on-delete` | a field | `"cascade"`, `"refuse"` or `"refuse-unless-told"`, when what it references goes |
 //! | `x-argument` | a reference | what a request calls it that ties documents together, if not by its name |
 //! | `x-lists` | a field | the kind of documents, referring here, whose names this lists; written through to them |
 //! | `writeOnly` | a field | `true`: taken, kept and never shown |
@@ -152,5 +152,6 @@ mod violation;
 mod wording;
 
 pub use error::CompileError;
+pub use hint::nearest;
 pub use schema::Schema;
 pub use violation::{Violation, ViolationKind, Violations};

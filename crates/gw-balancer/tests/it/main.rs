@@ -2,5 +2,6 @@
 
 mod allocation;
 mod concurrency;
+mod health;
 mod rebuild;
 mod support;

@@ -2,11 +2,23 @@
 
 use std::time::Instant;
 
-use gw_balancer::{Balancer, Handle, Policy, Rng, Target, Tried};
+use gw_balancer::{Balancer, Checks, Handle, Policy, Rng, Target, Tried};
 
 /// A round-robin balancer over `(name, weight)`.
 pub(crate) fn balancer(targets: &[(&str, u16)]) -> Balancer {
-    Balancer::new(&Policy::RoundRobin, &list(targets))
+    Balancer::new(&Policy::RoundRobin, &Checks::default(), &list(targets))
+}
+
+/// The balancer over other targets, where that lets nobody in.
+pub(crate) fn rebuilt(balancer: &Balancer, targets: &[(&str, u16)]) -> Balancer {
+    let (next, released) = balancer.rebuild(
+        &Policy::RoundRobin,
+        &Checks::default(),
+        &list(targets),
+        Instant::now(),
+    );
+    assert_eq!(*released, []);
+    next
 }
 
 /// Targets from `(name, weight)`.

@@ -3,13 +3,13 @@
 use gw_core::{Change, Config, CredentialKind, Kind, Kinds};
 use serde_json::{Value, json};
 
-const KEYS: CredentialKind = CredentialKind("keys");
+const KEYS: CredentialKind = CredentialKind("tokens");
 const A: &str = "aaaaaaaa-0000-4000-8000-000000000000";
 const B: &str = "bbbbbbbb-0000-4000-8000-000000000000";
 const C: &str = "cccccccc-0000-4000-8000-000000000000";
 
 fn kinds() -> Kinds {
-    let schema = json!({ "type": "object", "x-kind": { "path": "keys" }, "properties": {
+    let schema = json!({ "type": "object", "x-kind": { "path": "tokens" }, "properties": {
         "key": { "type": "string", "x-unique": true },
         "consumer": { "type": "object", "x-references": "consumers", "x-on-delete": "cascade" },
     }});
@@ -120,6 +120,44 @@ fn plugins_are_found_where_they_are_bound() {
         ),
         (1, 0)
     );
+}
+
+#[test]
+fn a_plugin_for_a_group_runs_for_nobody_and_is_known() {
+    let mut config = Config::default();
+    let plugin = |group: Value| json!({ "id": A, "name": "x", "consumer_group": group });
+    for (group, bound) in [(json!({ "id": B }), 0), (Value::Null, 1), (json!({ "id": C }), 0)] {
+        put(&mut config, Kind::Plugin, plugin(group));
+        assert_eq!(
+            (config.plugins_at((None, None)).count(), config.plugins().count()),
+            (bound, 1)
+        );
+    }
+    delete(&mut config, Kind::Plugin, A);
+    assert_eq!(config.identities().count(), 0);
+}
+
+/// Kinds that are kept whole: known by their identities, and gone when they are deleted.
+#[test]
+fn what_is_only_stored_is_known() {
+    let jwk = json!({ "kty": "oct", "kid": "1" }).to_string();
+    let mut config = Config::default();
+    for (kind, document) in [
+        (Kind::Vault, json!({ "id": A, "prefix": "ab", "name": "env" })),
+        (Kind::KeySet, json!({ "id": A })),
+        (Kind::Key, json!({ "id": A, "kid": "1", "jwk": jwk })),
+        (
+            Kind::FilterChain,
+            json!({ "id": A, "route": { "id": B }, "filters": [{ "name": "a" }] }),
+        ),
+    ] {
+        for _ in 0..2 {
+            put(&mut config, kind, document.clone());
+            let known: Vec<_> = config.identities().collect();
+            assert_eq!(known, [(kind, A.parse().unwrap())]);
+        }
+        delete(&mut config, kind, A);
+    }
 }
 
 #[test]
