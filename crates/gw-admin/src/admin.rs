@@ -20,7 +20,7 @@ use crate::body::{self, Arguments};
 use crate::entity::{Entities, Verb};
 use crate::ports::Ports;
 use crate::problem::Problem;
-use crate::{fields, form, node, openapi};
+use crate::{explain, fields, form, health, node, openapi};
 
 /// Bound: how long an answer waits for this node to serve what was written.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,6 +43,8 @@ struct Shared {
     kinds: Kinds,
     ports: Arc<dyn Ports>,
     api: Api,
+    /// Whose turn it is to load a configuration.
+    config_turn: tokio::sync::Mutex<()>,
 }
 
 /// What one request does to what is stored.
@@ -53,7 +55,7 @@ struct Change {
 
 enum ChangeVerb {
     Write(Verb, Arguments),
-    Delete,
+    Delete { query: Vec<(String, String)> },
 }
 
 /// What a change came to.
@@ -86,6 +88,7 @@ impl AdminApi {
                 kinds,
                 ports,
                 api,
+                config_turn: tokio::sync::Mutex::default(),
             }),
         }
     }
@@ -125,12 +128,19 @@ impl AdminApi {
                     ..Answer::empty(StatusCode::NO_CONTENT)
                 });
             }
+            Method::GET | Method::HEAD if site.endpoint == Endpoint::Config => {
+                return self.export_config().await;
+            }
+            Method::GET | Method::HEAD if site.endpoint == Endpoint::Overlaps => {
+                return self.overlaps().await;
+            }
             Method::GET | Method::HEAD => return self.read(head, &site),
             Method::DELETE => {
+                let query = query(head)?;
                 return self
                     .change(Change {
                         site,
-                        verb: ChangeVerb::Delete,
+                        verb: ChangeVerb::Delete { query },
                     })
                     .await;
             }
@@ -138,9 +148,26 @@ impl AdminApi {
             Method::PUT => Verb::Replace,
             _ => Verb::Patch,
         };
+        if let Endpoint::SetHealth { healthy } = site.endpoint {
+            let view = self.shared.store.view();
+            health::set(&self.entities(&view), &*self.shared.ports, &site, healthy)?;
+            return Ok(Answer::empty(StatusCode::NO_CONTENT));
+        }
+        if site.endpoint == Endpoint::Config {
+            return self.load_config(head, &query(head)?, body).await;
+        }
         let arguments = body::read(&head.headers, body).await?;
         if let Endpoint::Validate { of } = site.endpoint {
             return self.validate(&site, of, &arguments);
+        }
+        if site.endpoint == Endpoint::Explain {
+            let body = explain::explain(&*self.shared.ports, &arguments)?;
+            return Ok(Answer::ok(body, self.shared.store.info().revision));
+        }
+        if site.endpoint == Endpoint::SetLogLevel {
+            let ports = &*self.shared.ports;
+            let body = node::set_log_level(ports, site.name(0)?, &query(head)?, &arguments.document)?;
+            return Ok(Answer::ok(body, self.shared.store.info().revision));
         }
         self.change(Change {
             site,
@@ -157,8 +184,7 @@ impl AdminApi {
             store,
             ..
         } = &*self.shared;
-        let query = head.uri.query().unwrap_or_default();
-        let query = form::pairs(query.as_bytes()).map_err(body::BodyError::from)?;
+        let query = query(head)?;
         let view = store.view();
         let entities = self.entities(&view);
         let path = head.uri.path();
@@ -179,10 +205,32 @@ impl AdminApi {
             Endpoint::Tagged => entities.tagged(Some(site.name(0)?), path, &query)?,
             Endpoint::Schema => fields::of_kind(&self.shared.kinds, site.name(0)?)?,
             Endpoint::PluginSchema => fields::of_plugin(&self.shared.kinds, registry, site.name(0)?)?,
+            Endpoint::VaultSchema => fields::of_vault(&self.shared.kinds, site.name(0)?)?,
+            Endpoint::LogLevel => node::log_level(&**ports),
+            Endpoint::Health => health::show(&entities, &**ports, site, path, &query)?,
+            Endpoint::Filters(which) => entities.filters(*which, site.name(0)?)?,
             Endpoint::OpenApi => openapi::document(api, &self.shared.kinds, registry),
-            Endpoint::Validate { .. } => return Err(Problem::NotFound),
+            Endpoint::Config
+            | Endpoint::Explain
+            | Endpoint::Overlaps
+            | Endpoint::Validate { .. }
+            | Endpoint::SetLogLevel
+            | Endpoint::SetHealth { .. } => {
+                return Err(Problem::NotFound);
+            }
         };
         Ok(Answer::ok(body, view.revision()))
+    }
+
+    /// All routes that are in each other's way: on a thread of its own, for in a large table it takes a while.
+    async fn overlaps(&self) -> Result<Answer, Problem> {
+        let ports = Arc::clone(&self.shared.ports);
+        let overlaps = tokio::task::spawn_blocking(move || explain::overlaps(&*ports)).await;
+        let body = overlaps.map_err(|error| {
+            tracing::error!(%error, "overlaps were not found out");
+            Problem::Internal
+        })?;
+        Ok(Answer::ok(body, self.shared.store.info().revision))
     }
 
     fn validate(&self, site: &Site, of: Option<Kind>, sent: &Arguments) -> Result<Answer, Problem> {
@@ -198,10 +246,11 @@ impl AdminApi {
 
     async fn change(&self, change: Change) -> Result<Answer, Problem> {
         let status = match &change.verb {
-            ChangeVerb::Delete => StatusCode::NO_CONTENT,
+            ChangeVerb::Delete { .. } => StatusCode::NO_CONTENT,
             ChangeVerb::Write(Verb::Create, _) => StatusCode::CREATED,
             ChangeVerb::Write(Verb::Replace | Verb::Patch, _) => StatusCode::OK,
         };
+        let kind = change.site.endpoint.kind();
         // On a task of its own: a client that goes away leaves the change whole.
         let api = self.clone();
         let changed = match tokio::spawn(async move { api.commit(change).await }).await {
@@ -211,18 +260,12 @@ impl AdminApi {
                 return Err(Problem::Internal);
             }
         };
-        let mut pending = false;
-        if changed.committed {
-            let applied = self.shared.ports.wait(changed.revision.0);
-            pending = tokio::time::timeout(APPLY_TIMEOUT, applied).await.is_err();
+        let pending = changed.committed && !self.is_served(changed.revision).await;
+        let mut document = changed.document;
+        if let (Some(Kind::Route), Some(route), false) = (kind, &mut document, pending) {
+            self.warn(route);
         }
-        if pending {
-            tracing::warn!(
-                revision = changed.revision.0,
-                "a change is stored and not yet served by this node"
-            );
-        }
-        let body = changed.document.map(Value::Object);
+        let body = document.map(Value::Object);
         Ok(Answer {
             body,
             revision: Some(changed.revision),
@@ -231,65 +274,46 @@ impl AdminApi {
         })
     }
 
+    /// Adds to the answer to a write what is the matter with the route, beside others; nothing if nothing is.
+    fn warn(&self, route: &mut Document) {
+        let id = route.get("id").and_then(Value::as_str);
+        let overlaps = id
+            .and_then(|id| id.parse().ok())
+            .map(|id| self.shared.ports.overlaps_of(id));
+        if let Some(warnings) = overlaps.and_then(|overlaps| explain::warnings(&overlaps)) {
+            route.insert(explain::WARNINGS.to_owned(), warnings);
+        }
+    }
+
     async fn commit(&self, change: Change) -> Result<Changed, Problem> {
-        let store = &self.shared.store;
         let Change { site, verb } = &change;
         let does = verb.text();
-        let meta = Meta::new(AUTHOR, does);
-        let id = meta.id;
+        let what = site.endpoint.kind().map(|kind| format!("'{kind}' entities"));
         // What the newest run of the closure left: kept here, because not every end of a commit hands it back.
         let mut document = None;
-        let outcome = store
-            .commit(meta, |view| -> Result<(Vec<Op>, ()), Problem> {
-                let entities = self.entities(view);
-                let (ops, left) = match (verb, &site.endpoint) {
-                    (ChangeVerb::Delete, Endpoint::Members(link)) => {
-                        (entities.unlink(link, site.name(0)?, None)?, None)
-                    }
-                    (ChangeVerb::Delete, Endpoint::Member(link)) => {
-                        (entities.unlink(link, site.name(0)?, Some(site.name(1)?))?, None)
-                    }
-                    (ChangeVerb::Delete, _) => (entities.delete(site)?, None),
-                    (ChangeVerb::Write(_, sent), Endpoint::Members(link)) => {
-                        let (ops, left) = entities.link(link, site.name(0)?, sent)?;
-                        (ops, Some(left))
-                    }
-                    (ChangeVerb::Write(verb, sent), _) => {
-                        let (ops, left) = entities.write(site, *verb, sent)?;
-                        (ops, Some(left))
-                    }
-                };
-                document = left;
-                Ok((ops, ()))
-            })
-            .await;
-        let (revision, committed) = match outcome {
-            Ok(committed) => (committed.revision, committed.changed),
-            Err(CommitError::Refused(problem)) => return Err(problem),
-            // The id is ours alone: it is this change that was made.
-            Err(CommitError::Duplicate { revision, .. }) => (revision, true),
-            Err(CommitError::Unknown { source, .. }) => {
-                tracing::error!(commit = %id, error = %source, "the store did not confirm a commit");
-                match tokio::time::timeout(FIND_TIMEOUT, store.find(id)).await {
-                    Ok(Ok(Some(revision))) => (revision, true),
-                    Ok(Ok(None)) => return Err(Problem::Unavailable),
-                    Ok(Err(_)) | Err(_) => return Err(Problem::Unknown),
+        let change = |view: &View| {
+            let entities = self.entities(view);
+            let (ops, left) = match (verb, &site.endpoint) {
+                (ChangeVerb::Delete { .. }, Endpoint::Members(link)) => {
+                    (entities.unlink(link, site.name(0)?, None)?, None)
                 }
-            }
-            Err(error @ CommitError::TooLarge { .. }) => {
-                return Err(Problem::TooLarge {
-                    why: error.to_string(),
-                });
-            }
-            Err(CommitError::ReadOnly { .. }) => {
-                let kind = site.endpoint.kind().ok_or(Problem::Internal)?;
-                return Err(Problem::ReadOnly { verb: does, kind });
-            }
-            Err(error) => {
-                tracing::error!(%error, "the store refused a commit");
-                return Err(Problem::Unavailable);
-            }
+                (ChangeVerb::Delete { .. }, Endpoint::Member(link)) => {
+                    (entities.unlink(link, site.name(0)?, Some(site.name(1)?))?, None)
+                }
+                (ChangeVerb::Delete { query }, _) => (entities.delete(site, query)?, None),
+                (ChangeVerb::Write(_, sent), Endpoint::Members(link)) => {
+                    let (ops, left) = entities.link(link, site.name(0)?, sent)?;
+                    (ops, Some(left))
+                }
+                (ChangeVerb::Write(verb, sent), _) => {
+                    let (ops, left) = entities.write(site, *verb, sent)?;
+                    (ops, Some(left))
+                }
+            };
+            document = left;
+            Ok(ops)
         };
+        let (revision, committed) = self.commit_ops(does, what.unwrap_or_default(), change).await?;
         Ok(Changed {
             revision,
             committed,
@@ -297,7 +321,68 @@ impl AdminApi {
         })
     }
 
-    fn entities<'a>(&'a self, view: &'a View) -> Entities<'a> {
+    /// Makes one commit, and tells which revision holds its outcome and whether it was made. `does` and `what` say
+    /// what it does, in Kong's words.
+    pub(crate) async fn commit_ops(
+        &self,
+        does: &'static str,
+        what: String,
+        mut change: impl FnMut(&View) -> Result<Vec<Op>, Problem>,
+    ) -> Result<(Revision, bool), Problem> {
+        let store = &self.shared.store;
+        let meta = Meta::new(AUTHOR, does);
+        let id = meta.id;
+        match store.commit(meta, |view| Ok((change(view)?, ()))).await {
+            Ok(committed) => Ok((committed.revision, committed.changed)),
+            Err(CommitError::Refused(problem)) => Err(problem),
+            // The id is ours alone: it is this change that was made.
+            Err(CommitError::Duplicate { revision, .. }) => Ok((revision, true)),
+            Err(CommitError::Unknown { source, .. }) => {
+                tracing::error!(commit = %id, error = %source, "the store did not confirm a commit");
+                match tokio::time::timeout(FIND_TIMEOUT, store.find(id)).await {
+                    Ok(Ok(Some(revision))) => Ok((revision, true)),
+                    Ok(Ok(None)) => Err(Problem::Unavailable),
+                    Ok(Err(_)) | Err(_) => Err(Problem::Unknown),
+                }
+            }
+            Err(error @ CommitError::TooLarge { .. }) => Err(Problem::TooLarge {
+                why: error.to_string(),
+            }),
+            Err(CommitError::ReadOnly { .. }) => Err(Problem::ReadOnly { verb: does, what }),
+            Err(error) => {
+                tracing::error!(%error, "the store refused a commit");
+                Err(Problem::Unavailable)
+            }
+        }
+    }
+
+    /// Waits until this node serves a revision; false if it does not in time.
+    pub(crate) async fn is_served(&self, revision: Revision) -> bool {
+        let applied = self.shared.ports.wait(revision.0);
+        let in_time = tokio::time::timeout(APPLY_TIMEOUT, applied).await.is_ok();
+        if !in_time {
+            tracing::warn!(
+                revision = revision.0,
+                "a change is stored and not yet served by this node"
+            );
+        }
+        in_time
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    pub(crate) fn kinds(&self) -> &Kinds {
+        &self.shared.kinds
+    }
+
+    /// Holds until it is this caller's turn to load a configuration, and while the result lives.
+    pub(crate) async fn config_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.shared.config_turn.lock().await
+    }
+
+    pub(crate) fn entities<'a>(&'a self, view: &'a View) -> Entities<'a> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         Entities {
@@ -316,7 +401,13 @@ impl ChangeVerb {
             Self::Write(Verb::Create, _) => "create",
             Self::Write(Verb::Replace, _) => "create or update",
             Self::Write(Verb::Patch, _) => "update",
-            Self::Delete => "delete",
+            Self::Delete { .. } => "delete",
         }
     }
+}
+
+/// The arguments of a request's query.
+fn query(head: &Parts) -> Result<Vec<(String, String)>, Problem> {
+    let text = head.uri.query().unwrap_or_default();
+    Ok(form::pairs(text.as_bytes()).map_err(body::BodyError::from)?)
 }

@@ -8,6 +8,7 @@ use gw_router::{Lookup, Router, Rule};
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::entity::Filters;
 use crate::problem::Problem;
 
 /// What a path means.
@@ -23,6 +24,8 @@ pub(crate) enum Endpoint {
     EnabledPlugins,
     /// `/openapi.json`
     OpenApi,
+    /// `/config`
+    Config,
     /// `/tags`
     Tags,
     /// `/tags/{tags}`
@@ -31,8 +34,24 @@ pub(crate) enum Endpoint {
     Schema,
     /// `/schemas/plugins/{plugins}`, `/plugins/schema/{plugins}`
     PluginSchema,
+    /// `/schemas/vaults/{vaults}`
+    VaultSchema,
     /// `/schemas/{schemas}/validate`, `/schemas/plugins/validate`
     Validate { of: Option<Kind> },
+    /// `/debug/node/log-level`
+    LogLevel,
+    /// `/debug/node/log-level/{level}`
+    SetLogLevel,
+    /// `/upstreams/{upstreams}/health`
+    Health,
+    /// `/upstreams/{upstreams}/targets/{targets}/healthy`, `…/targets/{targets}/{address}/unhealthy`
+    SetHealth { healthy: bool },
+    /// `/explain`
+    Explain,
+    /// `/explain/overlaps`
+    Overlaps,
+    /// `/routes/{routes}/filters/all`
+    Filters(Filters),
     /// `/routes`, `/services/{services}/routes`
     List { of: Collection, read_only: bool },
     /// `/routes/{routes}`, `/services/{services}/routes/{routes}`
@@ -125,12 +144,16 @@ impl Endpoint {
             Method::OPTIONS,
             Method::POST,
         ];
+        const SET: &[Method] = &[Method::OPTIONS, Method::PUT];
+        const SET_EITHER_WAY: &[Method] = &[Method::OPTIONS, Method::POST, Method::PUT];
         const MEMBER: &[Method] = &[Method::DELETE, Method::GET, Method::HEAD, Method::OPTIONS];
         match self {
-            Self::Validate { .. } => VALIDATE,
+            Self::Validate { .. } | Self::Explain => VALIDATE,
+            Self::SetLogLevel => SET,
+            Self::SetHealth { .. } => SET_EITHER_WAY,
             Self::Members(_) => MEMBERS,
             Self::Member(_) => MEMBER,
-            Self::List { read_only: false, .. } => LIST,
+            Self::Config | Self::List { read_only: false, .. } => LIST,
             Self::One { .. } => ONE,
             Self::Referred { .. } => REFERRED,
             _ => READ,
@@ -176,6 +199,7 @@ impl Api {
         api.add("/endpoints".to_owned(), Endpoint::Endpoints);
         api.add("/plugins/enabled".to_owned(), Endpoint::EnabledPlugins);
         api.add("/openapi.json".to_owned(), Endpoint::OpenApi);
+        api.add("/config".to_owned(), Endpoint::Config);
         api.add("/tags".to_owned(), Endpoint::Tags);
         api.add("/tags/{tags}".to_owned(), Endpoint::Tagged);
         api.add("/schemas/{schemas}".to_owned(), Endpoint::Schema);
@@ -192,6 +216,28 @@ impl Api {
             "/schemas/{schemas}/validate".to_owned(),
             Endpoint::Validate { of: None },
         );
+        api.add("/schemas/vaults/{vaults}".to_owned(), Endpoint::VaultSchema);
+        api.add(
+            "/schemas/vaults/validate".to_owned(),
+            Endpoint::Validate {
+                of: Some(Kind::Vault),
+            },
+        );
+        api.add("/debug/node/log-level".to_owned(), Endpoint::LogLevel);
+        api.add("/debug/node/log-level/{level}".to_owned(), Endpoint::SetLogLevel);
+        api.add_health();
+        api.add("/explain".to_owned(), Endpoint::Explain);
+        api.add("/explain/overlaps".to_owned(), Endpoint::Overlaps);
+        for (name, which) in [
+            ("all", Filters::All),
+            ("enabled", Filters::Enabled),
+            ("disabled", Filters::Disabled),
+        ] {
+            api.add(
+                format!("/routes/{{routes}}/filters/{name}"),
+                Endpoint::Filters(which),
+            );
+        }
         for spec in kinds.iter() {
             if spec.is_link {
                 api.add_link(kinds, spec);
@@ -201,6 +247,16 @@ impl Api {
         }
         api.paths.sort_by(|(a, _), (b, _)| a.cmp(b));
         api
+    }
+
+    fn add_health(&mut self) {
+        self.add("/upstreams/{upstreams}/health".to_owned(), Endpoint::Health);
+        for (word, healthy) in [("healthy", true), ("unhealthy", false)] {
+            for address in ["", "/{address}"] {
+                let path = format!("/upstreams/{{upstreams}}/targets/{{targets}}{address}/{word}");
+                self.add(path, Endpoint::SetHealth { healthy });
+            }
+        }
     }
 
     /// Paths from each end of a link to the other.
@@ -364,10 +420,13 @@ mod tests {
                 "/certificates/{certificates}/snis/{snis}",
                 "/certificates/{certificates}/upstreams",
                 "/certificates/{certificates}/upstreams/{upstreams}",
+                "/config",
                 "/consumer_groups",
                 "/consumer_groups/{consumer_groups}",
                 "/consumer_groups/{consumer_groups}/consumers",
                 "/consumer_groups/{consumer_groups}/consumers/{consumers}",
+                "/consumer_groups/{consumer_groups}/plugins",
+                "/consumer_groups/{consumer_groups}/plugins/{plugins}",
                 "/consumers",
                 "/consumers/{consumers}",
                 "/consumers/{consumers}/acls",
@@ -378,30 +437,55 @@ mod tests {
                 "/consumers/{consumers}/key-auth/{key-auths}",
                 "/consumers/{consumers}/plugins",
                 "/consumers/{consumers}/plugins/{plugins}",
+                "/debug/node/log-level",
+                "/debug/node/log-level/{level}",
                 "/endpoints",
+                "/explain",
+                "/explain/overlaps",
+                "/filter-chains",
+                "/filter-chains/{filter-chains}",
+                "/filter-chains/{filter-chains}/route",
+                "/filter-chains/{filter-chains}/service",
                 "/key-auths",
                 "/key-auths/{key-auths}",
                 "/key-auths/{key-auths}/consumer",
+                "/key-sets",
+                "/key-sets/{key-sets}",
+                "/key-sets/{key-sets}/keys",
+                "/key-sets/{key-sets}/keys/{keys}",
+                "/keys",
+                "/keys/{keys}",
+                "/keys/{keys}/set",
                 "/openapi.json",
                 "/plugins",
                 "/plugins/enabled",
                 "/plugins/schema/{plugins}",
                 "/plugins/{plugins}",
                 "/plugins/{plugins}/consumer",
+                "/plugins/{plugins}/consumer_group",
                 "/plugins/{plugins}/route",
                 "/plugins/{plugins}/service",
                 "/routes",
                 "/routes/{routes}",
+                "/routes/{routes}/filter-chains",
+                "/routes/{routes}/filter-chains/{filter-chains}",
+                "/routes/{routes}/filters/all",
+                "/routes/{routes}/filters/disabled",
+                "/routes/{routes}/filters/enabled",
                 "/routes/{routes}/plugins",
                 "/routes/{routes}/plugins/{plugins}",
                 "/routes/{routes}/service",
                 "/schemas/plugins/validate",
                 "/schemas/plugins/{plugins}",
+                "/schemas/vaults/validate",
+                "/schemas/vaults/{vaults}",
                 "/schemas/{schemas}",
                 "/schemas/{schemas}/validate",
                 "/services",
                 "/services/{services}",
                 "/services/{services}/client_certificate",
+                "/services/{services}/filter-chains",
+                "/services/{services}/filter-chains/{filter-chains}",
                 "/services/{services}/plugins",
                 "/services/{services}/plugins/{plugins}",
                 "/services/{services}/routes",
@@ -415,9 +499,16 @@ mod tests {
                 "/upstreams",
                 "/upstreams/{upstreams}",
                 "/upstreams/{upstreams}/client_certificate",
+                "/upstreams/{upstreams}/health",
                 "/upstreams/{upstreams}/targets",
                 "/upstreams/{upstreams}/targets/all",
                 "/upstreams/{upstreams}/targets/{targets}",
+                "/upstreams/{upstreams}/targets/{targets}/healthy",
+                "/upstreams/{upstreams}/targets/{targets}/unhealthy",
+                "/upstreams/{upstreams}/targets/{targets}/{address}/healthy",
+                "/upstreams/{upstreams}/targets/{targets}/{address}/unhealthy",
+                "/vaults",
+                "/vaults/{vaults}",
             ]
         );
     }
@@ -433,6 +524,10 @@ mod tests {
             ("/plugins/enabled", Some(vec![])),
             ("/upstreams/u/targets/[::1]:80", Some(vec!["u", "[::1]:80"])),
             ("/upstreams/u/targets/all", Some(vec!["u"])),
+            (
+                "/upstreams/u/targets/a:1/%5B::1%5D:1/unhealthy",
+                Some(vec!["u", "a:1", "[::1]:1"]),
+            ),
             ("/services/%ff", None),
             ("/services//", None),
             ("/targets", None),

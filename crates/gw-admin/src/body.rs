@@ -37,8 +37,8 @@ pub(crate) struct Arguments {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum BodyError {
-    #[error("Request body is larger than {MAX_BODY} bytes; send fewer or smaller fields")]
-    TooLarge,
+    #[error("Request body is larger than {limit} bytes; send fewer or smaller fields")]
+    TooLarge { limit: usize },
     #[error("Request body did not arrive within {} seconds", MAX_WAIT.as_secs())]
     TimedOut,
     #[error("Request body ended before it was complete")]
@@ -49,6 +49,12 @@ pub(crate) enum BodyError {
         "Unsupported media type; send 'application/json', 'application/x-www-form-urlencoded' or 'multipart/form-data'"
     )]
     UnsupportedMediaType,
+    #[error(
+        "Unsupported media type; send 'application/yaml', 'application/json' or a form with a field 'config'"
+    )]
+    UnsupportedConfigType,
+    #[error("Request body is not UTF-8 text")]
+    NotText,
     #[error("Cannot parse JSON body")]
     Json { detail: Box<str> },
     #[error(transparent)]
@@ -60,9 +66,9 @@ pub(crate) enum BodyError {
 impl BodyError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType | Self::UnsupportedConfigType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -83,16 +89,12 @@ where
     B::Data: Buf,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let content_type = types.next();
-    if types.next().is_some() {
-        return Err(BodyError::RepeatedContentType);
-    }
-    let bytes = collect(body).await?;
+    let bytes = receive(headers, body, MAX_BODY).await?;
     if bytes.is_empty() {
         return Ok(Arguments::default());
     }
-    let content_type = content_type
+    let content_type = headers
+        .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let essence = content_type
@@ -121,20 +123,33 @@ where
     }
 }
 
-async fn collect<B>(body: B) -> Result<Bytes, BodyError>
+/// Reads the body to its end, at most `limit` bytes of one content type.
+pub(crate) async fn receive<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, BodyError>
+where
+    B: Body,
+    B::Data: Buf,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+        return Err(BodyError::RepeatedContentType);
+    }
+    collect(body, limit).await
+}
+
+async fn collect<B>(body: B, limit: usize) -> Result<Bytes, BodyError>
 where
     B: Body,
     B::Data: Buf,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > MAX_BODY {
-        return Err(BodyError::TooLarge);
+    if announced > limit {
+        return Err(BodyError::TooLarge { limit });
     }
-    match tokio::time::timeout(MAX_WAIT, Limited::new(body, MAX_BODY).collect()).await {
+    match tokio::time::timeout(MAX_WAIT, Limited::new(body, limit).collect()).await {
         Err(_) => Err(BodyError::TimedOut),
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge { limit }),
         Ok(Err(_)) => Err(BodyError::Broken),
     }
 }

@@ -1,8 +1,9 @@
 //! One CRUD for every kind: what is stored, seen through one view and found as paths name it.
 
-mod auto;
-mod checks;
+pub(crate) mod auto;
+pub(crate) mod checks;
 mod delete;
+mod filters;
 mod link;
 mod list;
 mod listing;
@@ -19,6 +20,9 @@ use uuid::Uuid;
 
 use crate::api::{Collection, Endpoint, Site};
 use crate::problem::Problem;
+pub(crate) use filters::Filters;
+pub(crate) use listing::without_lists;
+pub(crate) use references::lower_ids;
 pub(crate) use write::Verb;
 
 /// The entities of one view, at one moment.
@@ -179,12 +183,16 @@ impl<'a> Entities<'a> {
         Ok(found.map_or(Found::Nowhere, |document| scope.locate(document)))
     }
 
-    fn by_id(&self, spec: &KindSpec, id: &str) -> Option<Document> {
+    pub(crate) fn by_id(&self, spec: &KindSpec, id: &str) -> Option<Document> {
         self.document(spec, &index::entity_key(spec.kind, id))
     }
 
     /// The entities that hold an index key.
-    fn holders<'s>(&'s self, spec: &'s KindSpec, key: &str) -> impl Iterator<Item = Document> + use<'s, 'a> {
+    pub(crate) fn holders<'s>(
+        &'s self,
+        spec: &'s KindSpec,
+        key: &str,
+    ) -> impl Iterator<Item = Document> + use<'s, 'a> {
         self.view
             .holders(key)
             .filter_map(|key| self.document(spec, key.as_str()))
@@ -204,7 +212,7 @@ impl<'a> Entities<'a> {
     }
 
     /// What is stored under a key, with the defaults of today's schema; not what has expired.
-    fn document(&self, spec: &KindSpec, key: &str) -> Option<Document> {
+    pub(crate) fn document(&self, spec: &KindSpec, key: &str) -> Option<Document> {
         let entry = self.view.get(key)?;
         let mut value: Value = match serde_json::from_slice(&entry.value) {
             Ok(value) => value,
@@ -260,15 +268,16 @@ impl Scope<'_> {
 }
 
 /// A document as an answer shows it: without what is only taken.
-fn shown(spec: &KindSpec, mut document: Document) -> Document {
+pub(crate) fn shown(spec: &KindSpec, mut document: Document) -> Document {
     for field in &spec.write_only {
         document.insert(field.as_ref().to_owned(), Value::Null);
     }
+    Kinds::conceal(spec.kind, &mut document);
     document
 }
 
 /// The id that a name in a path is, if it is one, as stored.
-fn as_id(name: &str) -> Option<String> {
+pub(crate) fn as_id(name: &str) -> Option<String> {
     // Bound: only the dashed form; 32 hexadecimal digits may be an API key.
     let id = Uuid::try_parse(name).ok().filter(|_| name.len() == 36)?;
     Some(id.to_string())
@@ -287,7 +296,7 @@ fn text<'d>(document: &'d Document, field: &str) -> Option<&'d str> {
 }
 
 /// The id a field refers to.
-fn reference<'d>(document: &'d Document, field: &str) -> Option<&'d str> {
+pub(crate) fn reference<'d>(document: &'d Document, field: &str) -> Option<&'d str> {
     document
         .get(field)
         .and_then(|value| value.get("id"))

@@ -35,16 +35,38 @@ pub(crate) fn of_plugin(kinds: &Kinds, registry: &Registry, name: &str) -> Resul
         .schema
         .document();
     let settings = plugin.schema.document();
-    let mut consumer = json!({ "type": "foreign", "reference": "consumers", "required": false });
-    if !plugin.consumer_scope {
-        consumer["eq"] = Value::Null;
-    }
+    let bound = |target: &str| {
+        let mut field = json!({ "type": "foreign", "reference": target, "required": false });
+        if !plugin.consumer_scope {
+            field["eq"] = Value::Null;
+        }
+        field
+    };
+    let (consumer, group) = (bound("consumers"), bound("consumer_groups"));
     let protocols = field(instance, &instance["properties"]["protocols"], false);
     let config = json!({ "type": "record", "required": true, "fields": fields(settings, settings) });
     Ok(json!({
-        "fields": [{ "consumer": consumer }, { "protocols": protocols }, { "config": config }],
+        "fields": [
+            { "consumer": consumer }, { "consumer_group": group }, { "protocols": protocols }, { "config": config },
+        ],
         "entity_checks": checks(settings),
     }))
+}
+
+/// `/schemas/vaults/{vaults}`: what of a vault depends on which it is. The kind's schema is that of the only one.
+pub(crate) fn of_vault(kinds: &Kinds, name: &str) -> Result<Value, Problem> {
+    let nobody = || Problem::NoSchema {
+        what: "vault",
+        name: name.to_owned(),
+    };
+    let document = kinds
+        .spec(Kind::Vault)
+        .ok_or(Problem::NotFound)?
+        .schema
+        .document();
+    let only = (name == "env").then_some(&document["properties"]["config"]);
+    let config = field(document, only.ok_or_else(nobody)?, true);
+    Ok(json!({ "fields": [{ "config": config }], "entity_checks": [] }))
 }
 
 /// The fields of a record, each by itself under its name.

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! # use std::{future::Future, pin::Pin, sync::Arc};
-//! # use gw_admin::{AdminApi, StoreIndex, ports::{Applied, Counters, Node, Status}};
+//! # use gw_admin::{AdminApi, StoreIndex, ports::*};
 //! # struct Alone;
 //! # impl Applied for Alone {
 //! #     fn wait(&self, _: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> { Box::pin(async {}) }
@@ -12,6 +12,21 @@
 //! #     fn node(&self) -> Node { Node { id: uuid::Uuid::nil(), hostname: "here".into() } }
 //! #     fn counters(&self) -> Counters { Counters::default() }
 //! #     fn settings(&self) -> serde_json::Value { serde_json::json!({}) }
+//! # }
+//! # impl Reports for Alone {
+//! #     fn log_level(&self) -> String { "info".to_owned() }
+//! #     fn set_log_level(&self, _: LogLevel, _: Option<std::time::Duration>) {}
+//! # }
+//! # impl Health for Alone {
+//! #     fn health(&self, _: uuid::Uuid) -> Option<UpstreamHealth> { None }
+//! #     fn set_health(
+//! #         &self, _: uuid::Uuid, _: &str, _: Option<std::net::SocketAddr>, _: bool,
+//! #     ) -> Result<(), SetHealthError> { Ok(()) }
+//! # }
+//! # impl Routing for Alone {
+//! #     fn explain(&self, _: &Question) -> Explanation { Explanation::default() }
+//! #     fn overlaps(&self) -> Vec<Overlap> { Vec::new() }
+//! #     fn overlaps_of(&self, _: uuid::Uuid) -> Vec<Overlap> { Vec::new() }
 //! # }
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let registry = gw_plugins::Registry::builtin();
@@ -50,9 +65,12 @@ mod admin;
 mod answer;
 mod api;
 mod body;
+pub mod declarative;
 mod entity;
+mod explain;
 mod fields;
 mod form;
+mod health;
 mod index;
 mod multipart;
 mod node;

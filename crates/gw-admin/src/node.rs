@@ -1,13 +1,14 @@
-//! What the node says of itself: `/`, `/status`, `/endpoints`, `/plugins/enabled`.
+//! What the node says of itself: `/`, `/status`, `/plugins/enabled`, `/debug/node/log-level`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use gw_core::{Document, Kind};
 use gw_plugins::Registry;
 use gw_store::View;
 use serde_json::{Value, json};
 
-use crate::ports::{Counters, Ports};
+use crate::ports::{Counters, LogLevel, Ports};
 use crate::problem::Problem;
 
 /// Our version, as the answers' headers and `/` give it.
@@ -51,7 +52,9 @@ fn configuration(ports: &dyn Ports) -> Value {
         // Note: to them a gateway is either without a database, and read-only, or with the one they know.
         let store = settings.insert("database".to_owned(), Value::from("postgres"));
         settings.insert("store".to_owned(), store.unwrap_or_default());
-        settings.insert("router_flavor".to_owned(), Value::from("traditional_compatible"));
+        // Routes have Kong's fields under every flavor.
+        let flavor = settings.insert("router_flavor".to_owned(), Value::from("traditional_compatible"));
+        settings.insert("router".to_owned(), flavor.unwrap_or_default());
     }
     settings
 }
@@ -160,6 +163,61 @@ fn resident_memory() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok())
         .unwrap_or(0)
+}
+
+/// How long a changed log level stays when the request does not say.
+const LOG_LEVEL_TIMEOUT: u64 = 60;
+
+/// Kong's names of levels, and ours.
+const LOG_LEVELS: [(&str, LogLevel); 9] = [
+    ("trace", LogLevel::Trace),
+    ("debug", LogLevel::Debug),
+    ("info", LogLevel::Info),
+    ("notice", LogLevel::Info),
+    ("warn", LogLevel::Warn),
+    ("error", LogLevel::Error),
+    ("crit", LogLevel::Error),
+    ("alert", LogLevel::Error),
+    ("emerg", LogLevel::Error),
+];
+
+/// `GET /debug/node/log-level`
+pub(crate) fn log_level(ports: &dyn Ports) -> Value {
+    json!({ "message": format!("log level: {}", ports.log_level()) })
+}
+
+/// `PUT /debug/node/log-level/{level}?timeout=60`; a timeout of 0 is none. The body may say it as well.
+pub(crate) fn set_log_level(
+    ports: &dyn Ports,
+    name: &str,
+    query: &[(String, String)],
+    sent: &Document,
+) -> Result<Value, Problem> {
+    let level = LOG_LEVELS.iter().find(|(known, _)| *known == name);
+    let Some((_, level)) = level else {
+        return Err(Problem::UnknownLogLevel {
+            level: name.to_owned(),
+            known: LOG_LEVELS.map(|(known, _)| known).join(", "),
+        });
+    };
+    let refuse = |why| Err(Problem::Argument { why });
+    let asked = query.iter().find(|(known, _)| known == "timeout");
+    let asked = match (asked, sent.get("timeout")) {
+        (Some((_, text)), _) | (None, Some(Value::String(text))) => Some(text.parse::<f64>().ok()),
+        (None, Some(value)) if !value.is_null() => Some(value.as_f64()),
+        _ => None,
+    };
+    let seconds = match asked {
+        None => Duration::from_secs(LOG_LEVEL_TIMEOUT),
+        Some(None) => return refuse("timeout must be a number of seconds"),
+        Some(Some(seconds)) if seconds < 0.0 => return refuse("timeout must be greater than or equal to 0"),
+        Some(Some(seconds)) => match Duration::try_from_secs_f64(seconds) {
+            Ok(seconds) => seconds,
+            Err(_) => return refuse("timeout must be a number of seconds"),
+        },
+    };
+    ports.set_log_level(*level, Some(seconds).filter(|seconds| !seconds.is_zero()));
+    Ok(json!({ "message": "log level changed" }))
 }
 
 /// `GET /plugins/enabled`

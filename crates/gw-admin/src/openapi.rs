@@ -1,5 +1,8 @@
 //! `/openapi.json`: this API as an OpenAPI 3.1 document, made from the path table and the kinds' schemas.
 
+mod config;
+mod explain;
+mod health;
 mod operations;
 mod schemas;
 

@@ -1,10 +1,16 @@
 //! What the server lends to the Admin API: small traits, one per concern, so that this crate never sees the data plane.
 
+mod routing;
+
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use uuid::Uuid;
+
+pub use routing::{Candidate, Explanation, Matched, Named, Overlap, Question, Routing};
 
 /// How far this node has got with serving what is stored.
 pub trait Applied: Send + Sync {
@@ -27,10 +33,103 @@ pub trait Status: Send + Sync {
     fn settings(&self) -> Value;
 }
 
-/// Everything the server lends, as one object.
-pub trait Ports: Applied + Status {}
+/// How much the node reports of itself.
+pub trait Reports: Send + Sync {
+    /// What is reported now: a level, or a filter by place and level.
+    fn log_level(&self) -> String;
 
-impl<T: Applied + Status> Ports for T {}
+    /// Reports what is of this level or more severe, for as long, and then as before; without an end for good.
+    fn set_log_level(&self, level: LogLevel, lasting: Option<Duration>);
+}
+
+/// What the node's data plane knows of upstreams' targets.
+pub trait Health: Send + Sync {
+    /// The health of an upstream's targets; none if this node does not serve the upstream.
+    fn health(&self, upstream: Uuid) -> Option<UpstreamHealth>;
+
+    /// Sets the health of a target, given as `host:port`, or of one of its addresses.
+    ///
+    /// # Errors
+    /// There is no such target, or nothing is done with its health.
+    fn set_health(
+        &self,
+        upstream: Uuid,
+        target: &str,
+        address: Option<SocketAddr>,
+        healthy: bool,
+    ) -> Result<(), SetHealthError>;
+}
+
+/// Everything the server lends, as one object.
+pub trait Ports: Applied + Status + Reports + Health + Routing {}
+
+impl<T: Applied + Status + Reports + Health + Routing> Ports for T {}
+
+/// The health of an upstream's targets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamHealth {
+    /// Whether Kong would check anything, by the upstream's `healthchecks`.
+    pub checked: bool,
+    /// Whether requests are sent to any target.
+    pub available: bool,
+    /// The targets, in order.
+    pub targets: Vec<TargetHealth>,
+}
+
+/// The health of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetHealth {
+    /// `host:port`, as it is stored.
+    pub target: Box<str>,
+    /// Host name or address.
+    pub host: Box<str>,
+    /// The port.
+    pub port: u16,
+    /// Of each of its addresses.
+    pub weight: u16,
+    /// Whether the host is a name.
+    pub named: bool,
+    /// None if its name has none that is known.
+    pub addresses: Vec<AddressHealth>,
+}
+
+/// The health of one address of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressHealth {
+    /// The address.
+    pub address: SocketAddr,
+    /// Whether it is sent requests.
+    pub healthy: bool,
+    /// Why, as an operator reads it; none if it has always been healthy.
+    pub reason: Option<Box<str>>,
+    /// Since when.
+    pub since: Option<SystemTime>,
+    /// When one request tries it again.
+    pub next_try: Option<SystemTime>,
+}
+
+/// Why the health of a target was not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetHealthError {
+    /// The upstream has no such target, or the target no such address.
+    #[error("there is no such target or address")]
+    NoTarget,
+    /// Nothing is done with its health.
+    #[error("the upstream has no health checks; configure some")]
+    NotChecked,
+}
+
+/// How severe a report is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
 
 /// Who a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::body::BodyError;
-use fields::lua;
+pub(crate) use fields::{lua, mirror};
 
 /// Why a request failed; displayed as the answer's message.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,8 @@ pub(crate) enum Problem {
     Referenced {
         kind: Kind,
         blocking: Vec<(Kind, String)>,
+        /// They would go along if the request said so.
+        may_go: bool,
     },
     /// Code 5: other entities have these values; at least one set of them.
     #[error("{}", _0.first().map(taken).unwrap_or_default())]
@@ -68,8 +70,8 @@ pub(crate) enum Problem {
     #[error("invalid option ({option}: {why})")]
     Filter { option: &'static str, why: &'static str },
     /// Code 12: the store takes no writes.
-    #[error("cannot {verb} '{kind}' entities while the store is read-only")]
-    ReadOnly { verb: &'static str, kind: Kind },
+    #[error("cannot {verb} {what} while the store is read-only")]
+    ReadOnly { verb: &'static str, what: String },
     /// Code 13: references by a name nobody has; at least one.
     #[error("{}", unresolved(_0))]
     Unresolved(Vec<Unresolved>),
@@ -83,6 +85,12 @@ pub(crate) enum Problem {
     /// An argument of the query that is none.
     #[error("{why}")]
     Argument { why: &'static str },
+    /// The health of targets is not judged, so it cannot be set.
+    #[error("no healthchecker found for {upstream}")]
+    NoHealthchecker { upstream: String },
+    /// The node's log has no such level.
+    #[error("unknown log level: {level}; use one of: {known}")]
+    UnknownLogLevel { level: String, known: String },
     /// What would be stored is over a bound of the store.
     #[error("{why}")]
     TooLarge { why: String },
@@ -141,7 +149,7 @@ impl Problem {
             }
             Self::InvalidPrimaryKey { id } => coded(1, "invalid primary key", json!({ "id": id })),
             Self::Schema { violations, document } => {
-                let fields = fields::mirror(&violations, &document);
+                let fields = mirror(&violations, &document);
                 with_violations(coded(2, "schema violation", fields), violations)
             }
             Self::PrimaryKeyTaken { id } => {
@@ -156,9 +164,17 @@ impl Problem {
                 let violations = dangling.iter().map(Dangling::violation);
                 with_violations(coded(4, "foreign key violation", fields.into()), violations)
             }
-            Self::Referenced { kind, blocking } => {
+            Self::Referenced {
+                kind,
+                blocking,
+                may_go,
+            } => {
                 let by = blocking_kind(kind, &blocking);
-                let document = coded(4, "foreign key violation", json!({ "@referenced_by": by.name() }));
+                let mut document = coded(4, "foreign key violation", json!({ "@referenced_by": by.name() }));
+                if may_go {
+                    document["hint"] =
+                        Value::from("delete them first, or add `?cascade=1` to delete them too");
+                }
                 with_blocking(document, &blocking)
             }
             Self::Listed { blocking, .. } => {

@@ -1,10 +1,14 @@
 //! Serving the Admin API on a listener.
 
+mod socket;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,6 +18,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::AdminApi;
+use socket::{Socket, Unread, Watched};
 
 /// Bound: bytes of one request's head, give or take one read of as many.
 const MAX_HEAD: usize = 64 * 1024;
@@ -65,9 +70,14 @@ impl AdminApi {
 }
 
 async fn serve_connection(api: AdminApi, socket: TcpStream, mut stopping: watch::Receiver<()>) {
-    let service = service_fn(move |request| {
-        let api = api.clone();
-        async move { Ok::<_, Infallible>(api.handle(request).await) }
+    let unread = Unread::default();
+    let socket = Socket::new(socket, unread.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (api, unread) = (api.clone(), unread.clone());
+        async move {
+            let request = request.map(|body| Watched::new(body, unread));
+            Ok::<_, Infallible>(api.handle(request).await)
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())

@@ -29,7 +29,8 @@ pub(crate) fn touch(spec: &KindSpec, document: &mut Document, now: u64) {
     }
 }
 
-fn is_time_of_change(spec: &KindSpec, field: &str, auto: Auto) -> bool {
+/// Whether a field says when the entity changed last.
+pub(crate) fn is_time_of_change(spec: &KindSpec, field: &str, auto: Auto) -> bool {
     matches!(auto, Auto::Now | Auto::NowMillis) && !spec.immutable.iter().any(|fixed| **fixed == *field)
 }
 

@@ -1,6 +1,10 @@
 //! What must hold between an entity and the others: unique values, and protocols that fit.
 
-use gw_core::{Document, Kind, KindSpec, index};
+use std::borrow::Borrow;
+use std::collections::HashSet;
+
+use gw_core::{Document, Kind, KindSpec, Kinds, index};
+use gw_plugins::Registry;
 use gw_schema::{Violation, ViolationKind};
 use gw_store::Op;
 use serde_json::Value;
@@ -32,6 +36,10 @@ impl Entities<'_> {
                 let mut values = Document::new();
                 for field in &fields {
                     let value = document.get(&**field).cloned().unwrap_or(Value::Null);
+                    // Note: to the clients that read Kong's message a plugin is bound in three ways, and this is a fourth.
+                    if value.is_null() && **field == *"consumer_group" {
+                        continue;
+                    }
                     values.insert(field.as_ref().to_owned(), value);
                 }
                 taken.push(values);
@@ -44,25 +52,62 @@ impl Entities<'_> {
         }
     }
 
-    /// A plugin that could never run where it is bound: none of its protocols is one of the route's.
+    /// A plugin that could never run where it is bound.
     pub(super) fn check_protocols(&self, plugin: &Document) -> Option<Violation> {
-        let refuse = |why| Some(Violation::new("/protocols", why).with_kind(ViolationKind::Entity));
         let routes = self.kinds.spec(Kind::Route)?;
-        if let Some(id) = reference(plugin, "route") {
-            let route = self.by_id(routes, id)?;
-            return if overlap(plugin, &route) {
-                None
-            } else {
-                refuse("must match the associated route's protocols")
-            };
-        }
-        let service = reference(plugin, "service")?;
-        let mut of_service = self.children(Kind::Service, service, routes).peekable();
-        if of_service.peek().is_none() || of_service.any(|route| overlap(plugin, &route)) {
-            return None;
-        }
-        refuse("must match the protocols of at least one route pointing to this Plugin's service")
+        let route = reference(plugin, "route").and_then(|id| self.by_id(routes, id));
+        let service = reference(plugin, "service");
+        let of_service = service.map(|service| self.children(Kind::Service, service, routes));
+        check_protocols(plugin, route.as_ref(), of_service.into_iter().flatten())
     }
+}
+
+/// Defaults and checks of a document by itself, a plugin's settings by the registry if one is to be asked, and a
+/// plugin's protocols by `fit`. Returns every violation, with those `found` before.
+pub(crate) fn complete<'r>(
+    kinds: &Kinds,
+    spec: &KindSpec,
+    document: &mut Document,
+    mut found: Vec<Violation>,
+    ask: impl FnOnce(&Document) -> Option<&'r Registry>,
+    fit: impl FnOnce(&Document) -> Option<Violation>,
+) -> Vec<Violation> {
+    if let Err(violations) = kinds.complete(spec.kind, document) {
+        found.extend(violations);
+    }
+    if spec.kind == Kind::Plugin {
+        if let Some(Err(violations)) = ask(document).map(|registry| registry.complete(document)) {
+            // A field that has no proper value is not worth a second complaint.
+            let known: HashSet<String> = found.iter().map(|known| known.pointer.clone()).collect();
+            found.extend(violations.into_iter().filter(|new| !known.contains(&new.pointer)));
+        }
+        if !found.iter().any(|known| known.pointer.starts_with("/protocols")) {
+            found.extend(fit(document));
+        }
+    }
+    found
+}
+
+/// A plugin that could never run where it is bound: none of its protocols is one of its route's or, if it has none, of
+/// its service's routes'.
+pub(crate) fn check_protocols<D: Borrow<Document>>(
+    plugin: &Document,
+    route: Option<&Document>,
+    of_service: impl Iterator<Item = D>,
+) -> Option<Violation> {
+    let refuse = |why| Some(Violation::new("/protocols", why).with_kind(ViolationKind::Entity));
+    if reference(plugin, "route").is_some() {
+        return if route.is_none_or(|route| overlap(plugin, route)) {
+            None
+        } else {
+            refuse("must match the associated route's protocols")
+        };
+    }
+    let mut of_service = of_service.peekable();
+    if of_service.peek().is_none() || of_service.any(|route| overlap(plugin, route.borrow())) {
+        return None;
+    }
+    refuse("must match the protocols of at least one route pointing to this Plugin's service")
 }
 
 fn overlap(plugin: &Document, route: &Document) -> bool {

@@ -116,7 +116,7 @@ impl<'a> Entities<'a> {
                 continue;
             }
             auto::fill(spec, &mut tie, self.now);
-            self.complete(spec, &mut tie, Vec::new())?;
+            self.complete(spec, &mut tie, None, Vec::new())?;
             ops.extend(self.check_unique(spec, &tie)?);
             let key = index::entity_key(link.by, text(&tie, "id").unwrap_or_default());
             ops.push(Op::put(key, Value::Object(tie).to_string()));

@@ -144,7 +144,7 @@ impl<'a> Entities<'a> {
 }
 
 /// The document as it is stored: what its lists say is kept elsewhere.
-pub(super) fn without_lists(spec: &KindSpec, document: &Document) -> Document {
+pub(crate) fn without_lists(spec: &KindSpec, document: &Document) -> Document {
     let mut stored = document.clone();
     for listing in &spec.lists {
         stored.remove(&*listing.field);

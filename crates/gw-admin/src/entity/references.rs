@@ -70,7 +70,7 @@ impl Entities<'_> {
 }
 
 /// Writes ids in lower case, the entity's own and those it refers to: they are compared as texts.
-pub(super) fn lower_ids(spec: &KindSpec, document: &mut Document) {
+pub(crate) fn lower_ids(spec: &KindSpec, document: &mut Document) {
     let lower = |value: Option<&mut Value>| {
         if let Some(Value::String(id)) = value
             && let Some(lower) = as_id(id)

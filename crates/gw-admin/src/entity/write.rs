@@ -1,7 +1,5 @@
 //! Creating, replacing and patching: from what a client sent to the document that is stored.
 
-use std::collections::HashSet;
-
 use gw_core::{Document, Kind, KindSpec, Kinds, index};
 use gw_schema::{Violation, ViolationKind, Violations};
 use gw_store::Op;
@@ -9,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::listing::without_lists;
 use super::references::lower_ids;
-use super::{Entities, Found, Scope, as_id, auto, endpoint_key, merge, shown, text};
+use super::{Entities, Found, Scope, as_id, auto, checks, endpoint_key, merge, shown, text};
 use crate::api::Site;
 use crate::body::Arguments;
 use crate::problem::Problem;
@@ -55,7 +53,7 @@ impl Entities<'_> {
         if let Some(previous) = &previous {
             check_immutable(spec, previous, &document, &mut found);
         }
-        self.complete(spec, &mut document, found)?;
+        self.complete(spec, &mut document, previous.as_ref(), found)?;
         let id = text(&document, "id").unwrap_or_default();
         if previous.is_none() && self.by_id(spec, id).is_some() {
             return Err(Problem::PrimaryKeyTaken { id: id.to_owned() });
@@ -80,7 +78,7 @@ impl Entities<'_> {
         let spec = self.spec(kind)?;
         let mut document = self.given(spec, sent, None)?;
         auto::fill(spec, &mut document, self.now);
-        self.complete(spec, &mut document, Vec::new())
+        self.complete(spec, &mut document, None, Vec::new())
     }
 
     /// What is there before.
@@ -163,22 +161,31 @@ impl Entities<'_> {
         &self,
         spec: &KindSpec,
         document: &mut Document,
-        mut found: Vec<Violation>,
+        previous: Option<&Document>,
+        found: Vec<Violation>,
     ) -> Result<(), Problem> {
-        if let Err(violations) = self.kinds.complete(spec.kind, document) {
-            found.extend(violations);
-        }
-        if spec.kind == Kind::Plugin {
-            if let Err(violations) = self.registry.complete(document) {
-                // A field that has no proper value is not worth a second complaint.
-                let known: HashSet<String> = found.iter().map(|known| known.pointer.clone()).collect();
-                found.extend(violations.into_iter().filter(|new| !known.contains(&new.pointer)));
-            }
-            if !found.iter().any(|known| known.pointer.starts_with("/protocols")) {
-                found.extend(self.check_protocols(document));
-            }
-        }
+        let ask = |document: &Document| {
+            let spared = previous.is_some_and(|previous| self.can_do_without_plugin(previous, document));
+            (!spared).then_some(self.registry)
+        };
+        let fit = |plugin: &Document| self.check_protocols(plugin);
+        let found = checks::complete(self.kinds, spec, document, found, ask, fit);
         refuse_if(found, document)
+    }
+
+    /// Whether the plugin of an instance, which this node does not have, need not be asked: the instance is switched
+    /// off or stays as it was, but for its labels and its own name.
+    fn can_do_without_plugin(&self, previous: &Document, document: &Document) -> bool {
+        let free = ["enabled", "tags", "instance_name", "updated_at"];
+        let same = |field: &String| previous.get(field) == document.get(field);
+        let enabled = document.get("enabled");
+        self.registry
+            .get(text(document, "name").unwrap_or_default())
+            .is_none()
+            && (enabled == Some(&Value::Bool(false)) || enabled == previous.get("enabled"))
+            && document
+                .keys()
+                .all(|field| free.contains(&field.as_str()) || same(field))
     }
 }
 
@@ -262,6 +269,7 @@ fn carry(spec: &KindSpec, previous: Option<&Document>, document: &mut Document) 
             document.insert(field.as_ref().to_owned(), value.clone());
         }
     }
+    Kinds::reveal(spec.kind, previous, document);
     for listing in &spec.lists {
         if let (false, Some(value)) = (
             document.contains_key(&*listing.field),

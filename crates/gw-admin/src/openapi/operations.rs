@@ -1,10 +1,10 @@
 //! The operations of an API document: one for each method of each path.
 
-use gw_core::{Document, Kind, Kinds};
+use gw_core::{Document, Kind, Kinds, OnDelete};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::reference;
+use super::{config, reference};
 use crate::api::{Collection, Endpoint};
 
 /// What makes the operations.
@@ -44,8 +44,11 @@ impl Operations<'_> {
             "tags": [group.unwrap_or("node")],
             "responses": self.responses(endpoint, method, named),
         });
-        let reads = *method == Method::GET || *method == Method::HEAD;
-        let query = if reads { self.query(endpoint) } else { Vec::new() };
+        let query = match *method {
+            Method::GET | Method::HEAD => self.query(endpoint),
+            Method::DELETE | Method::PUT => self.options(endpoint, method),
+            _ => config::query(endpoint, method),
+        };
         if !query.is_empty() {
             operation["parameters"] = query.into();
         }
@@ -54,14 +57,42 @@ impl Operations<'_> {
         {
             operation["responses"]["201"]["links"] = links;
         }
+        if let (Endpoint::Config, &Method::POST) = (endpoint, method) {
+            operation["requestBody"] = config::body();
+        }
         if let Some(schema) = self.body(endpoint, method) {
             operation["requestBody"] = body(&schema);
         }
         operation
     }
 
+    /// The arguments of a write.
+    fn options(&self, endpoint: &Endpoint, method: &Method) -> Vec<Value> {
+        match endpoint {
+            Endpoint::One { of } if *method == Method::DELETE => {
+                let mut referrers = self.kinds.referrers(of.of);
+                let told = referrers.any(|(_, field)| field.on_delete == OnDelete::RefuseUnlessTold);
+                let choice = json!({ "enum": ["0", "1", "false", "true"] });
+                let cascade = argument(
+                    "cascade",
+                    choice,
+                    "1: what refers to it goes along, and refuses nothing.",
+                );
+                if told { vec![cascade] } else { Vec::new() }
+            }
+            Endpoint::SetLogLevel if *method == Method::PUT => {
+                let seconds = json!({ "type": "number", "minimum": 0, "default": 60 });
+                vec![argument(
+                    "timeout",
+                    seconds,
+                    "Seconds until it is as before; 0: never.",
+                )]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     fn query(&self, endpoint: &Endpoint) -> Vec<Value> {
-        let argument = |name: &str, schema: Value, description: &str| json!({ "name": name, "in": "query", "schema": schema, "description": description });
         let text = || json!({ "type": "string" });
         let paging = || {
             let size = json!({ "type": "integer", "minimum": 1, "maximum": 1000, "default": 100 });
@@ -97,6 +128,13 @@ impl Operations<'_> {
                 arguments
             }
             Endpoint::Members(_) | Endpoint::Tags | Endpoint::Tagged => paging(),
+            Endpoint::Health => {
+                let mut arguments = paging();
+                let choice = json!({ "enum": ["0", "1", "false", "true"] });
+                let whole = "1: of the upstream as a whole.";
+                arguments.push(argument("balancer_health", choice, whole));
+                arguments
+            }
             Endpoint::Status => vec![
                 argument("unit", json!({ "enum": ["b", "k", "m", "g"] }), "Unit of sizes."),
                 argument(
@@ -141,6 +179,10 @@ impl Operations<'_> {
                     "required": [link.far.argument], "properties": { &*link.far.argument: either },
                 }))
             }
+            Endpoint::Explain => Some(reference("explain")),
+            Endpoint::SetLogLevel => Some(json!({
+                "type": "object", "properties": { "timeout": { "type": ["number", "null"], "minimum": 0 } },
+            })),
             Endpoint::Validate { of } => Some(of.map_or_else(
                 || json!({ "type": "object" }),
                 |kind| reference(&format!("{}.new", kind.name())),
@@ -183,8 +225,16 @@ impl Operations<'_> {
             add("204", "The methods, in `Allow`.", None);
         } else if *method == Method::DELETE {
             add("204", "It is gone, or was not there.", None);
-        } else if *method == Method::POST && !matches!(endpoint, Endpoint::Validate { .. }) {
+        } else if matches!(endpoint, Endpoint::SetHealth { .. }) {
+            add("204", "It is so from now on.", None);
+        } else if *method == Method::POST
+            && !matches!(endpoint, Endpoint::Validate { .. } | Endpoint::Explain)
+        {
             add("201", "It was made.", Some(self.shown(endpoint, method)));
+            if *endpoint == Endpoint::Config {
+                add("200", "What would change.", Some(reference("config.diff")));
+                add("304", "Nothing changed.", None);
+            }
         } else {
             let (schema, description) = done(self.shown(endpoint, method));
             add("200", description, Some(schema));
@@ -201,17 +251,23 @@ impl Operations<'_> {
         if named {
             refuse("404", "Nothing of this name is there.");
         }
-        let writes = !matches!(*method, Method::GET | Method::HEAD);
+        let sets = matches!(endpoint, Endpoint::SetHealth { .. });
+        let writes = !sets && !matches!(*method, Method::GET | Method::HEAD);
         let reads_body = writes && *method != Method::DELETE;
         if reads_body {
             refuse("408", "The body did not arrive in time.");
             refuse("413", "The body is too large.");
             refuse("415", "The body is of a type that is not read.");
         }
-        if writes && !matches!(endpoint, Endpoint::Validate { .. }) {
+        if writes
+            && !matches!(
+                endpoint,
+                Endpoint::Validate { .. } | Endpoint::Explain | Endpoint::SetLogLevel
+            )
+        {
             refuse("405", "The store takes no writes.");
             refuse("503", "The store does not answer.");
-            if reads_body {
+            if reads_body && *endpoint != Endpoint::Config {
                 refuse("409", "A unique value is taken.");
             }
         }
@@ -225,10 +281,21 @@ impl Operations<'_> {
             Endpoint::Status => reference("status"),
             Endpoint::Endpoints => reference("endpoints"),
             Endpoint::EnabledPlugins => reference("plugins.enabled"),
+            Endpoint::Config if *method == Method::POST => reference("config.loaded"),
+            Endpoint::Config => reference("config"),
             Endpoint::OpenApi => json!({ "type": "object", "required": ["openapi", "info", "paths"] }),
             Endpoint::Tags | Endpoint::Tagged => reference("tags.page"),
-            Endpoint::Schema | Endpoint::PluginSchema => reference("fields"),
-            Endpoint::Validate { .. } => reference("message"),
+            Endpoint::Schema | Endpoint::PluginSchema | Endpoint::VaultSchema => reference("fields"),
+            Endpoint::Filters(_) => reference("filters"),
+            Endpoint::Explain => reference("explanation"),
+            Endpoint::Overlaps => reference("overlaps.page"),
+            Endpoint::Health => {
+                json!({ "anyOf": [reference("targets.health"), reference("upstreams.health")] })
+            }
+            Endpoint::Validate { .. }
+            | Endpoint::LogLevel
+            | Endpoint::SetLogLevel
+            | Endpoint::SetHealth { .. } => reference("message"),
             Endpoint::List { of, .. } if *method == Method::POST => reference(of.of.name()),
             Endpoint::List { of, .. } => reference(&format!("{}.page", of.of.name())),
             Endpoint::One { of } if *method == Method::GET && of.below.is_none() => self.one(of.of),
@@ -267,6 +334,10 @@ impl Operations<'_> {
             kind.name().to_owned()
         })
     }
+}
+
+fn argument(name: &str, schema: Value, description: &str) -> Value {
+    json!({ "name": name, "in": "query", "schema": schema, "description": description })
 }
 
 /// The name of an operation: `get-services-{services}`.

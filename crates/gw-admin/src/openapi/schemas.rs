@@ -4,7 +4,8 @@ use gw_core::{Document, Kind, KindSpec, Kinds};
 use gw_plugins::Registry;
 use serde_json::{Value, json};
 
-use super::reference;
+use super::{config, explain, health, reference};
+use crate::explain::WARNINGS;
 
 /// All schemas, by name: `services` is one as it is shown, `services.new`, `services.patch` and `services.page` are
 /// what its name says, `plugins.key-auth` is the settings of a plugin.
@@ -26,6 +27,9 @@ pub(super) fn components(kinds: &Kinds, registry: &Registry) -> Document {
         schemas.insert(name, document);
     }
     schemas.extend(node(kinds));
+    schemas.extend(config::schemas(kinds));
+    schemas.extend(health::schemas());
+    schemas.extend(explain::schemas());
     schemas
 }
 
@@ -34,7 +38,7 @@ fn plugin_name(plugin: &str) -> String {
 }
 
 /// A kind's schema without what only the gateway reads, its references leading to where it is in the API document.
-fn clean(node: &Value, name: &str) -> Value {
+pub(super) fn clean(node: &Value, name: &str) -> Value {
     match node {
         Value::Object(keywords) => {
             let mut kept = Document::new();
@@ -76,6 +80,14 @@ fn shown(spec: &KindSpec, registry: &Registry) -> Value {
         schema["properties"][&**field] = json!({ "type": "null", "description": told });
     }
     schema["required"] = json!(names);
+    if spec.kind == Kind::Route {
+        let warnings = json!({
+            "type": "array",
+            "items": explain::overlap(),
+            "description": "Only in the answer to a write: other routes that are in the way of this one.",
+        });
+        schema["properties"][WARNINGS] = warnings;
+    }
     if spec.kind == Kind::Plugin {
         let settings = registry.iter().map(|plugin| {
             json!({
@@ -164,7 +176,7 @@ fn sent(kinds: &Kinds, spec: &KindSpec) -> Value {
     schema
 }
 
-fn page(item: &Value) -> Value {
+pub(super) fn page(item: &Value) -> Value {
     json!({
         "type": "object",
         "required": ["data", "next"],
@@ -238,6 +250,7 @@ fn node(kinds: &Kinds) -> Document {
                 "entity_checks": { "type": "array", "items": { "type": "object" } },
             },
         },
+        "filters": filters(),
         "information": {
             "type": "object",
             "required": ["version", "gw_version", "hostname", "node_id", "plugins", "configuration"],
@@ -275,6 +288,16 @@ fn node(kinds: &Kinds) -> Document {
     }
 }
 
+fn filters() -> Value {
+    let filter =
+        json!({ "type": "object", "required": ["name", "config", "enabled", "from", "filter_chain"] });
+    json!({
+        "type": "object",
+        "required": ["filters"],
+        "properties": { "filters": { "type": "array", "items": filter } },
+    })
+}
+
 fn error() -> Value {
     json!({
         "type": "object",
@@ -286,6 +309,7 @@ fn error() -> Value {
             "fields": { "type": "object", "description": "Messages where the document has what they are about." },
             "options": { "type": "object", "description": "Messages about arguments of the query." },
             "detail": { "type": "string" },
+            "hint": { "type": "string", "description": "What else could be asked." },
             "violations": {
                 "type": "array",
                 "items": {
@@ -295,9 +319,13 @@ fn error() -> Value {
                         "pointer": { "type": "string", "description": "JSON pointer into the document." },
                         "message": { "type": "string" },
                         "hint": { "type": ["string", "null"] },
+                        "path": { "type": "string", "description": "The same place as people write it." },
+                        "line": { "type": ["integer", "null"], "description": "Where in the text that was sent." },
+                        "column": { "type": ["integer", "null"] },
                     },
                 },
             },
+            "flattened_errors": config::flattened_errors(),
             "blocking": {
                 "type": "array",
                 "description": "What must go first.",

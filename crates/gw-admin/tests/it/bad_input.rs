@@ -8,7 +8,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::support::{Admin, FORM, JSON};
+use crate::support::{Admin, FORM, JSON, jwk};
 
 /// One entity of each kind.
 async fn filled() -> Admin {
@@ -30,9 +30,17 @@ async fn filled() -> Admin {
         .make("/upstreams/u/targets", json!({ "target": "a:1" }))
         .await;
     admin
+        .make("/vaults", json!({ "prefix": "v1", "name": "env" }))
+        .await;
+    admin.make("/key-sets", json!({ "name": "set" })).await;
+    let key = json!({ "name": "key", "kid": "1", "jwk": jwk("1") });
+    admin.make("/key-sets/set/keys", key).await;
+    let chain = json!({ "name": "f", "filters": [{ "name": "a" }] });
+    admin.make("/routes/r/filter-chains", chain).await;
+    admin
 }
 
-const ONES: [&str; 7] = [
+const ONES: [&str; 11] = [
     "/services/s",
     "/routes/r",
     "/consumers/c",
@@ -40,6 +48,10 @@ const ONES: [&str; 7] = [
     "/plugins/p",
     "/upstreams/u",
     "/upstreams/u/targets/a:1",
+    "/vaults/v1",
+    "/key-sets/set",
+    "/keys/key",
+    "/filter-chains/f",
 ];
 
 fn runtime() -> Runtime {

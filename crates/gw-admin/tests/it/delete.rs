@@ -117,9 +117,22 @@ async fn cascades() {
 /// What each deletion takes along, and what refuses it, for the kinds of which there is one of each.
 #[tokio::test]
 async fn the_table_of_cascades_and_refusals() {
+    let mut seen = BTreeSet::new();
     for (deleted, blocked_by, gone) in [
         ("/services/s", vec!["routes"], vec![]),
-        ("/routes/r", vec![], vec!["routes", "plugins"]),
+        (
+            "/services/s?cascade=1",
+            vec![],
+            vec![
+                "services",
+                "plugins",
+                "filter_chains",
+                "routes",
+                "plugins",
+                "filter_chains",
+            ],
+        ),
+        ("/routes/r", vec![], vec!["routes", "plugins", "filter_chains"]),
         (
             "/consumers/c",
             vec![],
@@ -139,8 +152,12 @@ async fn the_table_of_cascades_and_refusals() {
         (
             "/consumer_groups/gold",
             vec![],
-            vec!["consumer_groups", "consumer_group_consumers"],
+            vec!["consumer_groups", "consumer_group_consumers", "plugins"],
         ),
+        ("/vaults/v1", vec![], vec!["vaults"]),
+        ("/key-sets/set", vec![], vec!["key_sets", "keys"]),
+        ("/keys/key", vec![], vec!["keys"]),
+        ("/filter-chains/fr", vec![], vec!["filter_chains"]),
         ("/plugins/p", vec![], vec!["plugins"]),
         ("/key-auths/k", vec![], vec!["keyauth_credentials"]),
         ("/consumers/c/acls/g", vec![], vec!["acls"]),
@@ -148,6 +165,7 @@ async fn the_table_of_cascades_and_refusals() {
         let admin = Admin::new().await;
         let names = one_of_each(&admin).await;
         let path = deleted.replace("{ca_certificates}", &names["ca_certificates"]);
+        seen.insert(deleted.split('/').nth_back(1).unwrap().to_owned());
         let kinds = |admin: &Admin| -> Vec<String> {
             let view = admin.store.view();
             let keys = view.list("", None).map(|(key, _)| key.as_str().to_owned());
@@ -160,9 +178,12 @@ async fn the_table_of_cascades_and_refusals() {
             admin.check(&call, json!(null), 204, json!(null)).await;
         } else {
             let answer = admin.check(&call, json!(null), 400, json!({})).await;
-            let blocking = answer["blocking"].as_array().unwrap().iter();
-            let named: BTreeSet<&str> = blocking.map(|one| one["entity_name"].as_str().unwrap()).collect();
-            assert_eq!(named, blocked_by.into_iter().collect(), "{deleted}");
+            let mut expected = Vec::new();
+            for kind in blocked_by {
+                let one = format!("/{kind}/{}", names[kind]);
+                expected.push(json!({ "entity_name": kind, "entity_id": admin.get(&one).await.1["id"] }));
+            }
+            assert_eq!(answer["blocking"], json!(expected), "{deleted}");
             assert_eq!(admin.revision(), revision, "{deleted} is refused");
         }
         let mut left = kinds(&admin);
@@ -172,6 +193,65 @@ async fn the_table_of_cascades_and_refusals() {
         left.sort();
         assert_eq!(left, before, "{deleted}");
     }
+    let kinds = crate::support::kinds();
+    let kinds = kinds.iter().filter(|spec| !spec.is_link);
+    assert_eq!(
+        seen,
+        kinds.map(|spec| spec.path.to_string()).collect(),
+        "every kind"
+    );
+}
+
+#[tokio::test]
+async fn a_service_takes_its_routes_along_when_told_to() {
+    let admin = Admin::new().await;
+    admin.make("/services", json!({ "name": "s", "host": "a" })).await;
+    admin.make("/services", json!({ "name": "t", "host": "a" })).await;
+    for (service, route) in [("s", "r1"), ("s", "r2"), ("t", "r3")] {
+        let body = json!({ "name": route, "paths": ["/"] });
+        admin.make(&format!("/services/{service}/routes"), body).await;
+        let plugin = json!({ "name": "idle", "instance_name": format!("p-{route}") });
+        admin.make(&format!("/routes/{route}/plugins"), plugin).await;
+    }
+    let refused = json!({ "code": 4, "hint": "delete them first, or add `?cascade=1` to delete them too" });
+    for query in ["", "?cascade=0", "?cascade=false"] {
+        let call = format!("DELETE /services/s{query}");
+        admin.check(&call, json!(null), 400, refused.clone()).await;
+    }
+    let wrong = json!({ "message": "invalid cascade; use 1 to delete what refers to the entity too, or 0" });
+    admin
+        .check("DELETE /services/s?cascade=all", json!(null), 400, wrong)
+        .await;
+    let before = admin.revision();
+    admin
+        .check("DELETE /services/s?cascade=1", json!(null), 204, json!(null))
+        .await;
+    assert_eq!(admin.revision(), before + 1, "one commit");
+    let names = async |list: &str, field: &str| admin.get(list).await.1["data"][0][field].clone();
+    for (list, field, left) in [
+        ("/services", "name", "t"),
+        ("/routes", "name", "r3"),
+        ("/plugins", "instance_name", "p-r3"),
+    ] {
+        assert_eq!(
+            (admin.count(list).await, names(list, field).await),
+            (1, json!(left)),
+            "{list}"
+        );
+    }
+    // What a certificate is needed for is not for a query to decide.
+    let certificate = admin.make("/certificates", crate::support::pair("p256")).await;
+    let shows = json!({ "client_certificate": { "id": certificate }, "protocol": "https" });
+    admin.check("PATCH /services/t", shows, 200, json!({})).await;
+    let call = format!("DELETE /certificates/{certificate}?cascade=1");
+    let answer = admin.check(&call, json!(null), 400, json!({ "code": 4 })).await;
+    assert!(answer.get("hint").is_none(), "{answer}");
+    let nested = format!("DELETE /certificates/{certificate}/services/t?cascade=true");
+    admin.check(&nested, json!(null), 204, json!(null)).await;
+    assert_eq!(
+        (admin.count("/services").await, admin.count("/routes").await),
+        (0, 0)
+    );
 }
 
 #[tokio::test]

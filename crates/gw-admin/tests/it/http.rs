@@ -1,5 +1,8 @@
 //! Methods, headers, media types, and the node's own paths.
 
+use std::time::Duration;
+
+use gw_admin::ports::LogLevel;
 use http::Request;
 use http_body_util::Full;
 use serde_json::json;
@@ -250,13 +253,84 @@ async fn what_no_store_takes_is_too_large() {
 }
 
 #[tokio::test]
+async fn the_log_level_for_a_while_or_for_good() {
+    let admin = Admin::new().await;
+    let path = "/debug/node/log-level";
+    let shown = json!({ "message": "log level: info" });
+    assert_eq!(admin.get(path).await, (200, shown));
+    let changed = json!({ "message": "log level changed" });
+    let minute = Some(Duration::from_secs(60));
+    for (level, query, media, body, asked, lasting) in [
+        ("debug", "", "", "", LogLevel::Debug, minute),
+        (
+            "trace",
+            "?timeout=5",
+            "",
+            "",
+            LogLevel::Trace,
+            Some(Duration::from_secs(5)),
+        ),
+        (
+            "notice",
+            "?timeout=0.5",
+            "",
+            "",
+            LogLevel::Info,
+            Some(Duration::from_millis(500)),
+        ),
+        (
+            "crit",
+            "",
+            FORM,
+            "timeout=7",
+            LogLevel::Error,
+            Some(Duration::from_secs(7)),
+        ),
+        ("warn", "", JSON, r#"{"timeout":0}"#, LogLevel::Warn, None),
+    ] {
+        let call = format!("PUT {path}/{level}{query}");
+        assert_eq!(
+            admin.send(&call, media, body).await,
+            (200, changed.clone()),
+            "{call}"
+        );
+        assert_eq!(
+            admin.plane.levels.lock().unwrap().last(),
+            Some(&(asked, lasting)),
+            "{call}"
+        );
+    }
+    assert_eq!(admin.get(path).await.1, json!({ "message": "log level: warn" }));
+    for (call, message) in [
+        (
+            "/loud",
+            "unknown log level: loud; use one of: trace, debug, info, notice, warn, error, crit, alert, emerg",
+        ),
+        ("/debug?timeout=-1", "timeout must be greater than or equal to 0"),
+        ("/debug?timeout=x", "timeout must be a number of seconds"),
+        ("/debug?timeout=", "timeout must be a number of seconds"),
+        ("/debug?timeout=inf", "timeout must be a number of seconds"),
+        ("/debug?timeout=nan", "timeout must be a number of seconds"),
+    ] {
+        let call = format!("PUT {path}{call}");
+        admin
+            .check(&call, json!(null), 400, json!({ "message": message }))
+            .await;
+    }
+    assert_eq!(
+        (admin.plane.levels.lock().unwrap().len(), admin.revision()),
+        (5, 0)
+    );
+}
+
+#[tokio::test]
 async fn the_node_speaks_of_itself() {
     let admin = Admin::new().await;
     admin.make("/plugins", json!({ "name": "key-auth" })).await;
     let expected = json!({
         "hostname": "here", "node_id": "00000000-0000-0000-0000-000000000000", "edition": "community",
         "plugins": { "available_on_server": { "key-auth": {} }, "enabled_in_cluster": ["key-auth"] },
-        "configuration": { "database": "postgres", "store": "redb", "router_flavor": "traditional_compatible" },
+        "configuration": { "database": "postgres", "store": "redb", "router_flavor": "traditional_compatible", "router": "kong" },
     });
     let root = admin.check("GET /", json!(null), 200, expected).await;
     assert!(root["version"].is_string() && root["tagline"].is_string());

@@ -1,8 +1,11 @@
 //! Lists: order, pages, filters.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::support::Admin;
 
@@ -142,6 +145,120 @@ async fn tags_filter_lists_and_links_keep_them() {
                 let path = format!("{list}?tags={filter}&size={size}");
                 assert_eq!(walk(&admin, &path, async || {}).await, expected, "{path}");
             }
+        }
+    }
+}
+
+/// Readers of nested and of filtered lists, page by page, while others insert into them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn pages_hold_everything_once_while_others_insert() {
+    let admin = Admin::new().await;
+    admin.make("/services", json!({ "name": "s", "host": "a" })).await;
+    admin.make("/upstreams", json!({ "name": "u" })).await;
+    admin.make("/consumer_groups", json!({ "name": "g" })).await;
+    let insert = async |admin: &Admin, prefix: &str, i: usize| {
+        let (name, tags) = (
+            format!("{prefix}{i}"),
+            json!(["a", if i.is_multiple_of(2) { "b" } else { "c" }]),
+        );
+        let route = json!({ "name": name, "paths": ["/"], "tags": tags });
+        admin.make("/services/s/routes", route).await;
+        let target = json!({ "target": format!("{name}:1"), "tags": tags });
+        admin.make("/upstreams/u/targets", target).await;
+        admin
+            .make("/consumers", json!({ "username": name, "tags": tags }))
+            .await;
+        let member = json!({ "consumer": name });
+        admin
+            .check("POST /consumer_groups/g/consumers", member, 201, json!({}))
+            .await;
+    };
+    for i in 0..30 {
+        insert(&admin, "old", i).await;
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let mut writers = JoinSet::new();
+    for writer in 0..2 {
+        let (admin, done) = (admin.clone(), Arc::clone(&done));
+        writers.spawn(async move {
+            let mut made = 0;
+            while !done.load(Ordering::Relaxed) && made < 500 {
+                insert(&admin, &format!("new{writer}x"), made).await;
+                made += 1;
+            }
+            made
+        });
+    }
+    for (list, field, filter, kept, old) in [
+        ("/services/s/routes", "name", "", "size=4", 30),
+        ("/services/s/routes", "name", "&tags=a,b", "size=4&tags=a%2Cb", 15),
+        ("/services/s/routes", "name", "&tags=b/c", "size=4&tags=b%2Fc", 30),
+        ("/routes", "name", "&tags=a,c", "size=4&tags=a%2Cc", 15),
+        ("/routes", "name", "&tags=b/c", "size=4&tags=b%2Fc", 30),
+        ("/upstreams/u/targets", "target", "&tags=b", "size=4&tags=b", 15),
+        (
+            "/upstreams/u/targets/all",
+            "target",
+            "&tags=b",
+            "size=4&tags=b",
+            15,
+        ),
+        (
+            "/consumer_groups/g/consumers",
+            "username",
+            "&tags=c",
+            "size=4&tags=c",
+            15,
+        ),
+    ] {
+        let mut seen = Vec::new();
+        let mut next = Some(format!("{list}?size=4{filter}"));
+        while let Some(path) = next {
+            let (status, page) = admin.get(&path).await;
+            assert_eq!(status, 200, "{path}: {page}");
+            let items = page["data"].as_array().unwrap();
+            seen.extend(items.iter().map(|item| item[field].as_str().unwrap().to_owned()));
+            next = page["next"].as_str().map(str::to_owned);
+            if let Some(next) = &next {
+                assert!(
+                    items.len() == 4 && next.starts_with(list) && next.ends_with(kept),
+                    "{next}"
+                );
+            }
+        }
+        let unique: HashSet<_> = seen.iter().collect();
+        assert_eq!(unique.len(), seen.len(), "{list}{filter}: nothing twice");
+        let there = seen.iter().filter(|name| name.starts_with("old")).count();
+        assert_eq!(there, old, "{list}{filter}: all that was there throughout");
+    }
+    done.store(true, Ordering::Relaxed);
+    let made: usize = writers.join_all().await.into_iter().sum();
+    assert!(made > 2, "others did insert meanwhile");
+}
+
+#[tokio::test]
+async fn a_filter_that_says_two_things_is_refused_on_every_list() {
+    let admin = Admin::new().await;
+    crate::support::one_of_each(&admin).await;
+    for list in [
+        "/services",
+        "/services/s/routes",
+        "/upstreams/u/targets/all",
+        "/consumer_groups/gold/consumers",
+        "/consumers/c/key-auth",
+        "/tags",
+        "/tags/t",
+    ] {
+        let refused = json!({ "code": 11, "options": { "tags": "invalid filter syntax" } });
+        for mixed in ["a,b/c", "a/b,c", "a,b&tags=c", "a//b", ",a"] {
+            admin
+                .check(
+                    &format!("GET {list}?tags={mixed}"),
+                    json!(null),
+                    400,
+                    refused.clone(),
+                )
+                .await;
         }
     }
 }

@@ -7,16 +7,21 @@ mod applied; // answers wait for the data plane
 mod bad_input; // whatever is sent, 4xx and nothing changed
 mod certificates; // keys are never shown, names are written through
 mod concurrency; // many clients at once
+mod declarative; // whole configurations
 mod delete; // cascades and refusals
+mod endpoints; // what holds for every path
 mod errors; // one test per error code
+mod explain; // where a request would go, warnings
 mod form; // forms mean what their JSON means
 mod groups; // consumer groups and access lists
+mod health; // of targets
 mod http; // methods, headers, media types
 mod list; // pages, order, filters
 mod nested; // paths through other entities
 mod openapi; // every answer is as documented
 mod replace; // PUT against PATCH, kind by kind
 mod serve; // over a socket
+mod stored; // kinds that are kept for what is to come
 mod support; // the API under test, and `check`
 mod trouble; // a store that does not take a write, or does not say so
 mod tutorial; // the calls of a Kong tutorial

@@ -6,7 +6,7 @@ use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{ABSENT, Admin, JSON, one_of_each, pair, pem};
+use crate::support::{ABSENT, Admin, JSON, jwk, one_of_each, pair, pem};
 
 /// The description, and the schemas in it that were needed so far.
 struct Described {
@@ -79,7 +79,7 @@ fn body(pattern: &str, method: &str, names: &Names) -> Value {
         "consumers" if pattern.starts_with("/consumer_groups") => return json!({ "consumer": "fresh" }),
         "consumer_groups" if below => return json!({ "group": "fresh" }),
         "consumers" | "consumer" => json!({ "username": "other" }),
-        "consumer_groups" | "upstreams" => json!({ "name": "other" }),
+        "consumer_groups" | "consumer_group" | "upstreams" => json!({ "name": "other" }),
         "plugins" => json!({ "name": "idle", "instance_name": "fresh" }),
         "targets" => json!({ "target": "fresh:1" }),
         "key-auth" => json!({ "key": "fresh" }),
@@ -90,8 +90,18 @@ fn body(pattern: &str, method: &str, names: &Names) -> Value {
         "snis" => json!({ "name": "fresh.test", "certificate": { "id": names["certificates"] } }),
         "certificate" | "certificates" | "client_certificate" => pair("p384"),
         "ca_certificates" => json!({ "cert": pem("ca2.crt") }),
+        "vaults" => json!({ "prefix": "fresh", "name": "env" }),
+        "key-sets" | "set" => json!({ "name": "fresh" }),
+        "keys" => json!({ "kid": "2", "jwk": jwk("2") }),
+        "filter-chains" if pattern.starts_with("/filter-chains") => {
+            json!({ "route": { "name": "free" }, "filters": [{ "name": "g" }] })
+        }
+        "filter-chains" => json!({ "filters": [{ "name": "g" }] }),
+        "validate" if pattern.contains("vaults") => json!({ "prefix": "fresh", "name": "env" }),
         "validate" if pattern.contains("plugins") => json!({ "name": "key-auth" }),
+        "config" => json!({ "_format_version": "3.0" }),
         "validate" => json!({ "host": "a" }),
+        "explain" => json!({ "url": "http://a.test/b" }),
         _ => json!({}),
     };
     // A replacement keeps the name that its path says.
@@ -100,6 +110,8 @@ fn body(pattern: &str, method: &str, names: &Names) -> Value {
         let plugin = body.get("instance_name").is_some();
         let name = if plugin {
             &["instance_name"][..]
+        } else if body.get("prefix").is_some() {
+            &["prefix"][..]
         } else {
             &["name", "username", "target", "key"]
         };
@@ -118,9 +130,18 @@ fn names_for(pattern: &str, world: &Names) -> Names {
         "/plugins/{plugins}/route" | "/routes/{routes}/plugins/{plugins}" => "pr",
         "/plugins/{plugins}/consumer" | "/consumers/{consumers}/plugins/{plugins}" => "pc",
         "/plugins/{plugins}/service" | "/services/{services}/plugins/{plugins}" => "ps",
+        "/plugins/{plugins}/consumer_group" | "/consumer_groups/{consumer_groups}/plugins/{plugins}" => "pg",
         _ => "p",
     };
     names.insert("plugins", plugin.to_owned());
+    if pattern.starts_with("/services/") || pattern.ends_with("{filter-chains}/service") {
+        names.insert("filter-chains", "fs".to_owned());
+    }
+    if pattern.starts_with("/schemas/vaults") {
+        names.insert("vaults", "env".to_owned());
+    }
+    names.insert("level", "debug".to_owned());
+    names.insert("address", "127.0.0.1:80".to_owned());
     names.insert("tags", "t".to_owned());
     names.insert("schemas", "services".to_owned());
     names
@@ -169,6 +190,22 @@ async fn every_path_is_described_and_every_answer_is_as_described() {
         let names = names_for(pattern, &one_of_each(&admin).await);
         admin.make("/consumers", json!({ "username": "fresh" })).await;
         admin.make("/consumer_groups", json!({ "name": "fresh" })).await;
+        admin
+            .make("/routes", json!({ "name": "free", "paths": ["/free"] }))
+            .await;
+        // A chain where one is about to be made would be in the way.
+        if pattern.ends_with("/filter-chains") {
+            for name in ["fr", "fs"] {
+                admin
+                    .check(
+                        &format!("DELETE /filter-chains/{name}"),
+                        json!(null),
+                        204,
+                        json!(null),
+                    )
+                    .await;
+            }
+        }
         let path = filled(pattern, |kind| names[kind].clone());
         assert_methods(&admin, item, &path).await;
         let methods = ["OPTIONS", "GET", "HEAD", "PATCH", "PUT", "POST", "DELETE"].into_iter();

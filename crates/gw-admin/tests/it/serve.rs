@@ -85,6 +85,44 @@ async fn requests_are_answered_and_bad_ones_refused() {
 }
 
 #[tokio::test]
+async fn a_client_that_still_sends_gets_its_answer() {
+    let served = serve().await;
+    for (line, announced, status) in [
+        ("POST /nothing", "content-length: 9000000", "404"),
+        ("PUT /services", "content-length: 9000000", "405"),
+        ("POST /services", "content-length: 99000000", "413"),
+        (
+            "POST /services",
+            "content-type: a/b\r\ncontent-type: a/b\r\ncontent-length: 9000000",
+            "400",
+        ),
+        ("DELETE /services/x", "content-length: 9000000", "204"),
+        ("GET /services", "content-length: 9000000", "200"),
+        ("nonsense", "content-length: 9000000", "400"),
+    ] {
+        let mut socket = TcpStream::connect(served.address).await.unwrap();
+        let head = format!("{line} HTTP/1.1\r\nhost: x\r\n{announced}\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        // More than the buffers between the two hold: the other side must read on after its answer.
+        for _ in 0..90 {
+            let sent = socket.write_all(&[b'a'; 100_000]).await;
+            sent.unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+        let mut answer = Vec::new();
+        socket
+            .read_to_end(&mut answer)
+            .await
+            .unwrap_or_else(|error| panic!("{line}: {error}"));
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{line}: {answer}"
+        );
+    }
+    assert_eq!(served.admin.revision(), 0);
+}
+
+#[tokio::test]
 async fn a_panic_ends_one_connection_and_not_the_server() {
     let served = serve().await;
     served.admin.plane.panics.store(true, Ordering::Relaxed);

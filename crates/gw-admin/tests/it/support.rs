@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use gw_admin::ports::{Applied, Counters, Node, Status};
+use gw_admin::ports::{
+    Applied, Counters, Explanation, Health, LogLevel, Node, Overlap, Question, Reports, Routing,
+    SetHealthError, Status, UpstreamHealth,
+};
 use gw_admin::{AdminApi, StoreIndex};
+use gw_core::Kinds;
 use gw_plugins::{BuildEnv, BuildError, Definition, Phases, Plugin, Registry};
 use gw_store::{CommitLog, MemoryLog, Store};
 use http::{Request, Response};
@@ -25,6 +31,17 @@ pub(crate) struct FakePlane {
     pub(crate) stalled: AtomicBool,
     pub(crate) panics: AtomicBool,
     pub(crate) waited_for: AtomicU64,
+    pub(crate) levels: Mutex<Vec<(LogLevel, Option<Duration>)>>,
+    /// Of every upstream; none knows of none, and takes whatever is set.
+    pub(crate) health: Mutex<Option<UpstreamHealth>>,
+    /// Whether the health of targets is not judged at all.
+    pub(crate) unchecked: AtomicBool,
+    /// What was set, as text.
+    pub(crate) set: Mutex<Vec<String>>,
+    /// What is said of every request, and what was asked.
+    pub(crate) explanation: Mutex<Explanation>,
+    pub(crate) asked: Mutex<Vec<Question>>,
+    pub(crate) overlaps: Mutex<Vec<Overlap>>,
 }
 
 impl Applied for FakePlane {
@@ -68,6 +85,96 @@ impl Status for FakePlane {
     }
 }
 
+impl Reports for FakePlane {
+    fn log_level(&self) -> String {
+        let levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        levels.last().map_or("info".to_owned(), |(level, _)| {
+            format!("{level:?}").to_lowercase()
+        })
+    }
+
+    fn set_log_level(&self, level: LogLevel, lasting: Option<Duration>) {
+        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        levels.push((level, lasting));
+    }
+}
+
+impl Routing for FakePlane {
+    fn explain(&self, question: &Question) -> Explanation {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.push(question.clone());
+        self.explanation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn overlaps(&self) -> Vec<Overlap> {
+        self.overlaps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn overlaps_of(&self, route: uuid::Uuid) -> Vec<Overlap> {
+        let mut overlaps = self.overlaps();
+        overlaps.retain(|overlap| overlap.routes.iter().any(|named| named.id == route));
+        overlaps
+    }
+}
+
+impl Health for FakePlane {
+    fn health(&self, _: uuid::Uuid) -> Option<UpstreamHealth> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_health(
+        &self,
+        upstream: uuid::Uuid,
+        target: &str,
+        address: Option<SocketAddr>,
+        healthy: bool,
+    ) -> Result<(), SetHealthError> {
+        if self.unchecked.load(Ordering::Relaxed) {
+            return Err(SetHealthError::NotChecked);
+        }
+        let Some(health) = self.health(upstream) else {
+            return Ok(());
+        };
+        let known = health.targets.iter().find(|known| *known.target == *target);
+        let known = known.filter(|known| {
+            address.is_none_or(|address| known.addresses.iter().any(|known| known.address == address))
+        });
+        known.ok_or(SetHealthError::NoTarget)?;
+        let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        set.push(format!("{upstream} {target} {address:?} {healthy}"));
+        Ok(())
+    }
+}
+
+/// The plugins of the gateway under test.
+pub(crate) fn plugins() -> Registry {
+    shared().0.clone()
+}
+
+/// The kinds of the gateway under test.
+pub(crate) fn kinds() -> Kinds {
+    shared().1.clone()
+}
+
+/// Compiled once for all tests: schemas take their time where nothing is optimised.
+fn shared() -> &'static (Registry, Kinds) {
+    static SHARED: OnceLock<(Registry, Kinds)> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let registry = Registry::builtin()
+            .with::<Bomb>()
+            .with::<Idle<false>>()
+            .with::<Idle<true>>();
+        let kinds = registry.kinds().unwrap();
+        (registry, kinds)
+    })
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
     pub(crate) api: AdminApi,
@@ -82,11 +189,12 @@ impl Admin {
 
     /// An Admin API of its own over a log that others may write to as well.
     pub(crate) async fn over(log: Arc<dyn CommitLog>) -> Self {
-        let registry = Registry::builtin()
-            .with::<Bomb>()
-            .with::<Idle<false>>()
-            .with::<Idle<true>>();
-        let kinds = registry.kinds().unwrap();
+        Self::with(log, plugins()).await
+    }
+
+    /// An Admin API of its own over a log, with these of the plugins.
+    pub(crate) async fn with(log: Arc<dyn CommitLog>, registry: Registry) -> Self {
+        let kinds = kinds();
         let store = Store::open(log, StoreIndex::new(kinds.clone())).await.unwrap();
         let plane = Arc::new(FakePlane::default());
         Self {
@@ -228,7 +336,7 @@ pub(crate) fn pair(name: &str) -> Value {
 /// One of each kind that a path can name, all tied to each other, and the names paths have for them.
 pub(crate) async fn one_of_each(admin: &Admin) -> BTreeMap<&'static str, String> {
     let text = |document: &Value| id(document);
-    let certificate = with(pair("p256"), json!({ "snis": ["a.test"], "tags": ["t"] }));
+    let certificate = with(pair("rsa"), json!({ "snis": ["a.test"], "tags": ["t"] }));
     let certificate = text(
         &admin
             .check("POST /certificates", certificate, 201, json!({}))
@@ -270,6 +378,20 @@ pub(crate) async fn one_of_each(admin: &Admin) -> BTreeMap<&'static str, String>
     admin
         .check("POST /consumer_groups/gold/consumers", member, 201, json!({}))
         .await;
+    let plugin = json!({ "name": "idle-too", "instance_name": "pg" });
+    admin.make("/consumer_groups/gold/plugins", plugin).await;
+    let vault = json!({ "prefix": "v1", "name": "env" });
+    admin.make("/vaults", vault).await;
+    admin.make("/key-sets", json!({ "name": "set" })).await;
+    let key = json!({ "name": "key", "kid": "1", "jwk": jwk("1") });
+    admin.make("/key-sets/set/keys", key).await;
+    for (path, name) in [
+        ("/routes/r/filter-chains", "fr"),
+        ("/services/s/filter-chains", "fs"),
+    ] {
+        let chain = json!({ "name": name, "filters": [{ "name": "f" }] });
+        admin.make(path, chain).await;
+    }
     let named = |name: &str| name.to_owned();
     BTreeMap::from([
         ("services", named("s")),
@@ -281,10 +403,19 @@ pub(crate) async fn one_of_each(admin: &Admin) -> BTreeMap<&'static str, String>
         ("plugins", named("p")),
         ("snis", named("a.test")),
         ("consumer_groups", named("gold")),
+        ("vaults", named("v1")),
+        ("key-sets", named("set")),
+        ("keys", named("key")),
+        ("filter-chains", named("fr")),
         ("certificates", certificate),
         ("ca_certificates", authority),
         ("acls", acl),
     ])
+}
+
+/// The text of a public JSON web key.
+pub(crate) fn jwk(kid: &str) -> String {
+    json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": "open" }).to_string()
 }
 
 /// A record with the fields of another laid over it.

@@ -46,6 +46,7 @@ async fn every_call_has_the_answer_of_the_tutorial() {
             "sources": null, "destinations": null, "protocols": ["http", "https"], "strip_path": true,
             "preserve_host": false, "path_handling": "v0", "regex_priority": 0, "https_redirect_status_code": 426,
             "request_buffering": true, "response_buffering": true, "service": { "id": s }, "tags": null,
+            "uris": null, "query": null, "cookies": null, "remote_addrs": null, "vars": null, "priority": null,
         })
     );
     let malformed = json!({ "code": 2, "message": "schema violation (service.id: expected a valid UUID)" });
@@ -94,7 +95,7 @@ async fn every_call_has_the_answer_of_the_tutorial() {
         plugin,
         json!({
             "name": "key-auth", "instance_name": null, "enabled": true, "route": { "id": r2 }, "service": null,
-            "consumer": null, "protocols": ["grpc", "grpcs", "http", "https"], "tags": null,
+            "consumer": null, "consumer_group": null, "protocols": ["grpc", "grpcs", "http", "https"], "tags": null,
             "config": {
                 "key_names": ["apikey"], "key_in_header": true, "key_in_query": true, "key_in_body": false,
                 "hide_credentials": false, "run_on_preflight": true, "anonymous": null, "realm": null,

@@ -1,10 +1,12 @@
 //! POST, PUT and PATCH: what each keeps, replaces and makes.
 
+use std::sync::Arc;
+
 use gw_core::index::entity_key;
-use gw_store::{Meta, Op};
+use gw_store::{MemoryLog, Meta, Op};
 use serde_json::{Value, json};
 
-use crate::support::{ABSENT, Admin};
+use crate::support::{ABSENT, Admin, plugins};
 
 const OTHER: &str = "11111111-1111-4111-8111-111111111111";
 
@@ -329,6 +331,52 @@ async fn a_plugins_settings_merge_by_its_own_schema() {
 }
 
 #[tokio::test]
+async fn an_instance_of_a_plugin_that_is_not_here_can_be_switched_off() {
+    let log = MemoryLog::new();
+    let before = Admin::over(Arc::new(log.clone())).await;
+    let config = json!({ "realm": "x" });
+    let id = before
+        .make(
+            "/plugins",
+            json!({ "name": "key-auth", "instance_name": "p", "config": config }),
+        )
+        .await;
+    let none: [&str; 0] = [];
+    let admin = Admin::with(Arc::new(log), plugins().only(&none).unwrap()).await;
+    let why = "plugin 'key-auth' not enabled; add it to the 'plugins' configuration property";
+    let refused = json!({ "code": 2, "fields": { "name": why } });
+    let stored = admin.get("/plugins/p").await.1;
+    for (call, body) in [
+        ("PATCH /plugins/p", json!({ "config": { "realm": "y" } })),
+        (
+            "PATCH /plugins/p",
+            json!({ "enabled": false, "protocols": ["http"] }),
+        ),
+        ("PUT /plugins/p", json!({ "name": "key-auth", "enabled": false })),
+        ("PUT /plugins/q", json!({ "name": "key-auth", "enabled": false })),
+        ("POST /plugins", json!({ "name": "key-auth", "enabled": false })),
+    ] {
+        admin.check(call, body, 400, refused.clone()).await;
+    }
+    assert_eq!(admin.get("/plugins/p").await.1, stored);
+    let labelled = json!({ "tags": ["t"], "enabled": true });
+    admin
+        .check("PATCH /plugins/p", labelled.clone(), 200, labelled)
+        .await;
+    let off = json!({ "id": id, "enabled": false, "config": stored["config"], "tags": ["t"] });
+    admin
+        .check("PATCH /plugins/p", json!({ "enabled": false }), 200, off.clone())
+        .await;
+    let whole = admin.get("/plugins/p").await.1;
+    admin.check("PUT /plugins/p", whole, 200, off.clone()).await;
+    // Switched on it would have to be checked.
+    admin
+        .check("PATCH /plugins/p", json!({ "enabled": true }), 400, refused)
+        .await;
+    admin.check("GET /plugins/p", json!(null), 200, off).await;
+}
+
+#[tokio::test]
 async fn shorthands_are_spelt_out() {
     let admin = Admin::new().await;
     let made = admin
@@ -340,6 +388,28 @@ async fn shorthands_are_spelt_out() {
         )
         .await;
     assert!(made.get("url").is_none());
+    // As good as not given.
+    let same = json!({ "host": "h", "port": 443, "path": "/p", "tags": ["t"] });
+    let patch = json!({ "url": null, "tags": ["t"] });
+    admin.check("PATCH /services/s", patch, 200, same.clone()).await;
+    admin.check_form("PATCH /services/s", "url=", 200, same).await;
+    let missing = json!({ "message": "schema violation (host: required field missing)" });
+    admin
+        .check("POST /services", json!({ "url": null }), 400, missing.clone())
+        .await;
+    admin.check_form("POST /services", "url=", 400, missing).await;
+    let beyond = json!({ "message": "schema violation (port: value should be between 0 and 65535)" });
+    admin
+        .check(
+            "POST /services",
+            json!({ "url": "http://h:65536" }),
+            400,
+            beyond.clone(),
+        )
+        .await;
+    admin
+        .check_form("PATCH /services/s", "url=http://h:99999999", 400, beyond)
+        .await;
     let expected = json!({ "protocol": "http", "host": "i", "port": 81, "path": null });
     admin
         .check(

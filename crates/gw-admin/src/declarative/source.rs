@@ -1,0 +1,97 @@
+//! A text, JSON or YAML, as a document whose values know where they stand.
+
+use gw_core::Document;
+use serde_json::Value;
+
+use super::environment::{Placeholders, Unfilled};
+use super::spot::Spot;
+use super::{Notice, Position, SyntaxError, Withheld, scalar, yaml};
+
+/// Bound: levels of a text.
+pub(super) const MAX_DEPTH: usize = 64;
+
+/// Bound: what the values of a text weigh, each 1 and 1 more for every 32 bytes of it, those that aliases repeat
+/// included.
+pub(super) const MAX_WEIGHT: usize = 4_000_000;
+
+/// A text that was read.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) document: Document,
+    /// Where its values stand; not known of JSON at first.
+    pub(super) spot: Option<Spot>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) missing: Vec<Missing>,
+}
+
+/// A value that names a variable without a value.
+#[derive(Debug)]
+pub(super) struct Missing {
+    pub(super) pointer: String,
+    pub(super) unfilled: Unfilled,
+}
+
+/// Reads a text; JSON is what begins as JSON and is some.
+pub(super) fn load(
+    text: &str,
+    variable: &dyn Fn(&str) -> Result<String, Withheld>,
+) -> Result<Source, SyntaxError> {
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    let (text, placeholders) = Placeholders::take(text);
+    if placeholders.is_empty()
+        && text.trim_start().starts_with('{')
+        && let Ok(Value::Object(document)) = serde_json::from_str(&text)
+    {
+        let (mut value, mut left) = (Value::Object(document), MAX_WEIGHT);
+        let fits = settle(&mut value, 0, &mut left);
+        if let (true, Value::Object(document)) = (fits, value) {
+            return Ok(Source {
+                document,
+                spot: None,
+                notices: Vec::new(),
+                missing: Vec::new(),
+            });
+        }
+        let start = Position { line: 1, column: 1 };
+        let message = format!("too many values, or more than {MAX_DEPTH} levels of them");
+        return Err(SyntaxError::at(start, &message));
+    }
+    yaml::load(&text, &placeholders, variable)
+}
+
+/// Writes whole numbers without a fraction, and tells whether the value keeps the bounds.
+fn settle(value: &mut Value, depth: usize, left: &mut usize) -> bool {
+    let text = value.as_str().map_or(0, str::len);
+    let Some(rest) = left.checked_sub(1 + text / 32).filter(|_| depth <= MAX_DEPTH) else {
+        return false;
+    };
+    *left = rest;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(whole) = number.as_f64().and_then(scalar::whole_or_not) {
+                *number = whole;
+            }
+            true
+        }
+        Value::Array(items) => items.iter_mut().all(|item| settle(item, depth + 1, left)),
+        Value::Object(fields) => fields.values_mut().all(|field| settle(field, depth + 1, left)),
+        _ => true,
+    }
+}
+
+impl Source {
+    /// Where a JSON pointer leads to, or what is nearest around it, and whether what is there has no quotes.
+    pub(super) fn locate(&self, pointer: &str) -> Option<(Position, bool)> {
+        let (spot, exact) = self.spot.as_ref()?.nearest(pointer);
+        Some((spot.at, exact && spot.plain))
+    }
+
+    /// Finds out where the values of JSON stand, from its text: only errors ask for it.
+    pub(super) fn find_spots(&mut self, text: &str) {
+        if self.spot.is_none() {
+            let unset = |_: &str| Err(Withheld::Unset);
+            let found = yaml::load(text, &Placeholders::default(), &unset);
+            self.spot = found.ok().and_then(|found| found.spot);
+        }
+    }
+}

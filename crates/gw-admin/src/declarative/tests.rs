@@ -1,0 +1,209 @@
+//! Reading without a gateway around it.
+
+use std::time::{Duration, Instant};
+
+use gw_core::{Document, Kind};
+use gw_plugins::Registry;
+use serde_json::json;
+
+use super::{Configuration, Refusal, Surroundings, Withheld, read};
+
+/// An environment of two variables, and one known certificate.
+struct Fixed;
+
+impl Surroundings for Fixed {
+    fn now(&self) -> u64 {
+        1_700_000_000_000
+    }
+
+    fn variable(&self, name: &str) -> Result<String, Withheld> {
+        match name {
+            "DECK_PORT" => Ok("8080".to_owned()),
+            "DECK_PEM" => Ok("-----BEGIN X-----\nabc: [\n-----END X-----\n".to_owned()),
+            _ => Err(Withheld::Unset),
+        }
+    }
+
+    fn known(&self, _: Kind, _: &str) -> Option<Document> {
+        None
+    }
+}
+
+fn parse(text: &str) -> Result<Configuration, Refusal> {
+    let registry = Registry::builtin();
+    read(text, &registry.kinds().unwrap(), &registry, &Fixed)
+}
+
+fn faults(text: &str) -> Vec<String> {
+    parse(text)
+        .unwrap_err()
+        .faults()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn the_environment_fills_in_values_and_nothing_else() {
+    let text = "
+_format_version: '3.0'
+services:
+- name: s
+  host: a${{ env 'DECK_PORT' }}
+  port: ${{ env \"DECK_PORT\" }}
+  connect_timeout: \"${{ env \"DECK_PORT\" | toInt }}\"
+  tags: [ \"${{ env \"DECK_PORT\" }}\" ]
+consumers:
+- username: ${{ env \"DECK_PEM\" }}
+";
+    let configuration = parse(text).unwrap();
+    let service = &configuration
+        .entries
+        .iter()
+        .find(|entry| entry.kind == Kind::Service)
+        .unwrap()
+        .document;
+    let told = [
+        &service["host"],
+        &service["port"],
+        &service["connect_timeout"],
+        &service["tags"],
+    ];
+    assert_eq!(json!(told), json!(["a8080", 8080, 8080, ["8080"]]));
+    let consumer = &configuration
+        .entries
+        .iter()
+        .find(|entry| entry.kind == Kind::Consumer)
+        .unwrap()
+        .document;
+    assert_eq!(
+        consumer["username"],
+        "-----BEGIN X-----\nabc: [\n-----END X-----\n"
+    );
+    let unset = "_format_version: '3.0'\nservices:\n- host: ${{ env \"NONE\" }}\n";
+    assert_eq!(
+        faults(unset),
+        ["line 3: services[0].host: the environment has no variable 'NONE'"]
+    );
+}
+
+#[test]
+fn times_are_those_of_the_text_or_of_now() {
+    let text = "{_format_version: '3.0', services: [{host: a, updated_at: 5}, {host: b}]}";
+    let configuration = parse(text).unwrap();
+    let [a, b] = configuration.entries.as_slice() else {
+        panic!("two services")
+    };
+    assert_eq!(
+        (&a.document["updated_at"], &a.document["created_at"]),
+        (&json!(5), &json!(1_700_000_000))
+    );
+    assert_eq!(b.document["updated_at"], 1_700_000_000);
+    assert_eq!((a.made.len(), b.made.len()), (2, 3));
+}
+
+#[test]
+fn json_knows_its_lines_when_something_is_wrong() {
+    let text =
+        "{\n\t\"_format_version\": \"3.0\",\n\t\"services\": [\n\t\t{\"host\": \"a\", \"port\": 1.5}\n\t]\n}";
+    let told = faults(text);
+    assert_eq!(
+        told,
+        ["line 4: services[0].port: expected an integer (this is a number)"],
+        "{told:?}"
+    );
+    let quoted = "{\"_format_version\": 3.0, \"services\": [{\"host\": \"\\ud83d\\ude00\"}]}";
+    assert_eq!(faults(quoted).len(), 2, "{:?}", faults(quoted));
+}
+
+#[test]
+fn entries_come_after_what_they_refer_to() {
+    let text = "
+_format_version: '3.0'
+plugins: [{name: key-auth, route: r}]
+routes: [{name: r, paths: [/], service: s}]
+services: [{name: s, host: a, protocol: https, client_certificate: 4e3ad2e4-0bc4-4638-8e34-c84a417ba39b}]
+";
+    let told = faults(text);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let text = text.replace(", client_certificate: 4e3ad2e4-0bc4-4638-8e34-c84a417ba39b", "");
+    let kinds: Vec<Kind> = parse(&text)
+        .unwrap()
+        .entries
+        .iter()
+        .map(|entry| entry.kind)
+        .collect();
+    assert_eq!(kinds, [Kind::Service, Kind::Route, Kind::Plugin]);
+}
+
+/// Texts that cost more than they look are refused, and soon.
+#[test]
+fn bounds_hold() {
+    let deep = format!(
+        "_format_version: '3.0'\n_ignore: {}{}",
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    let deep_lists = format!("_format_version: '3.0'\n_ignore:\n{}x", "- ".repeat(100));
+    let deep_json = format!("{{\"_ignore\": {}{}}}", "[".repeat(100), "]".repeat(100));
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..20 {
+        let below = format!("*a{}", level - 1);
+        laughs.push_str(&format!(
+            "a{level}: &a{level} [{}]\n",
+            [below.as_str(); 9].join(", ")
+        ));
+    }
+    let long = "x".repeat(1 << 20);
+    let repeated = format!("a: &a {long}\nb: [{}]\n", vec!["*a"; 1000].join(", "));
+    for (text, why) in [
+        (&deep, "recursion limit"),
+        (&deep_lists, "more than 64 levels deep"),
+        (&deep_json, "levels"),
+        (&laughs, "too many values"),
+        (&repeated, "too many values"),
+    ] {
+        let started = Instant::now();
+        let refusal = parse(text).unwrap_err();
+        let message = &refusal.syntax().unwrap().message;
+        assert!(message.contains(why), "{message}");
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "{why}: {:?}",
+            started.elapsed()
+        );
+    }
+}
+
+#[test]
+fn many_faults_are_told_up_to_a_bound() {
+    let fields: String = (0..5000).map(|n| format!("- host: h{n}\n  prot: 1\n")).collect();
+    let refusal = parse(&format!("_format_version: '3.0'\nservices:\n{fields}")).unwrap_err();
+    let last = refusal.faults().last().unwrap();
+    assert!(refusal.faults().len() <= 1001 && last.violation.message.starts_with("more is wrong"));
+}
+
+#[test]
+fn nothing_makes_it_panic() {
+    let odd = [
+        "{_format_version: '3.0', services: [{id: 7, host: a}, {id: x, routes: [{id: [], service: {id: 7}}]}]}",
+        "{_format_version: '3.0', services: [[{}]], routes: {a: 1}, plugins: [{config: 7, _config: {}}]}",
+        "{_format_version: '3.0', _info: 7, _plugin_configs: [], _transform: x, _comment: 1, _ignore: 2}",
+        "{_format_version: '3.0', _info: {defaults: {service: 7, x: {}}, select_tags: 7, y: 1}}",
+        "{_format_version: '3.0', routes: [{paths: 7, service: [], tags: 7}], upstreams: [{targets: [7, {}]}]}",
+        "{_format_version: '3.0', consumers: [{groups: 7}, {groups: [7, {}, {name: 7}]}, {acls: ['g']}]}",
+        "{_format_version: '3.0', certificates: [{snis: [7, {}, a]}], snis: [{certificate: {id: ''}}]}",
+        "{_format_version: [1], '': 1, '/': {}, 'a~b': []}",
+        "{_format_version: '3.0', consumers: [{'keyauth_credentials': [{key: {a: b}, ttl: x}]}]}",
+        "{<<: 7}",
+        "{_format_version: '2.1', routes: [{paths: ['%', '%zz', '~', '', 7, '/\\0']}]}",
+    ];
+    for text in odd {
+        let refusal = parse(text).unwrap_err();
+        assert!(
+            refusal.document(true)["message"].is_string() && refusal.document(false)["code"] == 14,
+            "{text}"
+        );
+        assert!(!refusal.to_string().is_empty(), "{text}");
+    }
+}

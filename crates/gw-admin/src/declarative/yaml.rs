@@ -1,0 +1,329 @@
+//! YAML to values, with the place of each: bounded in depth, in size and in what its aliases repeat.
+
+use std::collections::{BTreeMap, HashMap};
+
+use gw_core::Document;
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput, Tag};
+use serde_json::Value;
+
+use super::environment::{Filled, Placeholders};
+use super::spot::{Below, Position, Spot, segment};
+use super::{Notice, SyntaxError, Withheld, scalar};
+use crate::declarative::source::{MAX_DEPTH, MAX_WEIGHT, Missing, Source};
+
+/// Reads the first document of a text.
+pub(super) fn load(
+    text: &str,
+    placeholders: &Placeholders,
+    variable: &dyn Fn(&str) -> Result<String, Withheld>,
+) -> Result<Source, SyntaxError> {
+    let mut builder = Builder {
+        parser: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        weight: 0,
+        pointer: Vec::new(),
+        placeholders,
+        variable,
+        notices: Vec::new(),
+        missing: Vec::new(),
+    };
+    let (value, spot) = builder.document()?;
+    let refuse = |message: &str| Err(SyntaxError::at(spot.at, message));
+    let document = match value {
+        Value::Object(document) => document,
+        Value::Null => return refuse("there is nothing in it"),
+        _ => return refuse("expected an object"),
+    };
+    Ok(Source {
+        document,
+        spot: Some(spot),
+        notices: builder.notices,
+        missing: builder.missing,
+    })
+}
+
+struct Builder<'t> {
+    parser: Parser<'t, StrInput<'t>>,
+    anchors: HashMap<usize, Anchored>,
+    /// What the values so far weigh; see [`MAX_WEIGHT`].
+    weight: usize,
+    /// The place of the value being read.
+    pointer: Vec<String>,
+    placeholders: &'t Placeholders,
+    variable: &'t dyn Fn(&str) -> Result<String, Withheld>,
+    notices: Vec<Notice>,
+    missing: Vec<Missing>,
+}
+
+/// What an alias repeats.
+struct Anchored {
+    value: Value,
+    spot: Spot,
+    weight: usize,
+}
+
+/// One thing the parser saw, and where.
+type Seen<'t> = (Event<'t>, Position);
+
+impl<'t> Builder<'t> {
+    fn document(&mut self) -> Result<(Value, Spot), SyntaxError> {
+        loop {
+            match self.next()? {
+                (Event::StreamStart | Event::DocumentStart(_) | Event::Nothing, _) => {}
+                (Event::StreamEnd | Event::DocumentEnd, at) => {
+                    return Err(SyntaxError::at(at, "there is nothing in it"));
+                }
+                seen => {
+                    let found = self.value(seen, 0)?;
+                    self.tell_of_more()?;
+                    return Ok(found);
+                }
+            }
+        }
+    }
+
+    /// Kong reads one document; of others a user should hear.
+    fn tell_of_more(&mut self) -> Result<(), SyntaxError> {
+        loop {
+            // What follows the first document is not read, and so may be anything.
+            match self.parser.next_event() {
+                Some(Ok((Event::DocumentEnd | Event::Nothing, _))) => {}
+                Some(Ok((Event::StreamEnd, _))) | None => return Ok(()),
+                // Trouble before the document has ended is trouble with the document.
+                Some(Err(error)) if self.notices.is_empty() => return Err(error.into()),
+                Some(Ok((_, span))) => {
+                    self.notices.push(Notice {
+                        pointer: String::new(),
+                        position: Some(position(&span.start)),
+                        message: "another document begins here; only the first is read".to_owned(),
+                    });
+                    return Ok(());
+                }
+                Some(Err(_)) => return Ok(()),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<Seen<'t>, SyntaxError> {
+        let (event, span) = self.parser.next_event().unwrap_or_else(|| {
+            let start = Marker::new(0, 1, 0);
+            Err(ScanError::new_str(start, "it ends too early"))
+        })?;
+        Ok((event, position(&span.start)))
+    }
+
+    /// Reads a value whose first event was seen.
+    fn value(&mut self, (event, at): Seen<'t>, depth: usize) -> Result<(Value, Spot), SyntaxError> {
+        if depth > MAX_DEPTH {
+            return Err(SyntaxError::at(at, &format!("more than {MAX_DEPTH} levels deep")));
+        }
+        let before = self.weight;
+        let spot = |below, plain| Spot { at, plain, below };
+        let (found, anchor) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = style == ScalarStyle::Plain;
+                self.weigh(1 + text.len() / 32, at)?;
+                let value = self.scalar(&text, plain, tag.as_deref(), at)?;
+                ((value, spot(Below::Nothing, plain)), anchor)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                refuse_tag(tag.as_deref(), "seq", at)?;
+                let (items, spots) = self.list(depth)?;
+                ((Value::Array(items), spot(Below::List(spots), false)), anchor)
+            }
+            Event::MappingStart(anchor, tag) => {
+                refuse_tag(tag.as_deref(), "map", at)?;
+                let (fields, spots) = self.record(depth)?;
+                ((Value::Object(fields), spot(Below::Record(spots), false)), anchor)
+            }
+            Event::Alias(anchor) => {
+                let Some(anchored) = self.anchors.get(&anchor) else {
+                    return Err(SyntaxError::at(at, "an alias stands inside what it repeats"));
+                };
+                let weight = anchored.weight;
+                let (value, below) = (anchored.value.clone(), anchored.spot.below.clone());
+                let plain = anchored.spot.plain;
+                self.weigh(weight, at)?;
+                return Ok((value, spot(below, plain)));
+            }
+            _ => return Err(SyntaxError::at(at, "expected a value")),
+        };
+        if anchor > 0 {
+            let anchored = Anchored {
+                value: found.0.clone(),
+                spot: found.1.clone(),
+                // What is kept for an alias weighs too.
+                weight: self.weight - before,
+            };
+            self.weigh(anchored.weight, at)?;
+            self.anchors.insert(anchor, anchored);
+        }
+        Ok(found)
+    }
+
+    fn list(&mut self, depth: usize) -> Result<(Vec<Value>, Vec<Spot>), SyntaxError> {
+        let (mut items, mut spots) = (Vec::new(), Vec::new());
+        self.weight += 1;
+        loop {
+            let seen = self.next()?;
+            if seen.0 == Event::SequenceEnd {
+                return Ok((items, spots));
+            }
+            self.pointer.push(items.len().to_string());
+            let (item, spot) = self.value(seen, depth + 1)?;
+            self.pointer.pop();
+            items.push(item);
+            spots.push(spot);
+        }
+    }
+
+    fn record(&mut self, depth: usize) -> Result<(Document, BTreeMap<String, Spot>), SyntaxError> {
+        let (mut fields, mut spots) = (Document::new(), BTreeMap::new());
+        let mut merged: Vec<(Value, Spot)> = Vec::new();
+        self.weight += 1;
+        loop {
+            let (event, at) = self.next()?;
+            let (name, plain) = match event {
+                Event::MappingEnd => break,
+                Event::Scalar(text, style, _, _) => {
+                    self.weigh(1 + text.len() / 32, at)?;
+                    let plain = style == ScalarStyle::Plain;
+                    let filled = self.placeholders.fill(&text, self.variable);
+                    match filled {
+                        Some(Ok(filled)) => (filled.text, plain),
+                        _ => (text.into_owned(), plain),
+                    }
+                }
+                _ => return Err(SyntaxError::at(at, "the name of a field is not a text")),
+            };
+            self.pointer.push(segment(&name));
+            let seen = self.next()?;
+            let (value, spot) = self.value(seen, depth + 1)?;
+            if plain && name == "<<" {
+                self.pointer.pop();
+                merged.push((value, spot));
+                continue;
+            }
+            // The name of a field is where one looks for it.
+            let spot = Spot { at, ..spot };
+            if let Some(first) = spots.insert(name.clone(), spot) {
+                let first: Spot = first;
+                let message = format!(
+                    "'{name}' stands here again; the one of line {} is not read",
+                    first.at.line
+                );
+                self.tell(message, at);
+            }
+            self.pointer.pop();
+            fields.insert(name, value);
+        }
+        for (value, spot) in merged {
+            merge(&mut fields, &mut spots, value, spot)?;
+        }
+        Ok((fields, spots))
+    }
+
+    fn scalar(
+        &mut self,
+        text: &str,
+        plain: bool,
+        tag: Option<&Tag>,
+        at: Position,
+    ) -> Result<Value, SyntaxError> {
+        let filled = match self.placeholders.fill(text, self.variable) {
+            None => Filled {
+                text: text.to_owned(),
+                cast: false,
+            },
+            Some(Ok(filled)) => {
+                self.weigh(filled.text.len() / 32, at)?;
+                filled
+            }
+            Some(Err(unfilled)) => {
+                let pointer: String = self.pointer.iter().map(|segment| format!("/{segment}")).collect();
+                self.missing.push(Missing { pointer, unfilled });
+                return Ok(Value::Null);
+            }
+        };
+        let core = tag.map(|tag| (tag.is_yaml_core_schema(), tag.suffix.as_str()));
+        match core {
+            None if plain || filled.cast => Ok(scalar::resolve(&filled.text)),
+            // `!` alone: what stands here is a text.
+            None | Some((true, "str" | "binary")) | Some((false, "")) => Ok(Value::from(filled.text)),
+            Some((true, "int" | "float" | "bool" | "null")) => Ok(scalar::resolve(&filled.text)),
+            Some((_, suffix)) => Err(SyntaxError::at(
+                at,
+                &format!("the tag '{suffix}' means nothing here"),
+            )),
+        }
+    }
+
+    fn weigh(&mut self, weight: usize, at: Position) -> Result<(), SyntaxError> {
+        self.weight = self.weight.saturating_add(weight);
+        if self.weight > MAX_WEIGHT {
+            return Err(SyntaxError::at(
+                at,
+                "too many values, those that aliases repeat included",
+            ));
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, message: String, at: Position) {
+        let pointer = self.pointer.iter().map(|segment| format!("/{segment}")).collect();
+        self.notices.push(Notice {
+            pointer,
+            position: Some(at),
+            message,
+        });
+    }
+}
+
+/// Fills in the fields of what `<<` names; what is there already stays.
+fn merge(
+    fields: &mut Document,
+    spots: &mut BTreeMap<String, Spot>,
+    value: Value,
+    spot: Spot,
+) -> Result<(), SyntaxError> {
+    let at = spot.at;
+    match (value, spot.below) {
+        (Value::Object(more), Below::Record(mut below)) => {
+            for (name, value) in more {
+                if let (false, Some(spot)) = (fields.contains_key(&name), below.remove(&name)) {
+                    spots.insert(name.clone(), spot);
+                    fields.insert(name, value);
+                }
+            }
+            Ok(())
+        }
+        (Value::Array(items), Below::List(below)) => items
+            .into_iter()
+            .zip(below)
+            .try_for_each(|(item, spot)| merge(fields, spots, item, spot)),
+        _ => Err(SyntaxError::at(at, "'<<' takes a record or a list of records")),
+    }
+}
+
+fn refuse_tag(tag: Option<&Tag>, expected: &str, at: Position) -> Result<(), SyntaxError> {
+    match tag {
+        Some(tag) if !tag.is_yaml_core_schema() || tag.suffix != expected => {
+            let message = format!("the tag '{}' means nothing here", tag.suffix);
+            Err(SyntaxError::at(at, &message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn position(marker: &Marker) -> Position {
+    Position {
+        line: marker.line(),
+        column: marker.col() + 1,
+    }
+}
+
+impl From<ScanError> for SyntaxError {
+    fn from(error: ScanError) -> Self {
+        Self::at(position(error.marker()), error.info())
+    }
+}
