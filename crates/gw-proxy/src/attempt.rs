@@ -105,7 +105,7 @@ fn accept(exchange: &mut Exchange, response: Response<Incoming>) -> Result<Respo
     Ok(response)
 }
 
-/// Records a try and tells the balancer.
+/// Records a try and tells the balancer; what that changes takes effect with the next pick.
 fn close_try(exchange: &mut Exchange, outcome: TryOutcome) {
     let Some((target, since)) = exchange.trying.take() else {
         return;
@@ -119,8 +119,9 @@ fn close_try(exchange: &mut Exchange, outcome: TryOutcome) {
             TryOutcome::Broken | TryOutcome::BadResponse => Some(Outcome::Broken),
             TryOutcome::Aborted => None,
         };
-        if let Some(report) = report {
-            handle.report(report, now);
+        let transition = report.and_then(|report| handle.report(report, now));
+        if let (Some(transition), Some(service)) = (transition, &exchange.about.service) {
+            service.cell.heed(&target, &transition);
         }
     }
     exchange.tries.push(Try {

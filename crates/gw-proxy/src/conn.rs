@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use gw_core::Protocol;
 use http::HeaderValue;
 
+use crate::arrival::Arrival;
 use crate::gateway::Gateway;
 use crate::worker::Worker;
 
@@ -31,6 +32,8 @@ pub(crate) struct Conn {
     pub(crate) client: IpAddr,
     pub(crate) client_port: u16,
     pub(crate) client_value: HeaderValue,
+    /// The port it connected to.
+    pub(crate) port: u16,
     pub(crate) port_value: HeaderValue,
     /// Requests begun.
     pub(crate) heads: AtomicU32,
@@ -48,15 +51,21 @@ impl Conn {
             client,
             client_port: connection.client.port(),
             client_value: text_value(client.to_string()),
+            port: connection.local.port(),
             port_value: HeaderValue::from(connection.local.port()),
             heads: AtomicU32::new(0),
             unread: AtomicBool::new(false),
         }
     }
 
-    /// The port that `Host` may leave out.
-    pub(crate) fn default_port(&self) -> u16 {
-        if self.scheme == Protocol::Https { 443 } else { 80 }
+    /// What decides on the routes of its requests.
+    pub(crate) fn arrival(&self) -> Arrival<'_> {
+        Arrival {
+            client: self.client,
+            scheme: self.scheme,
+            port: self.port,
+            sni: None,
+        }
     }
 }
 

@@ -6,16 +6,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use gw_balancer::Handle;
-use gw_core::Protocol;
 use gw_plugins::cx::{Facts, LogParts};
 use gw_plugins::{Identity, Reply, ReplyBody};
-use gw_router::Lookup;
 use http::header::ACCEPT;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, request, response};
 use smallvec::SmallVec;
 
 use crate::access_log::Record;
+use crate::arrival::Asked;
 use crate::attempt::{Try, TryOutcome};
 use crate::body::{Content, RequestBody, Upload};
 use crate::cell::Member;
@@ -158,14 +157,13 @@ impl Exchange {
             .and_then(|host| host.to_str().ok())
             .unwrap_or_default();
         let conn = &self.about.conn;
-        let lookup = Lookup::new(&head.method, host, path)
-            .headers(&head.headers)
-            .port(conn.default_port());
-        let lookup = if conn.scheme == Protocol::Http {
-            lookup.plaintext()
-        } else {
-            lookup
-        };
+        let lookup = conn.arrival().lookup(Asked {
+            method: &head.method,
+            host,
+            path,
+            query: head.uri.query(),
+            headers: &head.headers,
+        });
         let Some(found) = self.about.snapshot.router().find(&lookup) else {
             return Err(Failure::NoRoute);
         };

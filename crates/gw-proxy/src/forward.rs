@@ -52,13 +52,22 @@ impl Inbound {
     }
 }
 
-/// Takes a request in: refuses what cannot be served, brings the path into normal form, and takes out what only the
-/// gateway may say and what is meant for this connection only.
+/// Takes a request in.
 pub(crate) fn inbound(head: &mut request::Parts, exchange: &mut Exchange) -> Result<Inbound, Failure> {
+    let limit = exchange.about.conn.gateway.settings().limits.target;
+    settle(head, limit, &mut exchange.host)
+}
+
+/// Refuses what cannot be served, such as a target longer than `limit`, brings the path into normal form, and takes
+/// out what only the gateway may say and what is meant for this connection only. The host is kept as soon as it is known.
+pub(crate) fn settle(
+    head: &mut request::Parts,
+    limit: usize,
+    host: &mut Option<HeaderValue>,
+) -> Result<Inbound, Failure> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
         return Err(Failure::MethodNotAllowed);
     }
-    let limit = exchange.about.conn.gateway.settings().limits.target;
     if head
         .uri
         .path_and_query()
@@ -69,7 +78,7 @@ pub(crate) fn inbound(head: &mut request::Parts, exchange: &mut Exchange) -> Res
     if hop::is_coded(&head.headers) {
         return Err(Failure::BadRequest);
     }
-    exchange.host = settle_host(head)?;
+    *host = settle_host(head)?;
     let inbound = settle_path(head)?;
     hop::strip_request(&mut head.headers);
     Ok(inbound)

@@ -75,7 +75,7 @@ impl Gateway {
             control.spawn(sweep(Arc::downgrade(embedded)));
         }
         Ok(Arc::new(Self {
-            snapshot: ArcSwap::from_pointee(Snapshot::empty()),
+            snapshot: ArcSwap::from_pointee(Snapshot::empty(settings.router_flavor)),
             applying: Mutex::default(),
             names: Arc::new(Names::new(resolver, control)),
             registry,
@@ -107,6 +107,7 @@ impl Gateway {
             &Compiler {
                 registry: &self.registry,
                 names: &self.names,
+                health: &self.settings.health,
             },
         ));
         let problems = next.problems().cloned().collect();

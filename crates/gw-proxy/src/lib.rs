@@ -28,8 +28,8 @@
 //!
 //! `engine.rs` is the page to read first. A request is served by one [`Snapshot`], the compiled form of one revision
 //! of the configuration. [`Gateway::apply`] makes the next from the one before: it compiles what changed, shares the
-//! rest and swaps one pointer. What must outlive a snapshot, a host's addresses and a balancer's position, is in cells
-//! that snapshots share. One acceptor per address hands connections to the least loaded worker, a thread with a
+//! rest and swaps one pointer. What must outlive a snapshot, a host's addresses, a balancer's position and its
+//! targets' health, is in cells that snapshots share. One acceptor per address hands connections to the least loaded worker, a thread with a
 //! current-thread runtime and a pool of upstream connections of its own. Names are resolved elsewhere, again and again.
 //! Whatever goes wrong with a request is a [`Failure`], and becomes a response in one place.
 //!
@@ -46,9 +46,11 @@
 //! # What it does not do
 //!
 //! No TLS, HTTP/2, gRPC or WebSocket: services of other protocols are answered with 502, `Upgrade` is not passed on.
-//! No health checks. It stores nothing: configuration is handed in.
+//! It probes no targets: it learns of their health from the requests it sends them. It stores nothing: configuration
+//! is handed in.
 
 mod access_log;
+mod arrival;
 mod attempt;
 mod body;
 mod cell;
@@ -58,9 +60,11 @@ mod dns;
 mod document;
 mod engine;
 mod exchange;
+mod explain;
 mod failure;
 mod forward;
 mod gateway;
+mod health;
 mod hop;
 mod ids;
 mod io;
@@ -79,11 +83,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use body::{BodyError, ResponseBody};
 pub use conn::Connection;
 pub use dns::{Answer, BoxFuture, ResolveError, Resolver, SystemResolver};
+pub use explain::{MatchedRoute, Question, RouteCandidate, RouteExplanation, RouteName, RouteOverlap};
 pub use failure::{Failure, Fault};
 pub use gateway::{Counters, Gateway};
+pub use gw_balancer::health::{Ejection, Reason};
+pub use health::{AddressHealth, TargetHealth, UpstreamHealth};
 pub use listener::{Drained, Server};
 pub use service::GatewayService;
-pub use settings::{AccessLogSink, Limits, PoolLimits, Settings};
+pub use settings::{AccessLogSink, HealthSettings, Limits, PoolLimits, RouterFlavor, Settings};
 pub use snapshot::{Problem, Snapshot};
 
 /// Takes a lock. A poisoned one is sound: nothing is left half changed under any lock of this crate.

@@ -3,17 +3,24 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gw_balancer::health::Ejection;
+use gw_router::Profile;
+
 /// What is fixed for the life of a gateway. Everything else is configuration, and changes while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Worker threads; at least one.
     pub workers: usize,
+    /// Which of several matching routes gets a request.
+    pub router_flavor: RouterFlavor,
     /// Where a line per request goes.
     pub access_log: AccessLogSink,
     /// What a client may send.
     pub limits: Limits,
     /// Connections kept to upstreams.
     pub pool: PoolLimits,
+    /// What becomes of targets that fail.
+    pub health: HealthSettings,
     /// How long a client may take to send a request's head, and how long a connection may idle between two.
     pub header_timeout: Duration,
     /// How long a client may stall between two reads of a request's body, or between two writes of a response.
@@ -23,6 +30,17 @@ pub struct Settings {
     pub half_close: bool,
 }
 
+/// Which of several matching routes gets a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RouterFlavor {
+    /// Kong's order, after an explicit priority: [`gw_router::Profile::Kong`].
+    #[default]
+    Kong,
+    /// The host decides first, then the path: [`gw_router::Profile::HostFirst`].
+    Radix,
+}
+
 /// Bounds on what a client may send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -30,6 +48,15 @@ pub struct Limits {
     pub head: usize,
     /// Bytes of a request's target: path and query. More is answered with 414.
     pub target: usize,
+}
+
+/// What becomes of targets that fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// How long a target that is out is left alone before one request tries it again.
+    pub ejection: Ejection,
+    /// Whether targets go out where the configuration says nothing of passive health checks.
+    pub by_default: bool,
 }
 
 /// Bounds on the idle connections one worker keeps.
@@ -55,13 +82,24 @@ pub enum AccessLogSink {
     File(PathBuf),
 }
 
+impl From<RouterFlavor> for Profile {
+    fn from(flavor: RouterFlavor) -> Self {
+        match flavor {
+            RouterFlavor::Kong => Self::Kong,
+            RouterFlavor::Radix => Self::HostFirst,
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            router_flavor: RouterFlavor::default(),
             access_log: AccessLogSink::default(),
             limits: Limits::default(),
             pool: PoolLimits::default(),
+            health: HealthSettings::default(),
             header_timeout: Duration::from_secs(60),
             client_timeout: Duration::from_secs(60),
             half_close: false,
@@ -74,6 +112,15 @@ impl Default for Limits {
         Self {
             head: 32 << 10,
             target: 8 << 10,
+        }
+    }
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self {
+            ejection: Ejection::default(),
+            by_default: true,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use gw_core::{Change, Config, Id, Kind, PluginUse, Route, Service, TargetAddress, Upstream};
 use gw_plugins::{Instance, Registry};
-use gw_router::{Profile, Router, RuleId};
+use gw_router::{Router, RuleId};
 use imbl::GenericHashMap;
 use imbl::shared_ptr::DefaultSharedPtr;
 use uuid::Uuid;
@@ -16,7 +16,9 @@ use uuid::Uuid;
 use crate::cell::{Cell, Spec};
 use crate::chain::Chain;
 use crate::dns::Names;
+use crate::health;
 use crate::plan::{RoutePlan, ServicePlan};
+use crate::settings::{HealthSettings, RouterFlavor};
 use crate::snapshot::touched::Touched;
 
 type Map<K, V> = GenericHashMap<K, V, foldhash::quality::RandomState, DefaultSharedPtr>;
@@ -60,6 +62,7 @@ pub struct Problem {
 pub(crate) struct Compiler<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) names: &'a Arc<Names>,
+    pub(crate) health: &'a HealthSettings,
 }
 
 impl fmt::Debug for Snapshot {
@@ -73,11 +76,11 @@ impl fmt::Debug for Snapshot {
 }
 
 impl Snapshot {
-    pub(crate) fn empty() -> Self {
+    pub(crate) fn empty(flavor: RouterFlavor) -> Self {
         Self {
             config: Config::default(),
             revision: 0,
-            router: Router::with_profile(Profile::Kong),
+            router: Router::with_profile(flavor.into()),
             rules: Map::default(),
             services: Map::default(),
             cells: Map::default(),
@@ -126,8 +129,17 @@ impl Snapshot {
         &self.router
     }
 
+    /// What stands for a route in the router.
+    pub(crate) fn rule(&self, id: Id<Route>) -> Option<RuleId> {
+        self.rules.get(&id).copied()
+    }
+
     pub(crate) fn service(&self, id: Id<Service>) -> Option<&Arc<ServicePlan>> {
         self.services.get(&id)
+    }
+
+    pub(crate) fn cell(&self, id: Id<Upstream>) -> Option<&Arc<Cell>> {
+        self.cells.get(&id)
     }
 
     /// The chain of a request that has no route.
@@ -200,7 +212,9 @@ impl Snapshot {
             .targets_of(id)
             .map(|target| (target.address.clone(), target.weight));
         let spec = Spec {
+            label: upstream.name.clone(),
             policy: upstream.policy.clone(),
+            checks: health::checks(compiler.health, Some(&upstream.healthchecks)),
             host_header: upstream.host_header.clone(),
             upstream: true,
             targets: targets.collect(),
@@ -236,7 +250,7 @@ impl Snapshot {
                         .any(|(known, _)| *known == address)
                 });
                 let cell = same.map_or_else(
-                    || Cell::new(compiler.names, host_spec(address)),
+                    || Cell::new(compiler.names, host_spec(compiler, address)),
                     |plan| Arc::clone(&plan.cell),
                 );
                 ServicePlan::new(service, cell, false)
@@ -352,14 +366,15 @@ impl Snapshot {
 }
 
 /// The cell of a service whose host is no upstream has one target: that host.
-fn host_spec(address: TargetAddress) -> Spec {
+fn host_spec(compiler: &Compiler<'_>, address: TargetAddress) -> Spec {
     const WEIGHT: u16 = 100;
-    let targets = vec![(address, WEIGHT)];
     Spec {
+        label: address.to_string().into(),
         policy: gw_balancer::Policy::default(),
+        checks: health::checks(compiler.health, None),
         host_header: None,
         upstream: false,
-        targets,
+        targets: vec![(address, WEIGHT)],
     }
 }
 

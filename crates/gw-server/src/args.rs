@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use gw_core::{TargetAddress, TargetAddressError};
+use gw_proxy::RouterFlavor;
 
 /// An API gateway: Kong's Admin API, an embedded store, one binary.
 ///
@@ -80,6 +81,28 @@ pub(crate) struct Args {
     #[arg(long, env = "GW_ACCESS_LOG", value_name = "WHERE", global = true)]
     pub(crate) access_log: Option<AccessLogTo>,
 
+    /// Seconds that a target which keeps failing gets no requests, before one of them tries it again; doubled each time
+    /// that fails, up to 60. `off`: nothing is held against a target but what health checks are configured for.
+    #[arg(
+        long,
+        env = "GW_EJECT_FOR",
+        value_name = "SECONDS",
+        default_value = "1",
+        global = true
+    )]
+    pub(crate) eject_for: EjectFor,
+
+    /// Which of several matching routes gets a request. `kong`: priorities first, then the order Kong has. `radix`: the
+    /// host decides first, then the path.
+    #[arg(
+        long,
+        env = "GW_ROUTER_FLAVOR",
+        value_name = "FLAVOR",
+        default_value = "kong",
+        global = true
+    )]
+    pub(crate) router_flavor: Flavor,
+
     /// What the gateway reports of itself on stderr: error, warn, info, debug, trace, or a `tracing` filter.
     #[arg(
         long,
@@ -132,7 +155,8 @@ pub(crate) enum Command {
     /// Serves a few destinations given here and nothing else: no store, no Admin API.
     ///
     /// Requests are balanced over all destinations with the longest path prefix that fits, and
-    /// over all addresses their names have. The path and the client's Host header stay as they are.
+    /// over all addresses their names have. One that keeps failing is left alone for a while. The path
+    /// and the client's Host header stay as they are.
     ///
     ///   gw-server proxy --listen :2015 --to app:12345
     ///   gw-server proxy --to app1:80 --to app2:80 --to /users=users:8080
@@ -220,6 +244,32 @@ impl std::str::FromStr for Workers {
     }
 }
 
+/// How long a target that keeps failing is left alone at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EjectFor {
+    Off,
+    AtFirst(Duration),
+}
+
+impl std::str::FromStr for EjectFor {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            text => seconds(text)
+                .map(Self::AtFirst)
+                .map_err(|_| "expected `off` or a number of seconds"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Flavor {
+    Kong,
+    Radix,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AccessLogTo {
     Stdout,
@@ -241,6 +291,25 @@ impl From<OsString> for AccessLogTo {
 pub(crate) enum LogFormat {
     Text,
     Json,
+}
+
+impl Flavor {
+    /// The name used in configuration.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Kong => "kong",
+            Self::Radix => "radix",
+        }
+    }
+}
+
+impl From<Flavor> for RouterFlavor {
+    fn from(flavor: Flavor) -> Self {
+        match flavor {
+            Flavor::Kong => Self::Kong,
+            Flavor::Radix => Self::Radix,
+        }
+    }
 }
 
 impl std::fmt::Display for AccessLogTo {

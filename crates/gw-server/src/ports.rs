@@ -1,17 +1,27 @@
 //! What the program lends to the Admin API: how far this node is, and what it says of itself.
 
+mod routing;
+
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use gw_admin::ports::{Applied, Counters, Node, Status};
+use gw_admin::ports::{
+    AddressHealth, Applied, Counters, Health, LogLevel, Node, Reports, SetHealthError, Status, TargetHealth,
+    UpstreamHealth,
+};
+use gw_core::{Id, Upstream};
 use gw_proxy::Gateway;
 use gw_store::Revision;
 use serde_json::Value;
 use tokio::sync::watch;
 use uuid::Uuid;
+
+use crate::logging::Reporting;
 
 /// This node, as the Admin API sees it.
 #[derive(Debug)]
@@ -20,6 +30,7 @@ pub(crate) struct ThisNode {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) node: Node,
     pub(crate) settings: Value,
+    pub(crate) reporting: Reporting,
 }
 
 impl Applied for ThisNode {
@@ -61,6 +72,70 @@ impl Status for ThisNode {
 
     fn settings(&self) -> Value {
         self.settings.clone()
+    }
+}
+
+impl Reports for ThisNode {
+    fn log_level(&self) -> String {
+        self.reporting.level()
+    }
+
+    fn set_log_level(&self, level: LogLevel, lasting: Option<Duration>) {
+        self.reporting.set_level(level, lasting);
+    }
+}
+
+impl Health for ThisNode {
+    fn health(&self, upstream: Uuid) -> Option<UpstreamHealth> {
+        let id = Id::from(upstream);
+        let health = self.gateway.upstream_health(id)?;
+        let targets = health.targets.into_iter().map(|target| TargetHealth {
+            addresses: target.addresses.into_iter().map(address_health).collect(),
+            target: target.target,
+            host: target.host,
+            port: target.port,
+            weight: target.weight,
+            named: target.named,
+        });
+        Some(UpstreamHealth {
+            checked: self.is_checked(id),
+            available: health.available,
+            targets: targets.collect(),
+        })
+    }
+
+    fn set_health(
+        &self,
+        upstream: Uuid,
+        target: &str,
+        address: Option<SocketAddr>,
+        healthy: bool,
+    ) -> Result<(), SetHealthError> {
+        let id = Id::from(upstream);
+        if !self.is_checked(id) && !self.gateway.settings().health.by_default {
+            return Err(SetHealthError::NotChecked);
+        }
+        let found = self.gateway.set_target_health(id, target, address, healthy);
+        found.then_some(()).ok_or(SetHealthError::NoTarget)
+    }
+}
+
+impl ThisNode {
+    /// Whether Kong would check anything of this upstream.
+    fn is_checked(&self, id: Id<Upstream>) -> bool {
+        let snapshot = self.gateway.snapshot();
+        let upstream = snapshot.config().upstream(id);
+        upstream.is_some_and(|upstream| upstream.healthchecks.is_in_use())
+    }
+}
+
+fn address_health(known: gw_proxy::AddressHealth) -> AddressHealth {
+    AddressHealth {
+        address: known.address,
+        healthy: known.healthy,
+        reason: known.reason.map(|reason| reason.to_string().into()),
+        since: known.since,
+        next_try: known.trial,
     }
 }
 

@@ -9,17 +9,17 @@ use std::time::Duration;
 use clap::Parser;
 use gw_admin::{AdminApi, StoreIndex};
 use gw_plugins::Registry;
-use gw_proxy::{AccessLogSink, Gateway, Server, Settings, SystemResolver};
+use gw_proxy::{AccessLogSink, Ejection, Gateway, HealthSettings, Server, Settings, SystemResolver};
 use gw_store::Store;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use crate::args::{AccessLogTo, Args, Command, Workers};
+use crate::args::{AccessLogTo, Args, Command, EjectFor, Workers};
 use crate::banner::Banner;
 use crate::demo;
 use crate::error::StartError;
-use crate::logging;
+use crate::logging::{self, Reporting};
 use crate::one_line;
 use crate::ports::{self, ThisNode};
 use crate::signal::Stop;
@@ -29,7 +29,7 @@ use crate::sync::Sync;
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    let ended = logging::start(&args.log, args.log_format).and_then(|()| {
+    let ended = logging::start(&args.log, args.log_format).and_then(|reporting| {
         let control = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -45,7 +45,7 @@ pub fn main() -> ExitCode {
                         Some(Command::Demo { services }) => demo::start(services).await?,
                         _ => Vec::new(),
                     };
-                    run(&args, samples).await
+                    run(&args, samples, reporting).await
                 }
             }
         });
@@ -77,7 +77,7 @@ fn report(error: &StartError) {
 }
 
 /// Starts everything in order of what can fail, serves until told to stop, and lets go in reverse.
-async fn run(args: &Args, samples: Vec<SocketAddr>) -> Result<(), StartError> {
+async fn run(args: &Args, samples: Vec<SocketAddr>, reporting: Reporting) -> Result<(), StartError> {
     let mut stop = Stop::listen().map_err(|source| StartError::System {
         what: "signal handlers",
         source,
@@ -104,6 +104,7 @@ async fn run(args: &Args, samples: Vec<SocketAddr>) -> Result<(), StartError> {
         gateway: Arc::clone(&gateway),
         node,
         settings: shown_settings(args),
+        reporting,
     });
     let sync = tokio::spawn(sync.run(store.clone()));
 
@@ -173,6 +174,23 @@ fn workers(workers: Workers) -> usize {
     }
 }
 
+fn health(eject_for: EjectFor) -> HealthSettings {
+    let settings = HealthSettings::default();
+    match eject_for {
+        EjectFor::Off => HealthSettings {
+            by_default: false,
+            ..settings
+        },
+        EjectFor::AtFirst(first) => HealthSettings {
+            ejection: Ejection {
+                first,
+                ..settings.ejection
+            },
+            ..settings
+        },
+    }
+}
+
 /// The data plane as the flags say; `log_to` is where the access log goes unless they say otherwise.
 pub(crate) fn gateway(
     args: &Args,
@@ -187,7 +205,9 @@ pub(crate) fn gateway(
     };
     let settings = Settings {
         workers: workers(args.workers),
+        router_flavor: args.router_flavor.into(),
         access_log,
+        health: health(args.eject_for),
         ..Settings::default()
     };
     let resolver = Arc::new(SystemResolver::default());
@@ -243,7 +263,7 @@ async fn open_store(args: &Args, index: StoreIndex) -> Result<Store, StartError>
 fn shown_settings(args: &Args) -> serde_json::Value {
     serde_json::json!({
         "database": "embedded",
-        "router_flavor": "kong",
+        "router_flavor": args.router_flavor.as_str(),
         "proxy_listen": args.proxy_listen,
         "admin_listen": [args.admin_listen],
         "data_dir": args.data_dir,

@@ -219,6 +219,7 @@ mod tests {
             address,
             host: HeaderValue::from_static("h"),
             label: "127.0.0.1:9001".into(),
+            place: 0,
         };
         Try {
             target: Arc::new(target),

@@ -55,6 +55,7 @@ struct Bench {
     registry: Registry,
     kinds: Kinds,
     names: Arc<Names>,
+    health: HealthSettings,
 }
 
 impl Bench {
@@ -68,6 +69,7 @@ impl Bench {
         Self {
             kinds: registry.kinds().unwrap(),
             names,
+            health: HealthSettings::default(),
             registry,
             runtime,
         }
@@ -77,6 +79,7 @@ impl Bench {
         Compiler {
             registry: &self.registry,
             names: &self.names,
+            health: &self.health,
         }
     }
 
@@ -193,15 +196,20 @@ fn incremental_equals_fresh() {
     let bench = Bench::new();
     let _guard = bench.runtime.enter();
     for seed in 0..40 {
+        let flavor = if seed % 2 == 0 {
+            RouterFlavor::Kong
+        } else {
+            RouterFlavor::Radix
+        };
         let mut rng = fastrand::Rng::with_seed(seed);
-        let (mut snapshot, mut config) = (Snapshot::empty(), Config::default());
+        let (mut snapshot, mut config) = (Snapshot::empty(flavor), Config::default());
         for revision in 1..60 {
             let changes: Vec<Change> = (0..rng.usize(1..4)).map(|_| change(&bench, &mut rng)).collect();
             for change in &changes {
                 config.apply(change.clone());
             }
             snapshot = snapshot.next(&bench.compiler(), config.clone(), &changes, revision);
-            let fresh = Snapshot::empty().fresh(&bench.compiler(), config.clone(), revision);
+            let fresh = Snapshot::empty(flavor).fresh(&bench.compiler(), config.clone(), revision);
             assert_eq!(
                 outline(&snapshot),
                 outline(&fresh),
@@ -232,7 +240,7 @@ fn what_does_not_change_is_shared() {
     changes
         .iter()
         .for_each(|change| drop(config.apply(change.clone())));
-    let before = Snapshot::empty().next(&bench.compiler(), config.clone(), &changes, 1);
+    let before = Snapshot::empty(RouterFlavor::Kong).next(&bench.compiler(), config.clone(), &changes, 1);
     let change = [service(1)];
     config.apply(change[0].clone());
     let after = before.next(&bench.compiler(), config, &change, 2);
@@ -256,7 +264,7 @@ fn what_cannot_compile_keeps_its_last_good_version() {
     let _guard = bench.runtime.enter();
     let mut config = Config::default();
     let plugin = |config: Value| bench.put(Kind::Plugin, 0, json!({ "name": "mark", "config": config }));
-    let mut snapshot = Snapshot::empty();
+    let mut snapshot = Snapshot::empty(RouterFlavor::Kong);
     for (revision, (document, kept, running)) in (1..).zip([
         (json!({ "bad": 1 }), Some(false), 0),
         (json!({}), None, 1),
@@ -292,6 +300,8 @@ fn members_follow_names_and_weights() {
     };
     let targets = vec![(address("10.0.0.9"), 5), (address("app.test"), 7)];
     let spec = Spec {
+        label: "up".into(),
+        checks: gw_balancer::Checks::default(),
         policy: gw_balancer::Policy::default(),
         host_header: None,
         upstream: true,

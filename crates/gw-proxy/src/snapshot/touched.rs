@@ -77,6 +77,8 @@ impl Touched {
             // Looked up through the configuration when a request needs them.
             Kind::Consumer | Kind::Credential(_) | Kind::ConsumerGroup | Kind::GroupMember => {}
             Kind::Certificate | Kind::Sni | Kind::CaCertificate => {}
+            // Kept for what is to come.
+            Kind::Vault | Kind::Key | Kind::KeySet | Kind::FilterChain => {}
         }
     }
 

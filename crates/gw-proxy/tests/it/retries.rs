@@ -107,7 +107,9 @@ async fn a_connection_that_breaks_is_retried_only_if_that_does_no_harm() {
     // Takes the request and hangs up without a word.
     let breaks = Upstream::start(|_| Reply::raw("").end(End::HangUp));
     let live = Upstream::named("live");
-    let mut proxy = Proxy::start();
+    let mut proxy = Proxy::builder()
+        .settings(|settings| settings.health.by_default = false) // it keeps its turns
+        .start();
     proxy.balanced("up", &[breaks.addr(), live.addr()], json!({}));
     let client = Client::new();
     for _ in 0..4 {

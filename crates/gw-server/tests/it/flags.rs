@@ -115,12 +115,20 @@ async fn a_wrong_value_is_refused_with_the_name_of_its_flag() {
         (&["--workers", "many"], &["--workers", "many"]),
         (&["--workers", "1025"], &["--workers", "1 to 1024"]),
         (
+            &["--eject-for", "soon"],
+            &["--eject-for", "`off` or a number of seconds"],
+        ),
+        (
             &["--shutdown-grace", "soon"],
             &["--shutdown-grace", "number of seconds"],
         ),
         (
             &["--shutdown-grace=-1"],
             &["--shutdown-grace", "number of seconds"],
+        ),
+        (
+            &["--router-flavor", "nginx"],
+            &["--router-flavor", "kong", "radix"],
         ),
         (&["--log-format", "yaml"], &["--log-format", "text", "json"]),
         (&["--log", "info,=="], &["--log", "info,=="]),
@@ -156,6 +164,7 @@ async fn a_wrong_variable_is_refused_as_well() {
     for (name, value) in [
         ("GW_WORKERS", "many"),
         ("GW_SHUTDOWN_GRACE", "soon"),
+        ("GW_EJECT_FOR", "-1"),
         ("GW_PLUGINS", "nonsense"),
     ] {
         let (code, said) = refusal(program().env(name, value)).await;
@@ -387,6 +396,17 @@ async fn a_plugin_that_is_off_can_be_neither_configured_nor_run() {
         stage.gateway.kill9().await;
     }
 
+    // Where it cannot run it can still be switched off, and then does not run where it can.
+    let none = program().data_dir(folder.path()).args(["--plugins", "off"]);
+    let stage = Stage::from(none).await;
+    let path = format!("/plugins/{}", plugin["id"].as_str().expect("an id"));
+    stage.patch(&path, &[("enabled", "false")]).await;
+    stage.gateway.kill9().await;
+    let stage = Stage::from(program().data_dir(folder.path())).await;
+    stage.get("/").await.expect_status(200);
+    stage.patch(&path, &[("enabled", "true")]).await;
+    stage.gateway.kill9().await;
+
     let stage = Stage::from(program().data_dir(folder.path())).await;
     gateway_made(&stage.get("/").await, 401, "No API key found in request");
     let mut kept = stage.read(&format!("{}/plugins", exposed.route)).await["data"][0].clone();
@@ -448,6 +468,37 @@ async fn the_gateways_own_log_has_the_format_and_level_asked_for() {
     stage.gateway.wait().await;
     let log = stage.gateway.log().join("\n");
     assert!(!log.contains("stopping"), "{log}");
+}
+
+#[tokio::test]
+async fn the_level_of_the_gateways_own_log_changes_while_it_runs() {
+    for format in ["json", "text"] {
+        let stage = Stage::from(program().args(["--log", "warn", "--log-format", format])).await;
+        let level = async || stage.read("/debug/node/log-level").await["message"].clone();
+        assert_eq!(level().await, "log level: warn");
+        let debug = stage
+            .admin("PUT", "/debug/node/log-level/debug?timeout=0")
+            .send()
+            .await;
+        assert_eq!(
+            debug.expect_status(200).json(),
+            json!({ "message": "log level changed" })
+        );
+        assert_eq!(level().await, "log level: debug");
+        stage.gateway.wait_for_line("admin request answered").await;
+        // For a moment, after which it is again as it was made for good.
+        let error = stage
+            .admin("PUT", "/debug/node/log-level/error?timeout=0.001")
+            .send()
+            .await;
+        error.expect_status(200);
+        while level().await != "log level: debug" {
+            tokio::task::yield_now().await;
+        }
+        stage.gateway.terminate();
+        stage.gateway.wait().await;
+        stage.gateway.wait_for_line("stopping").await;
+    }
 }
 
 #[tokio::test]

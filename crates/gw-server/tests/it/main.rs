@@ -3,10 +3,13 @@
 mod support; // starting the program, its operator, its access log
 
 mod bad_input; // what no honest client sends: answered with 4xx or closed, and nothing changes
+mod clients; // open clients of Kong's Admin API, from PyPI
 mod durability; // what was acknowledged survives kill -9, restarts and a second process; stopping loses no request
 mod flags; // flags, variables, what is said about wrong ones
 mod headers; // what is added, dropped and rewritten on the way, both ways
+mod health; // targets that keep failing go out and come back; what operators see and set
 mod live; // a write is live when its answer arrives, and disturbs nobody
+mod matchers; // what routes match beside Kong's own fields, how it is explained, what is warned of
 mod one_line; // the command `proxy`
 mod retries; // dead, hanging and failing targets, and what the access log says of them
 mod routing; // which route gets a request, and what becomes of its path

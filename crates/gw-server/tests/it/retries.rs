@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use gw_testkit::{Answer, End, Gate, Reply, Upstream, dead_port};
 use serde_json::{Value, json};
 
-use crate::support::{Stage, gateway_made, proxied};
+use crate::support::{Stage, gateway_made, program, proxied};
 
 const BAD_GATEWAY: &str = "An invalid response was received from the upstream server";
 
 /// A stage with a route `/` to an upstream with these targets, and a service with these settings besides.
+///
+/// Targets keep their turns whatever they do: what becomes of those that keep failing is the subject of `health`.
 async fn balanced(targets: &[SocketAddr], service: &[(&str, &str)]) -> Stage {
-    let stage = Stage::start().await;
+    let stage = Stage::from(program().env("GW_EJECT_FOR", "off")).await;
     stage.upstream("pair.test", targets).await;
     stage.service("balanced", "http://pair.test").await;
     if !service.is_empty() {
