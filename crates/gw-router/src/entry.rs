@@ -117,12 +117,13 @@ impl<T> Entry<T> {
         self.stored.rule.hosts().get(usize::from(self.host))
     }
 
-    pub(crate) fn profile(&self) -> Profile {
-        self.profile
+    /// Which of the rule's paths and hosts; the same number for all rules without.
+    pub(crate) fn position(&self) -> (u16, u16) {
+        (self.pattern, self.host)
     }
 
-    pub(crate) fn has_host(&self) -> bool {
-        self.checks.has(Checks::HOST)
+    pub(crate) fn profile(&self) -> Profile {
+        self.profile
     }
 
     /// Whether the whole path counts as matched, not only what lies before the tail.

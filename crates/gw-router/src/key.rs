@@ -81,6 +81,12 @@ impl Key {
         start.get(..end.unwrap_or(start.len())).unwrap_or_default()
     }
 
+    /// All runs, each with the hop before it.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (Option<&Hop>, &[u8])> {
+        let hops = self.hops().map(|(hop, run)| (Some(hop), run));
+        std::iter::once((None, self.start())).chain(hops)
+    }
+
     /// The hops, each with the run behind it.
     pub(crate) fn hops(&self) -> impl ExactSizeIterator<Item = (&Hop, &[u8])> {
         self.hops.iter().enumerate().map(|(index, (hop, at))| {

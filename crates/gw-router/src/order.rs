@@ -25,7 +25,7 @@ pub enum Profile {
     /// 6. methods listed; then the number of conditions on headers, on query arguments, on cookies, then in the
     ///    expression ([`Expr::conditions`](crate::Expr::conditions));
     /// 7. the longer matching network of the client's address, then none; then a filter;
-    /// 8. the rule inserted first.
+    /// 8. the smaller [`Rule::age`], then the rule inserted first.
     #[default]
     PathFirst,
     /// The host decides first (5), then as [`Profile::PathFirst`]. If no rule of the most specific host matches, the
@@ -88,7 +88,7 @@ pub enum RankKey {
     RegexPriority,
     /// Kong: the longer path.
     PathLength,
-    /// Kong: the smaller [`Rule::age`].
+    /// The smaller [`Rule::age`].
     Age,
     /// The rule inserted first.
     Order,
@@ -169,19 +169,15 @@ impl Rank {
         host: Option<&HostPattern>,
         order: u64,
     ) -> Self {
-        let (class, detail, age) = match profile {
-            Profile::Kong => (
-                kong(rule, pattern, host),
-                kong_detail(rule, pattern),
-                rule.created(),
-            ),
-            _ => (path_first(rule, host), 0, 0),
+        let (class, detail) = match profile {
+            Profile::Kong => (kong(rule, pattern, host), kong_detail(rule, pattern)),
+            _ => (path_first(rule, host), 0),
         };
         Self {
             priority: rule.explicit_priority(),
             class,
             detail,
-            age: Reverse(age),
+            age: Reverse(rule.created()),
             order: Reverse(order),
         }
     }
@@ -279,6 +275,16 @@ impl Rank {
             }
         }
         low > high
+    }
+
+    /// The least that a request, age and order of insertion can make of this rank.
+    pub(crate) fn least(&self) -> Self {
+        Self {
+            class: self.class & !AUTHORITY,
+            age: Reverse(u64::MAX),
+            order: Reverse(u64::MAX),
+            ..*self
+        }
     }
 
     /// Whether only age and order of insertion set two ranks of one profile apart.
@@ -439,6 +445,8 @@ mod tests {
         for (index, pair) in rules.windows(2).enumerate() {
             let ranks = [rank(profile, &pair[0], 9), rank(profile, &pair[1], 1)];
             assert!(ranks[0] > ranks[1], "{index}: {pair:#?}\n{ranks:#?}");
+            let bounds = ranks.map(|rank| rank.bound());
+            assert!(bounds[0] >= bounds[1], "{index}: {pair:#?}\n{bounds:x?}");
         }
     }
 
@@ -462,6 +470,9 @@ mod tests {
         descending(
             Profile::PathFirst,
             &[
+                any().priority(i64::MAX),
+                any().priority(0x7fff),
+                any().priority(0x7ffe),
                 any().priority(2),
                 hosts(any().priority(1), &["a.com:80"]),
                 hosts(any().priority(1), &["a.com"]),
@@ -478,6 +489,9 @@ mod tests {
                 any().condition(header("x")),
                 any(),
                 any().priority(-1),
+                any().priority(-0x7ffe),
+                any().priority(-0x7fff),
+                any().priority(i64::MIN),
             ],
         );
     }

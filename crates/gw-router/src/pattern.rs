@@ -32,7 +32,7 @@ pub(crate) const MAX_PATTERN: usize = 4096;
 /// | `/a/*name/b`, `/{*name}.js` | any bytes, slashes too, before what follows; they take what they can |
 /// | `{{` `}}` `\{` `\}` `\:` `\*` `\\` | the character itself |
 ///
-/// `*` alone matches any path. Which of `{name}` and `:name` are parameters can be restricted: [`ParamSyntax`].
+/// A segment has parameters or a wildcard over several segments, not both. `*` alone matches any path. Which of `{name}` and `:name` are parameters can be restricted: [`ParamSyntax`].
 /// [`Pattern::prefix`] makes a prefix that ends with a segment. Kong's syntax, where every path is a prefix of bytes
 /// or a regular expression, is read by [`Pattern::kong`].
 ///
@@ -121,14 +121,14 @@ pub enum PatternError {
         /// Where the second begins.
         at: usize,
     },
-    /// A wildcard over several segments begins in a segment that has a parameter.
+    /// A wildcard over several segments begins or ends in a segment that has a parameter.
     #[error(
-        "path `{text}` has a wildcard over several segments at byte {at}, behind a parameter in the same segment; put a slash between them"
+        "path `{text}` has a parameter and a wildcard over several segments in one segment, the second at byte {at}; put a slash between them"
     )]
     SharedSegment {
         /// The pattern.
         text: Box<str>,
-        /// Where the wildcard begins.
+        /// Where the second of them begins.
         at: usize,
     },
     /// Something follows the `*` of a prefix, or a prefix of segments ends with a wildcard.
@@ -186,7 +186,7 @@ impl Pattern {
     }
 
     /// Reads a prefix of whole segments: `/a` matches `/a`, `/a/` and `/a/x`, and not `/ab`. A slash at the end has no
-    /// meaning; parameters may stand in it, a `*` not.
+    /// meaning; it may have parameters, and wildcards over several segments before its end.
     ///
     /// # Errors
     /// Says what is wrong with the text, and where.

@@ -9,7 +9,7 @@ use regex_automata::{
 };
 use regex_syntax::{
     ParserBuilder,
-    hir::{Hir, literal::Extractor},
+    hir::{Class, Hir, HirKind, literal::Extractor},
 };
 use smallvec::SmallVec;
 
@@ -85,6 +85,23 @@ impl PathRegex {
         &self.head
     }
 
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether every path that begins with the head matches.
+    pub(crate) fn is_plain(&self) -> bool {
+        let special = |byte: &u8| br"\.+*?()|[]{}^$".contains(byte);
+        *self.head == *self.text.as_bytes() && !self.head.iter().any(special)
+    }
+
+    /// A path that might match: one that takes the first way and repeats as little as it can.
+    pub(crate) fn example(&self) -> Option<String> {
+        let syntax = ParserBuilder::new().build().parse(&self.text).ok()?;
+        let mut path = String::new();
+        spell(&syntax, &mut path).then_some(path)
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.groups.iter().map(|(name, _)| name.as_ref())
     }
@@ -132,6 +149,46 @@ fn compile(text: &str, ignore_case: bool) -> Result<(Regex, Hir), RegexError> {
     let config = meta::Config::new().nfa_size_limit(Some(SIZE_LIMIT));
     let regex = Regex::builder().configure(config).build_from_hir(&syntax);
     Ok((regex.map_err(|_| RegexError::TooLarge)?, syntax))
+}
+
+/// Bound: the longest example.
+const MAX_EXAMPLE: usize = 4096;
+
+/// Appends an example; false where that gets too long or is no text. Bound: the parser limits how deep syntax nests.
+fn spell(syntax: &Hir, path: &mut String) -> bool {
+    match syntax.kind() {
+        HirKind::Empty | HirKind::Look(_) => {}
+        HirKind::Literal(literal) => match str::from_utf8(&literal.0) {
+            Ok(text) => path.push_str(text),
+            Err(_) => return false,
+        },
+        HirKind::Class(Class::Unicode(class)) => {
+            let has = |wanted: char| {
+                let mut ranges = class.iter();
+                ranges.any(|range| (range.start()..=range.end()).contains(&wanted))
+            };
+            let first = class.iter().next().map(|range| range.start());
+            match ['a', '1'].into_iter().find(|wanted| has(*wanted)).or(first) {
+                Some(character) => path.push(character),
+                None => return false,
+            }
+        }
+        HirKind::Class(Class::Bytes(class)) => match class.iter().next() {
+            Some(range) if range.start().is_ascii() => path.push(char::from(range.start())),
+            _ => return false,
+        },
+        HirKind::Repetition(repetition) => {
+            for _ in 0..repetition.min {
+                if !spell(&repetition.sub, path) {
+                    return false;
+                }
+            }
+        }
+        HirKind::Capture(capture) => return spell(&capture.sub, path),
+        HirKind::Concat(parts) => return parts.iter().all(|part| spell(part, path)),
+        HirKind::Alternation(ways) => return ways.first().is_some_and(|way| spell(way, path)),
+    }
+    path.len() <= MAX_EXAMPLE
 }
 
 fn refused(error: regex_syntax::Error) -> RegexError {

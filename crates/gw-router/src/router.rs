@@ -307,6 +307,19 @@ impl<T> Router<T> {
         Walk::new(request, path, ignore_slash, &mut Spans::new(), guide).run(root);
     }
 
+    pub(crate) fn stored(&self, id: RuleId) -> Option<&Arc<Stored<T>>> {
+        self.rules.get(id.0)
+    }
+
+    pub(crate) fn all_stored(&self) -> impl Iterator<Item = &Arc<Stored<T>>> {
+        self.rules.iter()
+    }
+
+    /// Whether a rule at one place can win over one at another for more than its path.
+    pub(crate) fn ranks_across_places(&self) -> bool {
+        !self.first_wins()
+    }
+
     /// The trees of the request's host, the most specific first; none unless the host decides first.
     pub(crate) fn zones_of(&self, request: &Request<'_>) -> Vec<&Root<Slot<T>>> {
         let mut roots = Vec::new();
@@ -373,7 +386,7 @@ impl<T> Router<T> {
     }
 
     /// Where in the path tree a pattern belongs.
-    fn key(&self, pattern: Option<&Pattern>) -> (Key, Place) {
+    pub(crate) fn key(&self, pattern: Option<&Pattern>) -> (Key, Place) {
         let Some(pattern) = pattern else {
             return (Key::default(), Place::Tail);
         };
@@ -408,7 +421,7 @@ impl Rule {
 }
 
 /// Every path of a rule with every host, by position; a rule without has one nameless.
-fn places(rule: &Rule) -> impl Iterator<Item = (usize, usize)> + use<> {
+pub(crate) fn places(rule: &Rule) -> impl Iterator<Item = (usize, usize)> + use<> {
     let (paths, hosts) = (rule.patterns.len().max(1), rule.hosts().len().max(1));
     (0..paths).flat_map(move |pattern| (0..hosts).map(move |host| (pattern, host)))
 }

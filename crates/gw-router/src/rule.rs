@@ -173,7 +173,7 @@ impl Rule {
         self
     }
 
-    /// Sets when the rule came to be, for [`Profile::Kong`](crate::Profile::Kong); smaller wins.
+    /// Sets when the rule came to be; among equals smaller wins, before the order of insertion. It is 0 unless set.
     pub fn age(mut self, created: u64) -> Self {
         self.more().age = created;
         self
@@ -293,7 +293,8 @@ impl Rule {
         };
         let own = more.conditions.iter().filter_map(Condition::equality);
         let inner = more.expression.iter().flat_map(Expr::equalities);
-        let few = |equality: &Equality<'_>| equality.values.len() <= MAX_VALUES;
+        // What asks for none of any values holds nowhere, and is found out as any condition is.
+        let few = |equality: &Equality<'_>| (1..=MAX_VALUES).contains(&equality.values.len());
         let mut equalities: SmallVec<[Equality<'_>; 4]> = own.chain(inner).filter(few).collect();
         equalities.sort_by(|one, other| one.order().cmp(&other.order()));
         equalities.truncate(MAX_LEVELS);

@@ -304,7 +304,7 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
         let segment = self.path.get(at..span.end()).unwrap_or_default();
         let mut matching = SmallVec::new();
         for (index, (template, _)) in side.templates.iter().enumerate() {
-            self.request.count(1);
+            self.request.count(segment.len());
             let mut spans = Spans::new();
             if template::lay(template, segment, at, &mut spans) {
                 matching.push((index as u32, spans));

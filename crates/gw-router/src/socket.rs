@@ -37,7 +37,9 @@ impl Endpoint {
 
     /// Whether every end of a connection that the other admits is admitted.
     pub(crate) fn covers(&self, other: &Self) -> bool {
-        let network = self.network.is_none_or(|own| other.network.is_some_and(|other| own.covers(other)));
+        let network = self
+            .network
+            .is_none_or(|own| other.network.is_some_and(|other| own.covers(other)));
         network && (self.port.is_none() || self.port == other.port)
     }
 
@@ -45,7 +47,8 @@ impl Endpoint {
     pub(crate) fn meets(&self, other: &Self) -> bool {
         let networks = self.network.zip(other.network);
         let ports = self.port.zip(other.port);
-        networks.is_none_or(|(one, two)| one.covers(two) || two.covers(one)) && ports.is_none_or(|(one, two)| one == two)
+        networks.is_none_or(|(one, two)| one.covers(two) || two.covers(one))
+            && ports.is_none_or(|(one, two)| one == two)
     }
 
     pub(crate) fn admits(&self, address: Option<SocketAddr>) -> bool {
@@ -79,14 +82,34 @@ mod tests {
             (Endpoint::port(80), Endpoint::port(80), true, true, true),
             (Endpoint::port(80), Endpoint::port(81), false, false, false),
             (network("10.0.0.0/8"), Endpoint::port(80), false, false, true),
-            (network("10.0.0.0/8"), network("10.1.0.0/16").with_port(80), true, false, true),
+            (
+                network("10.0.0.0/8"),
+                network("10.1.0.0/16").with_port(80),
+                true,
+                false,
+                true,
+            ),
             (network("10.0.0.0/8"), network("11.0.0.0/8"), false, false, false),
-            (network("10.0.0.0/8").with_port(80), network("10.1.0.0/16").with_port(81), false, false, false),
+            (
+                network("10.0.0.0/8").with_port(80),
+                network("10.1.0.0/16").with_port(81),
+                false,
+                false,
+                false,
+            ),
             (network("0.0.0.0/0"), network("::/0"), false, false, false),
         ];
         for (one, other, forth, back, both) in cases {
-            assert_eq!((one.covers(&other), other.covers(&one)), (forth, back), "{one}; {other}");
-            assert_eq!((one.meets(&other), other.meets(&one)), (both, both), "{one}; {other}");
+            assert_eq!(
+                (one.covers(&other), other.covers(&one)),
+                (forth, back),
+                "{one}; {other}"
+            );
+            assert_eq!(
+                (one.meets(&other), other.meets(&one)),
+                (both, both),
+                "{one}; {other}"
+            );
         }
     }
 

@@ -368,7 +368,7 @@ impl<L: Leaf> Side<L> {
         self.wilds[usize::from(least)].as_deref()
     }
 
-    fn branch(&self, hop: &Hop) -> Option<&Node<L>> {
+    pub(crate) fn branch(&self, hop: &Hop) -> Option<&Node<L>> {
         match hop {
             Hop::Wild { least } => self.wild(*least),
             Hop::Template(template) => {

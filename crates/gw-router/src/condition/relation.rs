@@ -29,8 +29,13 @@ impl Condition {
             (Test::Absent, test) | (test, Test::Absent) => *test == Test::Absent,
             (Test::Present, _) | (_, Test::Present) => true,
             (Test::OneOf(one), Test::OneOf(two)) => {
-                one.as_slice().iter().any(|value| two.admits(Text::Plain(value.as_bytes())))
-                    || two.as_slice().iter().any(|value| one.admits(Text::Plain(value.as_bytes())))
+                one.as_slice()
+                    .iter()
+                    .any(|value| two.admits(Text::Plain(value.as_bytes())))
+                    || two
+                        .as_slice()
+                        .iter()
+                        .any(|value| one.admits(Text::Plain(value.as_bytes())))
             }
             (Test::OneOf(values), Test::Regex(regex)) | (Test::Regex(regex), Test::OneOf(values)) => values
                 .as_slice()
@@ -75,14 +80,38 @@ mod tests {
             (of("v").equals("1"), of("v").equals("2"), false, false, false),
             (of("v").equals("1"), of("w").equals("2"), false, false, true),
             (of("v").equals("1"), of("v").one_of(["1", "2"]), true, false, true),
-            (of("v").one_of(["1", "3"]), of("v").one_of(["1", "2"]), false, false, true),
+            (
+                of("v").one_of(["1", "3"]),
+                of("v").one_of(["1", "2"]),
+                false,
+                false,
+                true,
+            ),
             (of("v").equals("1"), of("v").present(), true, false, true),
             (of("v").absent(), of("v").present(), false, false, false),
             (of("v").absent(), of("v").absent(), true, true, true),
             (of("v").absent(), of("v").equals("1"), false, false, false),
-            (of("v").equals("a"), of("v").ignore_case().equals("A"), true, false, true),
-            (of("v").ignore_case().equals("a"), of("v").equals("A"), false, true, true),
-            (of("v").equals("1"), of("v").any_occurrence().equals("1"), false, false, true),
+            (
+                of("v").equals("a"),
+                of("v").ignore_case().equals("A"),
+                true,
+                false,
+                true,
+            ),
+            (
+                of("v").ignore_case().equals("a"),
+                of("v").equals("A"),
+                false,
+                true,
+                true,
+            ),
+            (
+                of("v").equals("1"),
+                of("v").any_occurrence().equals("1"),
+                false,
+                false,
+                true,
+            ),
             (of("v").equals("abc"), regex("b"), true, false, true),
             (of("v").equals("abc"), regex("d"), false, false, false),
             (regex("b"), regex("b"), true, true, true),
@@ -91,8 +120,16 @@ mod tests {
         ];
         for (one, other, forth, back, both) in cases {
             let name = format!("{one}; {other}");
-            assert_eq!((one.implies(&other), other.implies(&one)), (forth, back), "{name}");
-            assert_eq!((one.agrees_with(&other), other.agrees_with(&one)), (both, both), "{name}");
+            assert_eq!(
+                (one.implies(&other), other.implies(&one)),
+                (forth, back),
+                "{name}"
+            );
+            assert_eq!(
+                (one.agrees_with(&other), other.agrees_with(&one)),
+                (both, both),
+                "{name}"
+            );
         }
     }
 }

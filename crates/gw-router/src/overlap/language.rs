@@ -47,8 +47,9 @@ enum Symbol {
 /// Positions in the items, sorted; those reached without a byte included.
 pub(super) type States = SmallVec<[u16; 8]>;
 
-/// Bound: the steps of one comparison. One that takes more finds neither inclusion nor a common path.
-const STEPS: usize = 1 << 14;
+/// Bound: the steps of one comparison, of every position in hand. One that takes more finds neither inclusion nor a
+/// common path.
+const STEPS: usize = 1 << 15;
 
 impl Language {
     pub(super) fn new(key: &Key, tail: Tail, ignore_slash: bool) -> Self {
@@ -61,11 +62,29 @@ impl Language {
         match tail {
             Tail::End if ignore_slash => items.push(Item::Slash),
             Tail::End => {}
-            Tail::CatchAll { at_least_one: true } => items.extend([Item::One(Class::All), Item::Any(Class::All)]),
+            Tail::CatchAll { at_least_one: true } => {
+                items.extend([Item::One(Class::All), Item::Any(Class::All)])
+            }
             Tail::CatchAll { .. } | Tail::Prefix | Tail::Regex => items.push(Item::Any(Class::All)),
             Tail::Segments => items.extend([Item::Border, Item::Any(Class::All)]),
         }
         Self { items }
+    }
+
+    /// The same with a tail that must not be empty.
+    pub(super) fn without_empty_rest(mut self, tail: Tail) -> Self {
+        match tail {
+            Tail::End | Tail::CatchAll { at_least_one: true } => {}
+            Tail::CatchAll { .. } | Tail::Prefix | Tail::Regex => {
+                let before = self.items.len() - 1;
+                self.items.insert(before, Item::One(Class::All));
+            }
+            Tail::Segments => {
+                let border = self.items.len() - 2;
+                self.items[border] = Item::Byte(b'/');
+            }
+        }
+        self
     }
 
     /// Whether every path of the other is one of this. If in doubt it is not.
@@ -73,11 +92,16 @@ impl Language {
         let alphabet = self.alphabet();
         let mut seen: HashSet<(u16, States)> = HashSet::new();
         let mut open = vec![(0, self.start())];
+        let mut left = STEPS;
         while let Some((at, states)) = open.pop() {
             if self.takes_all(&states) {
                 continue;
             }
-            if states.is_empty() || seen.len() >= STEPS || other.ends(at) && !self.accepts(&states) {
+            let Some(less) = left.checked_sub(states.len()) else {
+                return false;
+            };
+            left = less;
+            if states.is_empty() || other.ends(at) && !self.accepts(&states) {
                 return false;
             }
             if !seen.insert((at, states.clone())) {
@@ -142,15 +166,24 @@ impl Language {
 
     /// Where a wildcard of the tree leads to that takes at least one byte.
     pub(super) fn after_some(&self, states: &States, class: Class) -> States {
-        let mut all = States::new();
-        let mut last = self.step(states, Symbol::Class(class));
-        while last.iter().any(|at| !all.contains(at)) {
-            all.extend(last.iter().copied());
-            all.sort_unstable();
-            all.dedup();
-            last = self.step(&last, Symbol::Class(class));
+        let mut reached = vec![false; self.items.len() + 1];
+        let mut open = self.step(states, Symbol::Class(class));
+        while let Some(at) = open.pop() {
+            if !std::mem::replace(&mut reached[usize::from(at)], true) {
+                open.extend(self.skip(at));
+                let taken = self.symbol(at);
+                open.extend(
+                    taken
+                        .filter(|(symbol, _)| symbol.meets(Symbol::Class(class)))
+                        .map(|(_, next)| next),
+                );
+            }
         }
-        all
+        let positions = (0_u16..).zip(reached);
+        positions
+            .filter(|(_, reached)| *reached)
+            .map(|(at, _)| at)
+            .collect()
     }
 
     pub(super) fn accepts(&self, states: &States) -> bool {
@@ -174,18 +207,22 @@ impl Language {
 
     /// With the positions that are reached without a byte.
     fn closed(&self, mut states: States) -> States {
-        let mut index = 0;
-        while let Some(at) = states.get(index) {
-            if let Some(next) = self.skip(*at)
-                && !states.contains(&next)
-            {
-                states.push(next);
-            }
-            index += 1;
-        }
         states.sort_unstable();
-        states.dedup();
-        states
+        let (mut all, mut end) = (States::new(), None);
+        for mut at in states {
+            // What comes next without a byte is the next position, or the end.
+            while all.last().is_none_or(|last| *last < at) {
+                all.push(at);
+                match self.skip(at) {
+                    Some(next) if next == at + 1 => at = next,
+                    other => end = end.or(other),
+                }
+            }
+        }
+        if let Some(end) = end.filter(|end| all.last() != Some(end)) {
+            all.push(end);
+        }
+        all
     }
 
     fn item(&self, at: u16) -> Option<Item> {
@@ -265,7 +302,9 @@ impl Symbol {
     fn meets(self, other: Self) -> bool {
         match (self, other) {
             (Self::Byte(one), Self::Byte(two)) => one == two,
-            (Self::Byte(byte), Self::Class(class)) | (Self::Class(class), Self::Byte(byte)) => class.has(byte),
+            (Self::Byte(byte), Self::Class(class)) | (Self::Class(class), Self::Byte(byte)) => {
+                class.has(byte)
+            }
             (Self::Class(_), Self::Class(_)) => true,
         }
     }

@@ -93,8 +93,9 @@ pub(super) fn native(text: &str, syntax: ParamSyntax) -> Result<Shape, PatternEr
     }
     let mut shape = Shape::literal(0, Tail::End);
     let mut names: SmallVec<[&str; 8]> = SmallVec::new();
-    // Whether the piece before was no literal, and whether the segment has a parameter already.
-    let (mut touching, mut parted) = (false, false);
+    // Whether the piece before was no literal, and whether the segment has a parameter or a wildcard over several
+    // segments already. Not both: a search could try such a parameter at every byte of a long segment.
+    let (mut touching, mut parted, mut spread) = (false, false, false);
     let refused = |at: usize, error: fn(Box<str>, usize) -> PatternError| Err(error(text.into(), at));
     for piece in Pieces::new(text, syntax) {
         let (at, piece) = piece?;
@@ -111,10 +112,14 @@ pub(super) fn native(text: &str, syntax: ParamSyntax) -> Result<Shape, PatternEr
                     shape.head += text.len() as u16;
                 }
                 parted &= !text.contains('/');
+                spread &= !text.contains('/');
                 touching = false;
                 continue;
             }
             _ if touching => return refused(at, |text, at| PatternError::Adjacent { text, at }),
+            Piece::Param(_) if spread => {
+                return refused(at, |text, at| PatternError::SharedSegment { text, at });
+            }
             Piece::Param(name) => {
                 distinct(text, name, &mut names)?;
                 parted = true;
@@ -125,6 +130,7 @@ pub(super) fn native(text: &str, syntax: ParamSyntax) -> Result<Shape, PatternEr
                     distinct(text, name, &mut names)?;
                 }
                 shape.tail = Tail::CatchAll { at_least_one };
+                spread = true;
             }
             Piece::Prefix => shape.tail = Tail::Prefix,
         }

@@ -160,3 +160,54 @@ fn wildcards_before_the_end_cost_no_more_than_table_times_path() {
         assert!(steps < 60 * path.len(), "{steps} steps for {unit:?}");
     }
 }
+
+#[test]
+fn templates_of_one_node_cost_their_number_once() {
+    let rules = (0..10_000).map(|number| {
+        let path = format!("/t/{{a}}-{{b}}.{number}/{{c}}_{{d}}");
+        Rule::path(&path).unwrap().method(Method::POST)
+    });
+    let router = router(Profile::PathFirst, rules);
+    let path = "/t/1-2.9999/3_4";
+    assert_eq!(
+        router
+            .find(&Lookup::new(&Method::POST, "", path))
+            .map(|found| *found.value),
+        Some(9_999)
+    );
+    let steps = work(&router, &Lookup::new(&Method::GET, "", path));
+    assert!(steps < 10_000 * "1-2.9999".len() + 100, "{steps} steps");
+}
+
+#[test]
+fn the_longest_paths_cost_what_they_are_long_for_each_wildcard_before_the_end() {
+    let rules = [
+        "/{*a}/x/{*b}/x/{*c}/x/{*d}/y",
+        "/{*a}-{*b}-{*c}-{*d}!",
+        "/*a/x/{b}-{c}/*d/{e}.{f}/z",
+        "/{*a}.x/{b}/{c}/{*d}.y",
+    ];
+    let rules = rules.map(|path| Rule::path(path).unwrap().method(Method::POST));
+    for profile in [Profile::PathFirst, Profile::Kong] {
+        let router = router(profile, rules.clone());
+        for unit in ["/x", "/", "-", ".", "a", "/x/1-2", ".x/", "-.x/"] {
+            let path = format!("/{}", unit.repeat((MAX_PATH - 1) / unit.len()));
+            let steps = work(&router, &Lookup::new(&Method::GET, "", &path));
+            assert!(
+                steps < 40 * path.len(),
+                "{} a byte for {unit:?}",
+                steps / path.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn many_wildcards_below_one_another_cost_a_look_a_byte_each() {
+    // Each of the nodes behind a first wildcard has a wildcard of its own.
+    let rules = (0..100).map(|number| Rule::path(&format!("/{{*a}}/{number}/{{*b}}/z")).unwrap());
+    let router = router(Profile::PathFirst, rules);
+    let path: String = (0..5_000).map(|number| format!("/{}", number % 100)).collect();
+    let steps = work(&router, &Lookup::path_only(&path));
+    assert!(steps < 4 * 100 * path.len(), "{} a byte", steps / path.len());
+}

@@ -124,10 +124,7 @@ impl<N> Kids<N> {
 
     /// Hands over every child.
     pub(crate) fn drain(&mut self, mut take: impl FnMut(Arc<N>)) {
-        self.take_four()
-            .into_iter()
-            .flatten()
-            .for_each(&mut take);
+        self.take_four().into_iter().flatten().for_each(&mut take);
         match self.more.take().map(|more| *more) {
             None => {}
             Some(More::Sixteen(few)) => few.nodes.into_iter().flatten().for_each(take),
@@ -147,9 +144,7 @@ impl<N> Kids<N> {
                 take(node);
             }
         };
-        self.take_four()
-            .into_iter()
-            .for_each(&mut each);
+        self.take_four().into_iter().for_each(&mut each);
         match self.more.take().map(|more| *more) {
             None => {}
             Some(More::Sixteen(few)) => few.nodes.into_iter().for_each(each),
@@ -190,12 +185,7 @@ impl<N> Kids<N> {
 
     fn each_byte(&self, mut visit: impl FnMut(u8)) {
         match self.more.as_deref() {
-            None => self
-                .firsts
-                .iter()
-                .take(len(&self.nodes))
-                .copied()
-                .for_each(visit),
+            None => self.firsts.iter().take(len(&self.nodes)).copied().for_each(visit),
             Some(More::Sixteen(few)) => few.firsts.iter().take(few.len()).copied().for_each(visit),
             Some(More::Wide(wide)) => {
                 for byte in 0..MARK {

@@ -1,7 +1,7 @@
 //! A lookup allocates nothing.
 
 use allocation_counter::measure;
-use gw_router::{Condition, Lookup, Pattern, Profile, Router, Rule};
+use gw_router::{Condition, Endpoint, Expr, Lookup, Options, Pattern, Profile, Router, Rule};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// Allocations of a lookup, whose answer must be `expected`.
@@ -51,6 +51,122 @@ fn of_paths_with_up_to_eight_parameters() {
             0,
             "{path}"
         );
+    }
+}
+
+#[test]
+fn of_parts_of_segments_and_of_wildcards_over_several() {
+    let mut router = Router::new();
+    for path in [
+        "/t/{1}-{2}.{3}_{4}~{5}+{6}:{7}@{8}",
+        "/t/{1}-{2}",
+        "/t/{1}.{2}",
+        "/t/{1}_{2}",
+        "/t/{1}~{2}",
+        "/t/{1}+{2}",
+        "/t/{1}:{2}",
+        "/t/{1}@{2}",
+        "/w/*1/x/{*2}/y/*3/z",
+        "/w/*1/x/{*2}.js",
+        "/w/*",
+    ] {
+        router.insert(Rule::path(path).unwrap(), path).unwrap();
+    }
+    router
+        .insert(Rule::any().pattern(Pattern::prefix("/p/{1}").unwrap()), "prefix")
+        .unwrap();
+    for (path, winner) in [
+        ("/t/a-b.c_d~e+f:g@h", "/t/{1}-{2}.{3}_{4}~{5}+{6}:{7}@{8}"),
+        ("/t/a-b.c_d~e+f:g", "/t/{1}-{2}"),
+        ("/w/a/x/b/y/c/z", "/w/*1/x/{*2}/y/*3/z"),
+        ("/w/x/x/x/x/y/y/y/z", "/w/*1/x/{*2}/y/*3/z"),
+        ("/w/a/x/b/x/c.js", "/w/*1/x/{*2}.js"),
+        ("/w/a/x/b/x/c.ts", "/w/*"),
+        ("/p/a/b", "prefix"),
+    ] {
+        assert_eq!(
+            allocations(&router, &Lookup::path_only(path), Some(winner)),
+            0,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn of_everything_but_the_path_under_every_profile_and_option() {
+    let expression = r#"[["arg_e", "==", "1"], ["http_x_b", "in", ["1", "2"]], ["cookie_c", "~~", "^v"],
+        ["remote_addr", "ipmatch", ["10.0.0.0/8", "fe80::/10"]], ["OR", ["uri", "==", "/e"], ["host", "~=", "x"]]]"#;
+    let expression = Expr::from_json(&serde_json::from_str(expression).unwrap()).unwrap();
+    let path = |text: &str| Rule::path(text).unwrap();
+    let network = |text: &str| Endpoint::network(text.parse().unwrap()).with_port(80);
+    let rules = [
+        ("/e", path("/e").expression(expression)),
+        (
+            "/r",
+            path("/r").remotes(["10.0.0.0/8", "10.1.0.0/16"].map(|text| text.parse().unwrap())),
+        ),
+        ("/s", path("/s").source(network("10.0.0.0/8"))),
+        ("/d", path("/d").destination(network("10.0.0.0/8"))),
+        ("/f", path("/f").filter(|lookup| lookup.path.len() == 2)),
+        (
+            "/h",
+            path("/h").condition(Condition::header(HeaderName::from_static("x-b")).present()),
+        ),
+        (
+            "/q",
+            path("/q").condition(Condition::query("q").any_occurrence().one_of(["x y", "z"])),
+        ),
+        (
+            "/c",
+            path("/c").condition(Condition::cookie("c").ignore_case().equals("V")),
+        ),
+        ("/n", path("/n").sni("*.a.com".parse().unwrap())),
+        (
+            "/o",
+            path("/o")
+                .host("*.b.a.com".parse().unwrap())
+                .host("*:80".parse().unwrap()),
+        ),
+    ];
+    let (mut headers, address) = (HeaderMap::new(), "10.1.2.3:80".parse().unwrap());
+    headers.append("x-b", HeaderValue::from_static("0"));
+    headers.append("x-b", HeaderValue::from_static("2"));
+    headers.append("cookie", HeaderValue::from_static("b=1; c=v"));
+    for profile in [
+        Profile::PathFirst,
+        Profile::HostFirst,
+        Profile::PriorityFirst,
+        Profile::Kong,
+    ] {
+        for (set, priority) in [(false, 0), (true, 1)] {
+            let mut router = Router::with_options(Options {
+                profile,
+                case_insensitive: set,
+                ignore_trailing_slash: set,
+                host_fallback: true,
+            });
+            for (name, rule) in &rules {
+                router.insert(rule.clone().priority(priority), *name).unwrap();
+                // Many at one place, of which an index by values picks.
+                for number in 0..50 {
+                    let other = Condition::query("number").equals(&number.to_string());
+                    router
+                        .insert(rule.clone().condition(other).priority(-1), "other")
+                        .unwrap();
+                }
+            }
+            for (name, _) in &rules {
+                let lookup = Lookup::new(&Method::GET, "x.b.a.com:80", name)
+                    .headers(&headers)
+                    .query("q=1&q=x+y&e=1&number=51")
+                    .remote_addr([10, 1, 2, 3].into())
+                    .source(address)
+                    .destination(address)
+                    .sni("x.A.com");
+                allocations(&router, &lookup, Some(name));
+                assert_eq!(allocations(&router, &lookup, Some(name)), 0, "{name} {profile:?}");
+            }
+        }
     }
 }
 

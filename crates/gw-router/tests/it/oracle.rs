@@ -20,15 +20,22 @@ use crate::{
 
 /// Path expressions, and the same without regard to case.
 static ANCHORED: LazyLock<HashMap<(&str, bool), regex::Regex>> = LazyLock::new(|| {
-    let both = REGEXES.iter().flat_map(|spec| [(spec.text, false), (spec.text, true)]);
+    let both = REGEXES
+        .iter()
+        .flat_map(|spec| [(spec.text, false), (spec.text, true)]);
     both.map(|(text, fold)| {
         let flags = if fold { "(?i)" } else { "" };
-        ((text, fold), regex::Regex::new(&format!("^(?:{flags}{text})")).unwrap())
+        (
+            (text, fold),
+            regex::Regex::new(&format!("^(?:{flags}{text})")).unwrap(),
+        )
     })
     .collect()
 });
 static VALUES: LazyLock<HashMap<(&str, bool), Regex>> = LazyLock::new(|| {
-    let both = VALUE_REGEXES.iter().flat_map(|text| [(*text, false), (*text, true)]);
+    let both = VALUE_REGEXES
+        .iter()
+        .flat_map(|text| [(*text, false), (*text, true)]);
     both.map(|(text, fold)| {
         let flags = if fold { "(?i)" } else { "" };
         ((text, fold), Regex::new(&format!("{flags}{text}")).unwrap())
@@ -102,17 +109,28 @@ fn best<K: Ord>(
         if !conditions(rule, request) {
             continue;
         }
-        let covers = rule.paths.iter().filter_map(|path| Some((path, cover(path, &request.path, options)?)));
+        let covers = rule
+            .paths
+            .iter()
+            .filter_map(|path| Some((path, cover(path, &request.path, options)?)));
         let mut covers: Vec<_> = covers.map(Some).collect();
         if rule.paths.is_empty() {
             covers.push(None);
         }
-        let mut hosts: Vec<_> = rule.hosts.iter().filter(|host| host_matches(host, request)).map(Some).collect();
+        let mut hosts: Vec<_> = rule
+            .hosts
+            .iter()
+            .filter(|host| host_matches(host, request))
+            .map(Some)
+            .collect();
         if rule.hosts.is_empty() {
             hosts.push(None);
         }
         hosts.retain(|host| only.is_none_or(|only| host.is_some_and(|host| *host == only)));
-        for (path, host) in covers.iter().flat_map(|path| hosts.iter().map(move |host| (path, host))) {
+        for (path, host) in covers
+            .iter()
+            .flat_map(|path| hosts.iter().map(move |host| (path, host)))
+        {
             let path = path.as_ref().map(|(path, cover)| (*path, cover));
             let candidate = Candidate {
                 rule,
@@ -126,7 +144,9 @@ fn best<K: Ord>(
             let way = Way {
                 pattern: path.map(|(path, _)| path.text()),
                 host: host.map(HostSpec::text),
-                matched: path.map_or("", |(_, cover)| request.path.get(..cover.matched).unwrap()).to_owned(),
+                matched: path
+                    .map_or("", |(_, cover)| request.path.get(..cover.matched).unwrap())
+                    .to_owned(),
                 params: path.map(|(_, cover)| cover.params.clone()).unwrap_or_default(),
             };
             match &mut best {
@@ -144,7 +164,10 @@ fn final_host(options: &Options, rules: &[Spec], request: &RequestSpec) -> Optio
     if options.profile != Profile::HostFirst || options.host_fallback {
         return None;
     }
-    let named = rules.iter().flat_map(|rule| &rule.hosts).filter(|host| host_matches(host, request));
+    let named = rules
+        .iter()
+        .flat_map(|rule| &rule.hosts)
+        .filter(|host| host_matches(host, request));
     named.max_by_key(|host| host_key(Some(host))).copied()
 }
 
@@ -175,25 +198,33 @@ fn path_first_key(candidate: &Candidate<'_>) -> impl Ord + use<> {
         PathSpec::Regex(spec) if options.case_insensitive => (false, spec.folded_head.len()),
         PathSpec::Regex(spec) => (false, spec.head.len()),
         PathSpec::Prefix(text) => (false, text.len()),
-        PathSpec::Native(native) => match native.tokens.as_slice() {
+        PathSpec::Native(native) => match plain_tokens(native, options).as_slice() {
             [Token::Text(text), rest @ ..] => (rest.is_empty() && native.tail == Tail::End, text.len()),
             _ => (false, 0),
         },
     });
     let steps = path.map_or_else(|| vec![Step::Rest], |(_, cover)| cover.steps.clone());
-    let count = |of: Of| rule.conditions.iter().filter(|condition| condition.of == of).count();
+    let count = |of: Of| {
+        rule.conditions
+            .iter()
+            .filter(|condition| condition.of == of)
+            .count()
+    };
     let details = (
         !rule.methods.is_empty(),
         [count(Of::Header), count(Of::Query), count(Of::Cookie)],
         rule.expression.map_or(0, |index| EXPRESSIONS[index].conditions),
-        rule.remotes.iter().filter_map(|network| prefix_around(network, request.remote)).max(),
+        rule.remotes
+            .iter()
+            .filter_map(|network| prefix_around(network, request.remote))
+            .max(),
         rule.filter.is_some(),
     );
     (
         (literal, head, rule.priority, Reverse(steps)),
         host_key(*host),
         details,
-        Reverse(*order),
+        Reverse((rule.age, *order)),
     )
 }
 
@@ -206,7 +237,12 @@ fn kong_key(candidate: &Candidate<'_>) -> impl Ord + use<> {
         request,
         ..
     } = candidate;
-    let count = |of: Of| rule.conditions.iter().filter(|condition| condition.of == of).count();
+    let count = |of: Of| {
+        rule.conditions
+            .iter()
+            .filter(|condition| condition.of == of)
+            .count()
+    };
     let dimensions = [
         !rule.hosts.is_empty(),
         count(Of::Header) > 0,
@@ -215,18 +251,21 @@ fn kong_key(candidate: &Candidate<'_>) -> impl Ord + use<> {
         !rule.snis.is_empty(),
         !rule.sources.is_empty(),
         !rule.destinations.is_empty(),
-        rule.expression.is_some_and(|index| EXPRESSIONS[index].conditions > 0),
+        rule.expression
+            .is_some_and(|index| EXPRESSIONS[index].conditions > 0),
         count(Of::Query) + count(Of::Cookie) > 0,
         !rule.remotes.is_empty(),
         rule.filter.is_some(),
     ];
     let constrained = dimensions.iter().filter(|constrained| **constrained).count();
     let asked = asked_host(request);
-    let literally = host.is_some_and(|host| {
-        asked.is_some_and(|(name, port)| host.name == name && host.port == port)
-    });
+    let literally =
+        host.is_some_and(|host| asked.is_some_and(|(name, port)| host.name == name && host.port == port));
     let wildcard = |host: &HostSpec| host.name.contains('*');
-    let wildcard_with_port = rule.hosts.iter().any(|host| wildcard(host) && host.port.is_some());
+    let wildcard_with_port = rule
+        .hosts
+        .iter()
+        .any(|host| wildcard(host) && host.port.is_some());
     let plain_only = !rule.hosts.is_empty() && !rule.hosts.iter().any(wildcard);
     let regex = path.is_some_and(|(path, _)| matches!(path, PathSpec::Regex(_)));
     let detail = match path {
@@ -256,7 +295,10 @@ fn kong_key(candidate: &Candidate<'_>) -> impl Ord + use<> {
 
 fn conditions(rule: &Spec, request: &RequestSpec) -> bool {
     let methods = rule.methods.is_empty()
-        || request.method.as_ref().is_some_and(|method| rule.methods.contains(method));
+        || request
+            .method
+            .as_ref()
+            .is_some_and(|method| rule.methods.contains(method));
     let asked = request.sni.map(|sni| sni.trim_end_matches('.').to_lowercase());
     let named = |sni: &&str| asked.as_ref().is_some_and(|asked| name_matches(sni, asked));
     let snis = rule.snis.is_empty() || request.plaintext || rule.snis.iter().any(named);
@@ -270,7 +312,9 @@ fn conditions(rule: &Spec, request: &RequestSpec) -> bool {
         && ends(&rule.destinations, request.destination)
         && (rule.remotes.is_empty() || rule.remotes.iter().any(within))
         && rule.conditions.iter().all(|condition| holds(condition, request))
-        && rule.expression.is_none_or(|index| (EXPRESSIONS[index].holds)(request))
+        && rule
+            .expression
+            .is_none_or(|index| (EXPRESSIONS[index].holds)(request))
         && match rule.filter {
             None => true,
             Some(FilterSpec::LongPath) => request.path.len() > 4,
@@ -287,15 +331,21 @@ fn holds(condition: &ConditionSpec, request: &RequestSpec) -> bool {
     match &condition.test {
         TestSpec::Present => !values.is_empty(),
         TestSpec::Absent => values.is_empty(),
-        TestSpec::Matches(regex) => values.iter().any(|value| VALUES[&(*regex, fold)].is_match(value.as_bytes())),
+        TestSpec::Matches(regex) => values
+            .iter()
+            .any(|value| VALUES[&(*regex, fold)].is_match(value.as_bytes())),
         TestSpec::OneOf(wanted) => values.iter().any(|value| {
-            wanted.iter().any(|wanted| value == wanted || fold && value.eq_ignore_ascii_case(wanted))
+            wanted
+                .iter()
+                .any(|wanted| value == wanted || fold && value.eq_ignore_ascii_case(wanted))
         }),
     }
 }
 
 fn end_matches(wanted: &EndpointSpec, end: SocketAddr) -> bool {
-    wanted.network.is_none_or(|network| prefix_around(network, Some(end.ip())).is_some())
+    wanted
+        .network
+        .is_none_or(|network| prefix_around(network, Some(end.ip())).is_some())
         && wanted.port.is_none_or(|port| port == end.port())
 }
 
@@ -305,7 +355,9 @@ fn prefix_around(network: &str, address: Option<IpAddr>) -> Option<u32> {
         IpAddr::V4(address) => (32, u128::from(address.to_bits())),
         IpAddr::V6(address) => (128, address.to_bits()),
     };
-    let (base, prefix) = network.split_once('/').map_or((network, None), |(base, prefix)| (base, Some(prefix)));
+    let (base, prefix) = network
+        .split_once('/')
+        .map_or((network, None), |(base, prefix)| (base, Some(prefix)));
     let base: IpAddr = base.parse().unwrap();
     let (width, base_bits) = bits(base);
     let written = if base.is_ipv4() { 32 } else { 128 };
@@ -350,10 +402,18 @@ fn cover(pattern: &PathSpec, path: &str, options: &Options) -> Option<Cover> {
     if path.is_empty() {
         return None;
     }
-    let asked = if options.case_insensitive { path.to_ascii_lowercase() } else { path.to_owned() };
+    let asked = if options.case_insensitive {
+        path.to_ascii_lowercase()
+    } else {
+        path.to_owned()
+    };
     match pattern {
         PathSpec::Prefix(text) => {
-            let text = if options.case_insensitive { text.to_ascii_lowercase() } else { text.clone() };
+            let text = if options.case_insensitive {
+                text.to_ascii_lowercase()
+            } else {
+                text.clone()
+            };
             asked.starts_with(&text).then(|| Cover {
                 steps: [vec![Step::Text; text.len()], vec![Step::Rest]].concat(),
                 matched: text.len(),
@@ -363,7 +423,11 @@ fn cover(pattern: &PathSpec, path: &str, options: &Options) -> Option<Cover> {
         PathSpec::Regex(spec) => {
             let regex = &ANCHORED[&(spec.text, options.case_insensitive)];
             let captures = regex.captures(path)?;
-            let head = if options.case_insensitive { spec.folded_head } else { spec.head };
+            let head = if options.case_insensitive {
+                spec.folded_head
+            } else {
+                spec.head
+            };
             let named = regex.capture_names().flatten();
             let params =
                 named.filter_map(|name| Some((name.to_owned(), captures.name(name)?.as_str().to_owned())));
@@ -378,18 +442,8 @@ fn cover(pattern: &PathSpec, path: &str, options: &Options) -> Option<Cover> {
 }
 
 fn native(pattern: &Native, path: &str, asked: &str, options: &Options) -> Option<Cover> {
-    let mut tokens = pattern.tokens.clone();
-    for token in &mut tokens {
-        if let Token::Text(text) = token
-            && options.case_insensitive
-        {
-            text.make_ascii_lowercase();
-        }
-    }
+    let tokens = plain_tokens(pattern, options);
     let slash = options.ignore_trailing_slash && pattern.tail == Tail::End;
-    if slash {
-        forget_last_slash(&mut tokens);
-    }
     let mut taken = Vec::new();
     let ends = |rest: &str| match pattern.tail {
         Tail::End => rest.is_empty() || slash && rest == "/",
@@ -433,6 +487,22 @@ fn native(pattern: &Native, path: &str, asked: &str, options: &Options) -> Optio
         matched,
         params,
     })
+}
+
+/// The tokens as they are compared.
+fn plain_tokens(pattern: &Native, options: &Options) -> Vec<Token> {
+    let mut tokens = pattern.tokens.clone();
+    for token in &mut tokens {
+        if let Token::Text(text) = token
+            && options.case_insensitive
+        {
+            text.make_ascii_lowercase();
+        }
+    }
+    if options.ignore_trailing_slash && pattern.tail == Tail::End {
+        forget_last_slash(&mut tokens);
+    }
+    tokens
 }
 
 /// Where slashes at the end do not count, a pattern is as if it had none: save for `/`, and for a slash that ends a

@@ -38,7 +38,10 @@ pub(crate) enum Token {
 pub(crate) enum Tail {
     End,
     /// The rest of the path.
-    Rest { name: String, least: bool },
+    Rest {
+        name: String,
+        least: bool,
+    },
     /// `*` behind a byte that is no slash.
     Raw,
     /// The end of a segment: [`Pattern::prefix`].
@@ -109,13 +112,17 @@ impl PathSpec {
 enum Segment {
     Text(&'static str),
     /// `{name}` or `:name`.
-    Param { colon: bool },
+    Param {
+        colon: bool,
+    },
     /// Text before, parameters with text between them, text behind.
     Template(&'static str, Vec<&'static str>, &'static str),
     /// `*` or `*name`, up to the end of the segment.
-    Star { named: bool },
-    /// `{*name}` with text before and behind, the latter perhaps with a parameter and more text.
-    Wild(&'static str, &'static str, Option<&'static str>),
+    Star {
+        named: bool,
+    },
+    /// `{*name}` with text before and behind.
+    Wild(&'static str, &'static str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -170,13 +177,21 @@ impl Writer {
 
     fn param(&mut self, colon: bool) {
         let name = self.name();
-        self.text.push_str(&if colon { format!(":{name}") } else { format!("{{{name}}}") });
+        self.text.push_str(&if colon {
+            format!(":{name}")
+        } else {
+            format!("{{{name}}}")
+        });
         self.tokens.push(Token::Param(name));
     }
 
     fn wild(&mut self, least: bool, named: bool) {
         let name = if named { self.name() } else { String::new() };
-        self.text.push_str(&if least { format!("{{*{name}}}") } else { format!("*{name}") });
+        self.text.push_str(&if least {
+            format!("{{*{name}}}")
+        } else {
+            format!("*{name}")
+        });
         self.tokens.push(Token::Wild { name, least });
     }
 
@@ -195,14 +210,10 @@ impl Writer {
                 self.literal(behind);
             }
             Segment::Star { named } => self.wild(false, *named),
-            Segment::Wild(before, behind, param) => {
+            Segment::Wild(before, behind) => {
                 self.literal(before);
                 self.wild(true, true);
                 self.literal(behind);
-                if let Some(after) = param.filter(|_| !behind.is_empty()) {
-                    self.param(false);
-                    self.literal(after);
-                }
             }
         }
     }
@@ -210,7 +221,7 @@ impl Writer {
     /// What can follow the last segment takes the place of what cannot.
     fn finish(mut self, end: End, last: Option<&Segment>) -> Native {
         let behind_text = matches!(last, Some(Segment::Text(_)))
-            || matches!(last, Some(Segment::Wild(_, behind, None)) if !behind.is_empty());
+            || matches!(last, Some(Segment::Wild(_, behind)) if !behind.is_empty());
         let wild = matches!(self.tokens.last(), Some(Token::Wild { .. }));
         let mut tail = Tail::End;
         match end {
@@ -237,7 +248,9 @@ impl Writer {
                 self.tokens.push(Token::Text("/".to_owned()));
             }
         }
-        if let Some(Token::Wild { name, least }) = self.tokens.pop_if(|token| matches!(token, Token::Wild { .. })) {
+        if let Some(Token::Wild { name, least }) =
+            self.tokens.pop_if(|token| matches!(token, Token::Wild { .. }))
+        {
             tail = Tail::Rest { name, least };
         }
         Native {
@@ -258,8 +271,7 @@ pub(crate) fn native_path() -> impl Strategy<Value = PathSpec> {
         4 => (some_text(), vec(select(&SEPARATORS), 0..3), behind())
             .prop_map(|(before, separators, behind)| Segment::Template(before, separators, behind)),
         1 => any::<bool>().prop_map(|named| Segment::Star { named }),
-        2 => (some_text(), behind(), prop::option::weighted(0.2, behind()))
-            .prop_map(|(before, behind, param)| Segment::Wild(before, behind, param)),
+        2 => (some_text(), behind()).prop_map(|(before, behind)| Segment::Wild(before, behind)),
     ];
     let end = prop_oneof![
         6 => Just(End::Nothing),

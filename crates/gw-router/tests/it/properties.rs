@@ -5,6 +5,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 
 use crate::{
     oracle::{self, Way},
+    paths::PathSpec,
     spec::{RequestSpec, Spec, options, request, spec},
 };
 
@@ -18,7 +19,12 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 const PATHS: &[Profile] = &[Profile::PathFirst, Profile::HostFirst, Profile::PriorityFirst];
-const ALL: &[Profile] = &[Profile::PathFirst, Profile::HostFirst, Profile::PriorityFirst, Profile::Kong];
+const ALL: &[Profile] = &[
+    Profile::PathFirst,
+    Profile::HostFirst,
+    Profile::PriorityFirst,
+    Profile::Kong,
+];
 
 /// What a router answers, told without ids.
 fn answer(router: &Router<usize>, request: &RequestSpec) -> Option<(usize, Way)> {
@@ -46,8 +52,13 @@ fn check(options: Options, rules: &[Spec], requests: &[RequestSpec]) -> Result<(
             prop_assert_eq!(got, None, "{:?}", request);
             continue;
         };
-        let right = got.as_ref().is_some_and(|(value, way)| *value == position && ways.contains(way));
-        prop_assert!(right, "{request:?}: {got:?}, not rule {position} as one of {ways:?}");
+        let right = got
+            .as_ref()
+            .is_some_and(|(value, way)| *value == position && ways.contains(way));
+        prop_assert!(
+            right,
+            "{request:?}: {got:?}, not rule {position} as one of {ways:?}"
+        );
     }
     Ok(())
 }
@@ -74,6 +85,20 @@ fn rules(mostly_kong: bool) -> impl Strategy<Value = Vec<Spec>> {
         vec(spec(mostly_kong, true), 0..24),
         vec(spec(mostly_kong, false), 0..24),
     ]
+}
+
+/// Puts all rules at one place of the tree, where only what is not the path can tell them apart.
+fn at_one_place(mut rules: Vec<Spec>, mut requests: Vec<RequestSpec>) -> (Vec<Spec>, Vec<RequestSpec>) {
+    for rule in &mut rules {
+        rule.paths = vec![PathSpec::Prefix("/a".to_owned())];
+        rule.snis.clear();
+        rule.sources.clear();
+        rule.destinations.clear();
+    }
+    for request in &mut requests {
+        "/a/b/c".clone_into(&mut request.path);
+    }
+    (rules, requests)
 }
 
 /// The rules of a router in order of insertion, beside the router itself.
@@ -139,6 +164,16 @@ proptest! {
         rules in rules(true),
         requests in vec(request(), 1..24),
     ) {
+        check(options, &rules, &requests)?;
+    }
+
+    #[test]
+    fn of_rules_at_one_place_the_right_one_answers(
+        options in options(ALL),
+        rules in rules(false),
+        requests in vec(request(), 1..24),
+    ) {
+        let (rules, requests) = at_one_place(rules, requests);
         check(options, &rules, &requests)?;
     }
 

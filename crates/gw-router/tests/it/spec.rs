@@ -352,12 +352,18 @@ impl RequestSpec {
         }
         // Two lines, as some clients send.
         for cookies in self.cookies.chunks(2) {
-            let pairs: Vec<_> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let pairs: Vec<_> = cookies
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
             headers.append(http::header::COOKIE, pairs.join("; ").parse().unwrap());
         }
         let query = self.query.as_ref().map(|pairs| {
             let pairs = pairs.iter().map(|(name, value)| {
-                format!("{name}={}", value.replace('+', "%2b").replace(' ', "+").replace('x', "%78"))
+                format!(
+                    "{name}={}",
+                    value.replace('+', "%2b").replace(' ', "+").replace('x', "%78")
+                )
             });
             pairs.collect::<Vec<_>>().join("&")
         });
@@ -390,7 +396,11 @@ impl RequestSpec {
         if let Some(sni) = self.sni {
             lookup = lookup.sni(sni);
         }
-        if self.plaintext { lookup.plaintext() } else { lookup }
+        if self.plaintext {
+            lookup.plaintext()
+        } else {
+            lookup
+        }
     }
 }
 
@@ -441,7 +451,11 @@ pub(crate) fn spec(mostly_kong: bool, prioritised: bool) -> impl Strategy<Value 
         4 => -1..2_i64,
         1 => select(&[i64::MIN, i64::MIN + 1, -40_000, -32_767, 32_766, 32_767, 40_000, i64::MAX]),
     ];
-    let priority = if prioritised { priority.boxed() } else { Just(0).boxed() };
+    let priority = if prioritised {
+        priority.boxed()
+    } else {
+        Just(0).boxed()
+    };
     let ranks = (priority, 0..3_i64, 0..3_u64);
     let matched = (
         prop_oneof![1 => Just(Vec::new()), 8 => vec(path, 1..4)],
@@ -486,11 +500,20 @@ fn methods() -> [Method; 4] {
 
 pub(crate) fn request() -> impl Strategy<Value = RequestSpec> {
     let pairs = |of: Of| {
-        let names: Vec<_> = SUBJECTS.iter().filter(|(one, _)| *one == of).map(|(_, name)| *name).collect();
+        let names: Vec<_> = SUBJECTS
+            .iter()
+            .filter(|(one, _)| *one == of)
+            .map(|(_, name)| *name)
+            .collect();
         vec((select(names), select(&VALUES)), 0..4)
     };
     let end = || option::of(select(&ENDS).prop_map(|end| end.parse().unwrap()));
-    let path = (option::weighted(0.95, select(methods().to_vec())), select(&ASKED), select(&[None, Some(80_u16)]), asked_path());
+    let path = (
+        option::weighted(0.95, select(methods().to_vec())),
+        select(&ASKED),
+        select(&[None, Some(80_u16)]),
+        asked_path(),
+    );
     let carried = (pairs(Of::Header), pairs(Of::Cookie), option::of(pairs(Of::Query)));
     let connection = (
         option::of(select(&CLIENTS)),
