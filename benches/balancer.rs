@@ -1,10 +1,10 @@
-//! Cost of a pick, a retry and a rebuild, beside the loop that nginx runs for each pick.
+//! Cost of a pick, a retry, a rebuild and of health, beside the loop that nginx runs for each pick.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use gw_balancer::{Algorithm, Balancer, Policy, Rng, RoundRobin, Target, TargetIdx, Tried};
+use gw_balancer::{Algorithm, Balancer, Checks, Outcome, Policy, Rng, RoundRobin, Target, TargetIdx, Tried};
 
 const SIZES: [(usize, &str); 3] = [(3, "3"), (100, "100"), (10_000, "10k")];
 
@@ -23,7 +23,7 @@ fn pick(c: &mut Criterion) {
             );
         }
 
-        let balancer = Balancer::new(&Policy::RoundRobin, &targets);
+        let balancer = Balancer::new(&Policy::RoundRobin, &Checks::default(), &targets);
         c.bench_function(&format!("balancer/sequence/{label}"), |b| {
             b.iter(|| table.pick(None, black_box(&tried), now, &mut rng));
         });
@@ -42,7 +42,7 @@ fn pick(c: &mut Criterion) {
 
 fn retry(c: &mut Criterion) {
     for (size, label) in SIZES {
-        let balancer = Balancer::new(&Policy::RoundRobin, &targets(size));
+        let balancer = Balancer::new(&Policy::RoundRobin, &Checks::default(), &targets(size));
         let (mut tried, now, mut rng) = (Tried::new(), Instant::now(), Rng::seeded(1));
         tried.insert(TargetIdx(0));
         let handle = balancer.pick(None, &tried, now, &mut rng).expect("two are left");
@@ -66,19 +66,45 @@ fn rebuild(c: &mut Criterion) {
         (targets(10_000), "10k"),
         (worst, "10k_distinct_weights"),
     ] {
-        let balancer = Balancer::new(&Policy::RoundRobin, &list);
+        let balancer = Balancer::new(&Policy::RoundRobin, &Checks::default(), &list);
         assert!(!balancer.is_empty());
+        let now = Instant::now();
         c.bench_function(&format!("balancer/rebuild/{label}"), |b| {
             b.iter_batched(
                 || (),
-                |()| balancer.rebuild(&Policy::RoundRobin, black_box(&list)),
+                |()| balancer.rebuild(&Policy::RoundRobin, &Checks::default(), black_box(&list), now),
                 BatchSize::PerIteration,
             );
         });
     }
 }
 
-criterion_group!(benches, pick, retry, rebuild);
+/// What health costs: a report that changes nothing, a pick while one is out, the new table when one goes out.
+fn health(c: &mut Criterion) {
+    for (size, label) in SIZES {
+        let all_in = Balancer::new(&Policy::RoundRobin, &Checks::default(), &targets(size));
+        let (tried, now, mut rng) = (Tried::new(), Instant::now(), Rng::seeded(1));
+        let handle = all_in.pick(None, &tried, now, &mut rng).expect("all are in");
+        c.bench_function(&format!("balancer/report/{label}"), |b| {
+            b.iter(|| handle.report(black_box(Outcome::Status(200)), now));
+        });
+        let out = (0..3).find_map(|_| handle.report(Outcome::Broken, now));
+        assert!(out.is_some_and(|transition| !transition.healthy));
+        let balancer = all_in.refresh();
+        c.bench_function(&format!("balancer/pick_beside_one_out/{label}"), |b| {
+            b.iter(|| {
+                balancer
+                    .pick(None, black_box(&tried), now, &mut rng)
+                    .map(|handle| handle.target())
+            });
+        });
+        c.bench_function(&format!("balancer/refresh/{label}"), |b| {
+            b.iter_batched(|| (), |()| all_in.refresh(), BatchSize::PerIteration);
+        });
+    }
+}
+
+criterion_group!(benches, pick, retry, rebuild, health);
 criterion_main!(benches);
 
 fn targets(size: usize) -> Vec<Target> {

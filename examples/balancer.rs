@@ -1,8 +1,8 @@
-//! Spreads requests over weighted targets, retries around a dead one, and changes the list while requests run.
+//! Spreads requests over weighted targets, retries around a dead one until it is out, and changes the list.
 
 use std::time::Instant;
 
-use gw_balancer::{Balancer, Outcome, Policy, Rng, Target, TargetIdx, Tried};
+use gw_balancer::{Balancer, Checks, Outcome, Policy, Rng, Target, TargetIdx, Tried};
 
 #[expect(clippy::print_stdout, reason = "an example shows its results")]
 fn main() {
@@ -11,21 +11,25 @@ fn main() {
         Target::new("10.0.0.2:80", 1),
         Target::new("10.0.0.3:80", 1),
     ];
-    let balancer = Balancer::new(&Policy::RoundRobin, &targets);
+    let mut balancer = Balancer::new(&Policy::RoundRobin, &Checks::default(), &targets);
     let mut rng = Rng::seeded(42);
 
     // Suppose that the first target is down: a request goes on to one that it has not tried.
     for request in 1..=7 {
         let mut tried = Tried::new();
         while let Some(attempt) = balancer.pick(None, &tried, Instant::now(), &mut rng) {
-            let target = &balancer.targets()[attempt.target().index()];
+            let name = balancer.targets()[attempt.target().index()].name.clone();
             let outcome = if attempt.target() == TargetIdx(0) {
                 Outcome::ConnectFailed
             } else {
                 Outcome::Status(200)
             };
-            attempt.report(outcome, Instant::now());
-            println!("request {request}: {} {outcome:?}", target.name);
+            println!("request {request}: {name} {outcome}");
+            // After its third failure the target is out; one request will try it in a second.
+            if let Some(change) = attempt.report(outcome, Instant::now()) {
+                println!("{name} is out: {}", change.reason);
+                balancer = balancer.refresh();
+            }
             if outcome == Outcome::Status(200) {
                 break;
             }
@@ -38,17 +42,15 @@ fn main() {
         .pick(None, &Tried::new(), Instant::now(), &mut rng)
         .expect("all have weight");
     let name = &targets[slow.target().index()].name;
-    let changed = balancer.rebuild(
-        &Policy::RoundRobin,
-        &[Target::new("10.0.0.9:80", 1), Target::new(&**name, 0)],
-    );
+    let list = [Target::new("10.0.0.9:80", 1), Target::new(&**name, 0)];
+    let (changed, _) = balancer.rebuild(&Policy::RoundRobin, &Checks::default(), &list, Instant::now());
     println!(
-        "{name} is out and finishes {} request(s)",
+        "{name} has no weight any more and finishes {} request(s)",
         changed.in_flight(TargetIdx(1))
     );
     println!(
-        "it has refused {} connection(s)",
-        changed.outcomes(TargetIdx(1)).connect_failed
+        "it has answered {} request(s)",
+        changed.outcomes(TargetIdx(1)).statuses[1]
     );
     drop(slow);
     assert_eq!(changed.in_flight(TargetIdx(1)), 0);
