@@ -4,9 +4,11 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use smallvec::SmallVec;
 
+mod names;
 mod parse;
 mod pieces;
 
+use names::Names;
 pub(crate) use parse::{Shape, Tail};
 use pieces::{Piece, Pieces};
 
@@ -233,13 +235,11 @@ impl Pattern {
     }
 
     /// The names of the wildcards, empty where one has none.
+    #[inline]
     pub(crate) fn wildcards(&self) -> impl Iterator<Item = &str> {
         let groups = self.regex.iter().flat_map(|regex| regex.names());
-        let names = self.pieces().filter_map(|piece| match piece {
-            Piece::Param(name) | Piece::Rest { name, .. } => Some(name),
-            Piece::Literal(_) | Piece::Prefix => None,
-        });
-        groups.chain(names)
+        let names = self.params_syntax().map(|syntax| Names::new(&self.text, syntax));
+        groups.chain(names.into_iter().flatten())
     }
 
     /// Whether this is a regular expression.
@@ -272,12 +272,17 @@ impl Pattern {
     }
 
     fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
-        let pieces = match self.syntax {
-            Syntax::Native(params) | Syntax::Prefix(params) => Some(Pieces::new(&self.text, params)),
-            Syntax::Kong => None,
-        };
+        let pieces = self.params_syntax().map(|syntax| Pieces::new(&self.text, syntax));
         // An error would have been the constructor's.
         pieces.into_iter().flatten().flatten().map(|(_, piece)| piece)
+    }
+
+    /// How parameters are written in it, if they can be.
+    fn params_syntax(&self) -> Option<ParamSyntax> {
+        match self.syntax {
+            Syntax::Native(params) | Syntax::Prefix(params) => Some(params),
+            Syntax::Kong => None,
+        }
     }
 
     /// Where in the tree the pattern belongs.

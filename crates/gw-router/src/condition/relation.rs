@@ -12,8 +12,8 @@ impl Condition {
             (Test::Present | Test::OneOf(_) | Test::Regex(_), Test::Present) => true,
             (Test::OneOf(own), Test::OneOf(wider)) => own.is_within(wider),
             (Test::OneOf(own), Test::Regex(regex)) => {
-                let admitted = |value: &Box<str>| regex.admits(Text::Plain(value.as_bytes()));
-                !own.ignores_case() && own.as_slice().iter().all(admitted)
+                let mut values = own.as_slice().iter();
+                !own.ignores_case() && values.all(|value| regex.admits(Text::Plain(value.as_bytes())))
             }
             (own, other) => own == other,
         }
@@ -49,8 +49,9 @@ impl Condition {
 impl OneOf {
     /// Whether another list has all that this one has.
     fn is_within(&self, other: &Self) -> bool {
-        let known = |value: &Box<str>| other.admits(Text::Plain(value.as_bytes()));
-        (other.ignores_case() || !self.ignores_case()) && self.as_slice().iter().all(known)
+        let mut values = self.as_slice().iter();
+        let comparable = other.ignores_case() || !self.ignores_case();
+        comparable && values.all(|value| other.admits(Text::Plain(value.as_bytes())))
     }
 }
 

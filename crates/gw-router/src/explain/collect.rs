@@ -64,15 +64,10 @@ impl<T> Router<T> {
             place: 0,
             rules: HashMap::new(),
         };
-        let (of_host, others) = self.roots(request);
-        for (host, root) in of_host.into_iter().enumerate() {
+        let (roots, asked) = self.roots(request);
+        for (host, root) in roots.into_iter().enumerate() {
             collector.host = host;
-            collector.yields = host > 0 && !self.options().host_fallback;
-            self.walk(root, request, &mut collector);
-        }
-        collector.yields = false;
-        for root in others {
-            collector.host += 1;
+            collector.yields = (1..asked).contains(&host) && !self.options().host_fallback;
             self.walk(root, request, &mut collector);
         }
         let seen = collector.rules.into_values();
@@ -80,19 +75,23 @@ impl<T> Router<T> {
         Collected { matching, failing }
     }
 
-    /// The trees that are asked, in this order, and those of other hosts.
-    fn roots<'r>(&'r self, request: &Request<'_>) -> (Vec<&'r Root<Slot<T>>>, Vec<&'r Root<Slot<T>>>) {
-        let (mut of_host, mut others) = (self.zones_of(request), Vec::new());
+    /// The trees that are asked, in this order, then those of other hosts; and how many are asked.
+    fn roots<'r>(&'r self, request: &Request<'_>) -> (Vec<&'r Root<Slot<T>>>, usize) {
+        let mut roots = self.zones_of(request);
+        roots.push(self.paths());
+        let asked = roots.len();
         if let Some(hosts) = self.zones() {
-            let known: Vec<_> = of_host.iter().map(|root| std::ptr::from_ref(*root)).collect();
             let _all = hosts.each(&mut |zone| {
-                let unknown = |root: &&Root<Slot<T>>| !known.contains(&std::ptr::from_ref(*root));
-                others.extend(zone.roots().filter(unknown));
+                for root in zone.roots() {
+                    let known = roots.iter().take(asked).any(|known| std::ptr::eq(*known, root));
+                    if !known {
+                        roots.push(root);
+                    }
+                }
                 ControlFlow::Continue(())
             });
         }
-        of_host.push(self.paths());
-        (of_host, others)
+        (roots, asked)
     }
 }
 

@@ -121,7 +121,7 @@ fn so(router: &Router<()>, overlap: &Overlap, lookup: &gw_router::Lookup<'_>) ->
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
     #[test]
     fn what_overlaps_tells_is_so(
