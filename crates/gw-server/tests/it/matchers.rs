@@ -53,7 +53,10 @@ async fn winner(stage: &Stage, path: &str, headers: &[(&str, &str)]) -> Option<S
     name
 }
 
-async fn assert_winners(stage: &Stage, cases: &[(&str, &[(&str, &str)], Option<&str>)]) {
+/// A path, headers, and the route that gets such a request.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
+
+async fn assert_winners(stage: &Stage, cases: &[Case<'_>]) {
     for (path, headers, expected) in cases {
         let found = winner(stage, path, headers).await;
         assert_eq!(found.as_deref(), *expected, "{path} {headers:?}");
@@ -281,7 +284,7 @@ async fn routes_match_after_a_restart_as_before() {
         "vars": [["arg_b", "!", "==", "2"]], "priority": 7,
     });
     let made = route(&stage, "all", all).await;
-    let cases: [(&str, &[(&str, &str)], Option<&str>); 4] = [
+    let cases: [Case<'_>; 4] = [
         ("/u/1?a", &[("cookie", "c=1")], Some("all")),
         ("/u/1?a&b=2", &[("cookie", "c=1")], Some("uri")),
         ("/u/1/2?a", &[("cookie", "c=1")], Some("all")),

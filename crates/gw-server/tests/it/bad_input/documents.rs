@@ -109,6 +109,13 @@ POST  /routes           | {"paths":["/","~/("]}                                 
 POST  /routes           | {"paths":["/a//b"]}                                   | 400 2 | /paths/0     | must not have empty segments
 POST  /routes           | {"methods":["get"]}                                   | 400 2 | /methods/0   | invalid value
 POST  /routes           | {"hosts":["*.*.test"]}                                | 400 2 | /hosts/0     |
+POST  /routes           | {"uris":["/a","/{"]}                                  | 400 2 | /uris/1      | single brace
+POST  /routes           | {"query":{"a":["~*("]}}                               | 400 2 | /query/a     | unclosed group
+POST  /routes           | {"remote_addrs":["10.0.0.0/33"]}                      | 400 2 | /remote_addrs/0 | from 0 to 32
+POST  /routes           | {"vars":[["arg_a","is","b"]]}                         | 400 2 | /vars/0/1    | there is no operator `is`
+POST  /routes           | {"vars":[["tier","==","b"]]}                          | 400 2 | /vars/0/0    | there is no variable `tier`
+POST  /routes           | {"paths":["/"],"priority":"high"}                     | 400 2 | /priority    | expected an integer
+POST  /explain          | {"url":"nowhere"}                                     | 400 2 | /url         | expected a URL
 POST  /routes           | {"hosts":["a b"]}                                     | 400 2 | /hosts/0     |
 POST  /routes           | {"hosts":["a.test:99999"]}                            | 400 2 | /hosts/0     |
 POST  /routes           | {"headers":{"host":["a"]}}                            | 400 2 | /headers     |
