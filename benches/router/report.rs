@@ -11,13 +11,15 @@ use serde_json::{Map, Value, json};
 use crate::chart;
 use crate::goals;
 
+/// Instructions of a lookup by router and shape (`gw/param`), then by size of the table.
+pub(crate) type Instructions = BTreeMap<String, Vec<(usize, f64)>>;
+
 /// What is known of all runs so far: a run replaces what it measured anew.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     /// By case.
     pub(crate) times: BTreeMap<String, Vec<Figure>>,
-    /// Instructions of a lookup by router and shape (`gw/param`), then by size of the table.
-    pub(crate) instructions: BTreeMap<String, Vec<(usize, f64)>>,
+    pub(crate) instructions: Instructions,
     /// Bytes of a route beyond its own text, by shape and router.
     pub(crate) bytes: BTreeMap<String, Vec<(String, f64)>>,
 }
@@ -144,7 +146,8 @@ fn rounded(value: f64) -> f64 {
 
 /// The text with its tables brought up to date.
 fn fill(text: &str, figures: &Figures) -> String {
-    let tables: [(&str, fn(&Figures) -> String); 6] = [
+    type Table = fn(&Figures) -> String;
+    let tables: [(&str, Table); 6] = [
         ("machine", |_| format!("Machine: {}.\n", machine())),
         ("goals", goals::table),
         ("tables", routes),

@@ -10,7 +10,7 @@ pub(crate) struct Ids<V> {
 }
 
 enum Node<V> {
-    Inner([Option<Arc<Node<V>>>; WAYS]),
+    Inner([Option<Arc<Self>>; WAYS]),
     Leaf([Option<V>; WAYS]),
 }
 

@@ -58,7 +58,7 @@ impl Key {
         self.hops.is_empty() && self.bytes.as_slice() == b"/"
     }
 
-    pub(crate) fn to_ascii_lowercase(mut self) -> Self {
+    pub(crate) fn into_ascii_lowercase(mut self) -> Self {
         self.bytes.make_ascii_lowercase();
         for (hop, _) in &mut self.hops {
             if let Hop::Template(text) = hop {

@@ -38,9 +38,10 @@
 //! - A changed router answers as one built anew from the same rules in the order of their ids.
 //! - [`Router::find`] takes no lock of ours. It enters no node twice, save behind a wildcard over several segments that
 //!   is not the last thing in its pattern: there at most once per byte of the path. It allocates nothing, save for: more
-//!   than 8 parameters (or 15 groups), more than 24 choices on the way, a host of over 64 bytes in upper case, a path of
-//!   over 256 bytes where case is ignored, and the scratch space that a regular expression sets up when threads first
-//!   search it.
+//!   than 8 parameters (or 15 groups), more than 24 choices on the way, more than 8 patterns with parts of one segment
+//!   that all match it, more than 3 wildcards before the end of a pattern, more than 8 host wildcards around one name, a
+//!   host of over 64 bytes in upper case, a path of over 256 bytes where case is ignored, and the scratch space that a
+//!   regular expression sets up when threads first search it.
 //! - No function panics on any input; patterns, paths, expressions and rules are bounded in size.
 //!
 //! # What it does not do

@@ -161,7 +161,9 @@ impl<T> Router<T> {
     /// The rule that wins for a request, if any matches. A path of more than 64 KiB matches none.
     ///
     /// Time: O(length of the path), whatever the number of rules, as far as rules do not stand at the same place for
-    /// the same host and value.
+    /// the same host and value. Patterns with parts of a segment that begin at one place (`{a}-{b}`, `{a}.{b}`) are
+    /// tried one by one; behind a wildcard over several segments that is not the last of its pattern a search takes up
+    /// to O(length of the path) for each way that leads on.
     #[inline(always)]
     pub fn find<'r, 'q>(&'r self, lookup: &Lookup<'q>) -> Option<Found<'r, 'q, T>> {
         let path = lookup.path;
@@ -392,7 +394,7 @@ impl<T> Router<T> {
         };
         let (mut key, place) = pattern.key();
         if self.options.case_insensitive {
-            key = key.to_ascii_lowercase();
+            key = key.into_ascii_lowercase();
         }
         if self.options.ignore_trailing_slash && pattern.shape().tail == Tail::End && !key.is_slash() {
             key.trim_last_slash();

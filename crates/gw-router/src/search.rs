@@ -203,8 +203,7 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
 
     /// Matches a run that is long or has marks with the rest of the path, and returns what lies behind.
     fn run_over<'p>(&mut self, run: &[u8], mut rest: &'p [u8]) -> Option<&'p [u8]> {
-        let mut run = run.iter();
-        while let Some(byte) = run.next() {
+        for byte in run {
             let (first, behind) = rest.split_first()?;
             if first == byte {
                 rest = behind;

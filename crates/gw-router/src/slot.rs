@@ -13,7 +13,9 @@ use crate::{
 };
 
 /// The rules whose path ends (or goes on with anything) at one node.
+#[derive(Default)]
 pub(crate) enum Slot<T> {
+    #[default]
     Empty,
     One(Entry<T>),
     Many(Arc<Many<T>>),
@@ -238,12 +240,6 @@ impl<T> Leaf for Slot<T> {
 
     fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
-    }
-}
-
-impl<T> Default for Slot<T> {
-    fn default() -> Self {
-        Self::Empty
     }
 }
 

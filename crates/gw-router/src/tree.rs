@@ -49,10 +49,13 @@ pub(crate) struct Node<L: Leaf> {
 #[derive(Clone)]
 pub(crate) struct Side<L: Leaf> {
     /// By parts of a segment, sorted; what follows the segment.
-    pub(crate) templates: Vec<(Box<[u8]>, Arc<Node<L>>)>,
+    pub(crate) templates: Vec<Templated<L>>,
     /// What follows any bytes, then what follows at least one.
     wilds: [Root<L>; 2],
 }
+
+/// The rest of a segment, and what follows it.
+type Templated<L> = (Box<[u8]>, Arc<Node<L>>);
 
 /// Which of a node's two places is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

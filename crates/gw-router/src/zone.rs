@@ -9,8 +9,10 @@ use crate::{
 
 /// Path trees by port: those with a port first, and at last those of any.
 pub(crate) struct Zone<T> {
-    ports: SmallVec<[(Option<u16>, Root<Slot<T>>); 1]>,
+    ports: SmallVec<[AtPort<T>; 1]>,
 }
+
+type AtPort<T> = (Option<u16>, Root<Slot<T>>);
 
 impl<T> Zone<T> {
     /// The tree of a port, which is made if there is none.

@@ -94,7 +94,8 @@ impl<'c, 'e, T> Heads<'c, 'e, T> {
                     _ => at_head && other.rank.priority() > claim.rank.priority(),
                 }
             };
-            let ranked = head.ranked.iter().filter(|_| self.across).take_while(better);
+            let ranked = head.ranked.iter().take_while(better);
+            let ranked = self.across.then_some(ranked).into_iter().flatten();
             if !head.prefixes.iter().chain(ranked).copied().all(&mut *look) {
                 return;
             }

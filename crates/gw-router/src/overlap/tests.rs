@@ -365,24 +365,3 @@ fn an_unknown_rule_overlaps_nothing() {
         (Vec::new(), Vec::new())
     );
 }
-#[test]
-fn zz_timing() {
-    for (name, profile, size, kind) in [("svc", Profile::HostFirst, 20_000, 0), ("svc", Profile::HostFirst, 100_000, 0), ("kong", Profile::Kong, 20_000, 1), ("kong", Profile::Kong, 100_000, 1), ("tenant", Profile::PathFirst, 100_000, 2), ("tenant-prio", Profile::PathFirst, 20_000, 3), ("hosts", Profile::PathFirst, 20_000, 4), ("hostskong", Profile::Kong, 20_000, 4)] {
-        let rules = (0..size).map(|n: i64| match kind {
-            0 => host(path(&format!("/api/v{}/svc{n}/items/{{id}}", n % 10)), &format!("h{}.com", n % 10)),
-            1 => host(kong(&format!("/api/svc{n}")), &format!("h{}.com", n % 10)),
-            2 => path(&format!("/{{t}}/x{n}")),
-            3 => path(&format!("/{{t}}/x{n}")).priority(n % 3),
-            _ => host(path("/*"), &format!("h{n}.com")),
-        });
-        let table = router(profile, rules);
-        let t = std::time::Instant::now();
-        let found = table.overlaps().len();
-        let all = t.elapsed();
-        let t = std::time::Instant::now();
-        let ids: Vec<_> = table.iter().map(|(id, ..)| id).step_by(size as usize / 100).collect();
-        let mut n = 0;
-        for id in &ids { n += table.overlaps_of(*id).len(); }
-        eprintln!("TIMING {name} {size}: {all:?} found {found}; overlaps_of {:?} each found {n}", t.elapsed() / ids.len() as u32);
-    }
-}

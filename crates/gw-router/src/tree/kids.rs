@@ -16,6 +16,8 @@ pub(crate) struct Kids<N> {
     nodes: [Option<Arc<N>>; FOUR],
 }
 
+type Places<'k, N> = &'k [Option<Arc<N>>];
+
 /// Bound: how many children stand in place.
 const FOUR: usize = 4;
 
@@ -76,7 +78,7 @@ impl<N> Kids<N> {
 
     /// In the order of their first bytes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<N>> {
-        let (few, groups): (&[Option<Arc<N>>], &[Option<Arc<Group<N>>>]) = match self.more.as_deref() {
+        let (few, groups): (Places<'_, N>, Places<'_, Group<N>>) = match self.more.as_deref() {
             None => (&self.nodes, &[]),
             Some(More::Sixteen(few)) => (&few.nodes, &[]),
             Some(More::Wide(wide)) => (&[], &wide.groups),

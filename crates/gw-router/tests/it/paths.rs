@@ -299,6 +299,40 @@ pub(crate) fn native_path() -> impl Strategy<Value = PathSpec> {
     prop_oneof![40 => path, 1 => Just(PathSpec::Native(any))]
 }
 
+/// Patterns of which many match one path, each in another way.
+pub(crate) fn crossing_pattern() -> impl Strategy<Value = PathSpec> {
+    let text = || select(&["", "", "a", "-", "b"]);
+    let segment = prop_oneof![
+        2 => select(&["a", "b", "a-b"]).prop_map(Segment::Text),
+        2 => any::<bool>().prop_map(|colon| Segment::Param { colon }),
+        8 => (text(), vec(select(&SEPARATORS), 0..3), text())
+            .prop_map(|(before, separators, behind)| Segment::Template(before, separators, behind)),
+        2 => any::<bool>().prop_map(|named| Segment::Star { named }),
+        2 => (text(), text()).prop_map(|(before, behind)| Segment::Wild(before, behind)),
+    ];
+    let end = select(&[
+        End::Nothing,
+        End::Nothing,
+        End::Nothing,
+        End::Star,
+        End::Least,
+        End::Segments,
+    ]);
+    (vec(segment, 1..4), end).prop_map(|(segments, end)| {
+        let mut writer = Writer::default();
+        for segment in &segments {
+            writer.segment(segment);
+        }
+        PathSpec::Native(writer.finish(end, segments.last()))
+    })
+}
+
+/// Paths for [`crossing_pattern`].
+pub(crate) fn crossing_path() -> impl Strategy<Value = String> {
+    let parts = select(&["a", "b", "-", ".", "a-b", "-.", "/", "/a"]);
+    vec(parts, 0..10).prop_map(|parts| format!("/{}", parts.concat()))
+}
+
 pub(crate) fn kong_path() -> impl Strategy<Value = PathSpec> {
     let prefix = (vec(select(&TEXTS), 0..3), any::<bool>()).prop_map(|(segments, slash)| {
         let mut text: String = segments.iter().flat_map(|segment| ["/", segment]).collect();

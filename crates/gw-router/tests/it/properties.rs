@@ -1,12 +1,13 @@
 //! Random tables and requests: the router answers as the oracle, whatever changes led to the table.
 
 use gw_router::{Options, Profile, Router, RuleId, normalize};
+use http::Method;
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use crate::{
     oracle::{self, Way},
-    paths::PathSpec,
-    spec::{RequestSpec, Spec, options, request, spec},
+    paths::{PathSpec, crossing_path, crossing_pattern},
+    spec::{RequestSpec, Spec, TestSpec, options, request, spec},
 };
 
 fn config(cases: u32) -> ProptestConfig {
@@ -87,16 +88,36 @@ fn rules(mostly_kong: bool) -> impl Strategy<Value = Vec<Spec>> {
     ]
 }
 
-/// Puts all rules at one place of the tree, where only what is not the path can tell them apart.
+/// Puts all rules at one place of the tree, where nearly all match: what ranks them decides.
 fn at_one_place(mut rules: Vec<Spec>, mut requests: Vec<RequestSpec>) -> (Vec<Spec>, Vec<RequestSpec>) {
-    for rule in &mut rules {
+    for (position, rule) in rules.iter_mut().enumerate() {
         rule.paths = vec![PathSpec::Prefix("/a".to_owned())];
         rule.snis.clear();
         rule.sources.clear();
         rule.destinations.clear();
+        rule.priority = rule.priority.signum();
+        if position % 3 > 0 {
+            rule.hosts.clear();
+        }
+        if !rule.methods.is_empty() {
+            rule.methods.push(Method::GET);
+        }
+        if !rule.remotes.is_empty() {
+            rule.remotes.push("0.0.0.0/0");
+        }
+        for condition in &mut rule.conditions {
+            if let TestSpec::OneOf(values) = &mut condition.test {
+                values.push("1");
+            }
+        }
     }
     for request in &mut requests {
         "/a/b/c".clone_into(&mut request.path);
+        request.method = Some(Method::GET);
+        request.remote = Some([10, 1, 2, 3].into());
+        request.headers = vec![("x-a", "1"), ("x-b", "1")];
+        request.cookies = vec![("c", "1"), ("d", "1")];
+        request.query = Some(vec![("a", "1"), ("b", "1")]);
     }
     (rules, requests)
 }
@@ -174,6 +195,21 @@ proptest! {
         requests in vec(request(), 1..24),
     ) {
         let (rules, requests) = at_one_place(rules, requests);
+        check(options, &rules, &requests)?;
+    }
+
+    #[test]
+    fn of_patterns_that_cross_the_right_one_answers(
+        options in options(ALL),
+        patterns in vec((crossing_pattern(), prop::bool::weighted(0.1)), 1..16),
+        paths in vec(crossing_path(), 1..24),
+    ) {
+        let rules: Vec<_> = patterns
+            .into_iter()
+            .map(|(pattern, high)| Spec { paths: vec![pattern], priority: high.into(), ..Spec::default() })
+            .collect();
+        let requests: Vec<_> =
+            paths.into_iter().map(|path| RequestSpec { path, ..RequestSpec::default() }).collect();
         check(options, &rules, &requests)?;
     }
 

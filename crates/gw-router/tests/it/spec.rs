@@ -13,7 +13,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use crate::paths::{PathSpec, asked_path, kong_path, native_path};
 
 /// A rule as plain data, from which the router's rule is made and the oracle reads.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Spec {
     pub(crate) paths: Vec<PathSpec>,
     pub(crate) hosts: Vec<HostSpec>,
@@ -77,7 +77,7 @@ pub(crate) enum FilterSpec {
     HasQuery,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct RequestSpec {
     pub(crate) method: Option<Method>,
     pub(crate) host: &'static str,
