@@ -89,6 +89,10 @@ impl Language {
 
     /// Whether every path of the other is one of this. If in doubt it is not.
     pub(super) fn includes(&self, other: &Self) -> bool {
+        // Most that are compared have little in common, and that shows at once.
+        if !self.has_bytes(other.shortest()) {
+            return false;
+        }
         let alphabet = self.alphabet();
         let mut seen: HashSet<(u16, States)> = HashSet::new();
         let mut open = vec![(0, self.start())];
@@ -149,8 +153,26 @@ impl Language {
 
     /// Whether a path is one of this language.
     pub(super) fn has(&self, path: &str) -> bool {
-        let step = |states, byte: u8| self.step(&states, Symbol::Byte(byte));
-        self.accepts(&path.bytes().fold(self.start(), step))
+        self.has_bytes(path.bytes())
+    }
+
+    fn has_bytes(&self, mut path: impl Iterator<Item = u8>) -> bool {
+        let states = path.try_fold(self.start(), |states, byte| {
+            let after = self.after_byte(&states, byte);
+            (!after.is_empty()).then_some(after)
+        });
+        states.is_some_and(|states| self.accepts(&states))
+    }
+
+    /// A path of this language, which where it can be any byte is one that hardly another pattern names.
+    fn shortest(&self) -> impl Iterator<Item = u8> {
+        let past_border = self.items.iter().position(|item| *item == Item::Border);
+        let items = self.items.iter().take(past_border.unwrap_or(self.items.len()));
+        items.filter_map(|item| match item {
+            Item::Byte(byte) => Some(*byte),
+            Item::One(_) => Some(0x7f),
+            Item::Any(_) | Item::Slash | Item::Border => None,
+        })
     }
 
     // --- Steps ---

@@ -200,10 +200,10 @@ fn a_chain_as_long_as_a_tree_can_be_is_dropped_on_a_small_stack() {
         let text = "/".repeat(crate::pattern::MAX_PATTERN);
         let mut root = Root::None;
         for length in 0..text.len() {
-            put(&mut root, &text[..length], 1);
+            put(&mut root, text.get(..length).unwrap_or_default(), 1);
         }
         let shared = root.clone();
-        take(&mut root, &text[..text.len() - 1]);
+        take(&mut root, text.get(..text.len() - 1).unwrap_or_default());
         drop(shared);
         drop(root);
     };

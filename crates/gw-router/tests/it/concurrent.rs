@@ -11,8 +11,17 @@ use std::{
 use gw_router::{Condition, Lookup, Profile, Router, Rule, RuleId};
 use http::Method;
 
+type Row = (
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
 /// Rules that stand at all kinds of places, and a request that only the rule at the same position matches.
-const RULES: [(&str, &str, Option<&str>, &str, &str, &str); 9] = [
+const RULES: [Row; 9] = [
     ("/literal", "", None, "/literal", "", ""),
     ("/users/{id}", "", None, "/users/7", "", ""),
     ("/users/{id}/posts", "", None, "/users/7/posts", "", ""),
@@ -62,7 +71,12 @@ fn version(router: &Router<usize>) -> usize {
 }
 
 fn moving(version: usize) -> Rule {
-    Rule::path(if version % 2 == 0 { "/even" } else { "/odd" }).unwrap()
+    Rule::path(if version.is_multiple_of(2) {
+        "/even"
+    } else {
+        "/odd"
+    })
+    .unwrap()
 }
 
 #[test]

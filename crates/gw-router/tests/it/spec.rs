@@ -159,8 +159,10 @@ static COMPILED: LazyLock<Vec<Expr>> = LazyLock::new(|| {
         .collect()
 });
 pub(crate) const VALUE_REGEXES: [&str; 3] = ["^1", "[2x]$", "X"];
+type MatchingKey = (Of, &'static str, bool, bool, &'static str);
+
 /// Every condition with an expression.
-static MATCHING: LazyLock<HashMap<(Of, &str, bool, bool, &str), Condition>> = LazyLock::new(|| {
+static MATCHING: LazyLock<HashMap<MatchingKey, Condition>> = LazyLock::new(|| {
     let mut all = HashMap::new();
     for (of, name) in SUBJECTS {
         for (any, ignore_case) in [(false, false), (false, true), (true, false), (true, true)] {

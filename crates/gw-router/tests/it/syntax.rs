@@ -158,7 +158,8 @@ fn a_slash_at_the_end_is_ignored_on_demand() {
         ignore_trailing_slash: true,
         ..Options::default()
     };
-    let cases: &[(&str, &str, Option<&[(&str, &str)]>)] = &[
+    type Params = &'static [(&'static str, &'static str)];
+    let cases: &[(&str, &str, Option<Params>)] = &[
         ("/a", "/a/", Some(&[])),
         ("/a/", "/a", Some(&[])),
         ("/a/", "/a/", Some(&[])),
