@@ -2,6 +2,43 @@
 
 use crate::report::{Figures, line};
 
+/// The case that does the same as what others have published figures of.
+pub(crate) const PUBLISHED_CASE: &str = "router/published";
+
+/// What others have published, by whom and for what, with the contender here that does the same. Each was measured on another
+/// machine than ours. lua-resty-radixtree: its README (2.3 GHz i9); Kong: pull requests of atc-router.
+pub(crate) const PUBLISHED: [(&str, &str, f64); 9] = [
+    ("lua-resty-radixtree, exact path", "exact path", 95.0),
+    ("lua-resty-radixtree, parameter", "parameter", 314.0),
+    ("lua-resty-radixtree, prefix", "prefix", 427.0),
+    ("lua-resty-radixtree, 1,000 hosts on one path", "hosts", 6_020.0),
+    (
+        "lua-resty-radixtree, 1,000 wildcard hosts on one path",
+        "wildcard hosts",
+        9_600.0,
+    ),
+    (
+        "Kong, expressions, the first in the list",
+        "prefixes, first",
+        249.0,
+    ),
+    (
+        "Kong, expressions, the last in the list",
+        "prefixes, last",
+        33_600_000.0,
+    ),
+    (
+        "Kong, expressions with a prefilter, the first",
+        "prefixes, first",
+        338.0,
+    ),
+    (
+        "Kong, expressions with a prefilter, the tenth",
+        "prefixes, tenth",
+        409.0,
+    ),
+];
+
 /// The real tables that were measured, the one of matchit's own bench first.
 pub(crate) fn tables(figures: &Figures) -> Vec<&str> {
     let names = figures

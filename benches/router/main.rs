@@ -12,6 +12,7 @@ mod conditions; // hosts, methods, conditions
 mod finder; // ours and the rivals
 mod goals; // what is to be reached
 mod kong; // Kong's paths
+mod published; // what others have published
 mod report; // the figures as tables
 mod routes; // real route tables
 mod scale; // 10 to 1,000,000 routes
@@ -37,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     cases.extend(scale::cases(limit));
     cases.extend(change::cases(limit));
     cases.extend(kong::cases(limit));
+    cases.push(published::case(limit));
     cases.retain(|case| filter.is_none_or(|part| case.name.contains(part) || part.contains(&case.name)));
 
     if !measures {

@@ -147,11 +147,12 @@ fn rounded(value: f64) -> f64 {
 /// The text with its tables brought up to date.
 fn fill(text: &str, figures: &Figures) -> String {
     type Table = fn(&Figures) -> String;
-    let tables: [(&str, Table); 6] = [
+    let tables: [(&str, Table); 7] = [
         ("machine", |_| format!("Machine: {}.\n", machine())),
         ("goals", goals::table),
         ("tables", routes),
         ("scale", scale),
+        ("published", published),
         ("counts", counts),
         ("others", others),
     ];
@@ -246,6 +247,19 @@ fn scale(figures: &Figures) -> String {
     text
 }
 
+/// What others have published, and the same here.
+fn published(figures: &Figures) -> String {
+    let mut text = String::from("| published | ns a lookup | the same with gw, here |\n|---|---|---|\n");
+    for (what, contender, ns) in goals::PUBLISHED {
+        let here = figures.ns(goals::PUBLISHED_CASE, contender);
+        line(
+            &mut text,
+            &[what.to_owned(), number(Some(ns), 0), number(here, 0)],
+        );
+    }
+    text
+}
+
 /// Instructions of a lookup, and bytes of a route.
 fn counts(figures: &Figures) -> String {
     let mut sizes: Vec<usize> = figures
@@ -298,7 +312,9 @@ fn others(figures: &Figures) -> String {
     let shown_elsewhere = |case: &str| {
         let growing = case.starts_with("router/scale/") && case != "router/scale/hot";
         let table = case.rsplit('/').next().unwrap_or(case);
-        growing || figures.times.contains_key(&format!("router/read/{table}"))
+        growing
+            || case == goals::PUBLISHED_CASE
+            || figures.times.contains_key(&format!("router/read/{table}"))
     };
     for (case, measured) in figures.times.iter().filter(|(case, _)| !shown_elsewhere(case)) {
         let cells = measured

@@ -44,6 +44,13 @@
 //!   regular expression sets up when threads first search it.
 //! - No function panics on any input; patterns, paths, expressions and rules are bounded in size.
 //!
+//! # Why, and what to mend
+//!
+//! [`Router::explain`] lists the rules that match a lookup, each with the key on which it lost, and those that nearly
+//! match, with what fails. [`Router::overlaps`] finds, before any request comes, rules that can never win, rules of which
+//! only the order of insertion prefers one, and prefixes that cut a segment; [`Router::overlaps_of`] does so for one rule
+//! that has just been inserted. [`Router::allowed_methods`] is for the answer 405.
+//!
 //! # What it does not do
 //!
 //! It never decodes: [`normalize()`] is a step of its own, before. It never redirects, and `HEAD` is not `GET`. Regular

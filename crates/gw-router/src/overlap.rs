@@ -140,7 +140,9 @@ impl<T> Router<T> {
         for entry in &own {
             let claim = Claim::new(self, entry);
             let flow = along::related(self, &claim, &mut budget, &mut |other| {
-                findings.compare(&claim, &Claim::new(self, other));
+                if claim.meets_host_of(other) {
+                    findings.compare(&claim, &Claim::new(self, other));
+                }
             });
             if flow.is_break() {
                 break;

@@ -91,6 +91,15 @@ impl<'r, T> Claim<'r, T> {
 
     // --- How two stand to each other ---
 
+    /// Whether a request can name a host of both: if not, they have nothing to do with each other.
+    pub(super) fn meets_host_of(&self, other: &Entry<T>) -> bool {
+        if self.profile() == Profile::HostFirst {
+            return self.entry.host() == other.host();
+        }
+        let hosts = self.entry.host().zip(other.host());
+        hosts.is_none_or(|(one, two)| one.meets(two))
+    }
+
     /// Whether every request that matches the other matches this one, and this one always ranks before it. If in doubt
     /// it does not.
     pub(super) fn shadows(&self, other: &Self) -> bool {
@@ -116,7 +125,7 @@ impl<'r, T> Claim<'r, T> {
 
     /// Whether this is a prefix of bytes that ends within a segment with which the other goes on.
     pub(super) fn cuts(&self, other: &Self) -> bool {
-        if !self.is_raw_prefix() || !self.hosts_meet(other) || !self.methods_meet(other) {
+        if !self.is_raw_prefix() || !self.meets_host_of(other.entry) || !self.methods_meet(other) {
             return false;
         }
         let (mut own, mut others) = (self.key.parts().peekable(), other.key.parts());
@@ -220,7 +229,7 @@ impl<'r, T> Claim<'r, T> {
     /// Whether a request can match both.
     fn meets(&self, other: &Self) -> bool {
         let (rule, others) = (self.rule(), other.rule());
-        self.hosts_meet(other)
+        self.meets_host_of(other.entry)
             && self.methods_meet(other)
             && common(rule.snis(), others.snis(), HostPattern::meets_name)
             && common(rule.sources(), others.sources(), |one, two| one.meets(two))
@@ -235,14 +244,6 @@ impl<'r, T> Claim<'r, T> {
             && rule.expr() == others.expr()
             && rule.has_filter_of(others)
             && self.paths_meet(other)
-    }
-
-    fn hosts_meet(&self, other: &Self) -> bool {
-        if self.profile() == Profile::HostFirst {
-            return self.is_of_host(other);
-        }
-        let hosts = self.entry.host().zip(other.entry.host());
-        hosts.is_none_or(|(one, two)| one.meets(two))
     }
 
     fn methods_meet(&self, other: &Self) -> bool {

@@ -36,7 +36,7 @@ impl<'e, T> Findings<'e, T> {
 
     /// Compares two claims, both ways.
     pub(super) fn compare(&mut self, one: &Claim<'e, T>, other: &Claim<'e, T>) {
-        if one.entry.stored.id == other.entry.stored.id {
+        if one.entry.stored.id == other.entry.stored.id || !one.meets_host_of(other.entry) {
             return;
         }
         let mut shadows = false;

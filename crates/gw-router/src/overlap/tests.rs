@@ -365,36 +365,3 @@ fn an_unknown_rule_overlaps_nothing() {
         (Vec::new(), Vec::new())
     );
 }
-#[test]
-fn zz_timing() {
-    for (name, profile, size, kind) in [
-        ("tenant-prio", Profile::PathFirst, 2_000, 3),
-        ("tenant-prio", Profile::PathFirst, 5_000, 3),
-        ("hostskong", Profile::Kong, 5_000, 4),
-        ("hostskong", Profile::Kong, 10_000, 4),
-    ] {
-        let rules = (0..size).map(|n: i64| match kind {
-            2 => path(&format!("/{{t}}/x{n}")),
-            3 => path(&format!("/{{t}}/x{n}")).priority(n % 3),
-            _ => host(path("/*"), &format!("h{n}.com")),
-        });
-        let table = router(profile, rules);
-        let t = std::time::Instant::now();
-        let found = table.overlaps().len();
-        let all = t.elapsed();
-        let t = std::time::Instant::now();
-        let ids: Vec<_> = table
-            .iter()
-            .map(|(id, ..)| id)
-            .step_by(size as usize / 20)
-            .collect();
-        let mut n = 0;
-        for id in &ids {
-            n += table.overlaps_of(*id).len();
-        }
-        eprintln!(
-            "TIMING {name} {size}: {all:?} found {found}; overlaps_of {:?} each found {n}",
-            t.elapsed() / ids.len() as u32
-        );
-    }
-}
