@@ -5,7 +5,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use gw_router::{
-    Condition, Endpoint, Expr, ExprOptions, HostPattern, Lookup, Options, Pattern, Profile, Router, Rule, RuleId,
+    Condition, Endpoint, Expr, ExprOptions, HostPattern, Lookup, Options, Pattern, Profile, Router, Rule,
+    RuleId,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use libfuzzer_sys::{
@@ -156,13 +157,22 @@ fn long_path(lookup: &Lookup<'_>) -> bool {
     lookup.path.len() > 3
 }
 
-type Answer = Option<(usize, String, Vec<(String, String)>, Option<String>, Option<String>)>;
+type Answer = Option<(
+    usize,
+    String,
+    Vec<(String, String)>,
+    Option<String>,
+    Option<String>,
+)>;
 
 impl Request<'_> {
     fn ask(&self, router: &Router<usize>) -> Answer {
         let (method, mut headers) = (method(self.method), HeaderMap::new());
         if let Some((name, value)) = self.header
-            && let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+            && let (Ok(name), Ok(value)) = (
+                HeaderName::from_bytes(name.as_bytes()),
+                HeaderValue::from_str(value),
+            )
         {
             headers.append(name, value);
         }
@@ -186,7 +196,9 @@ impl Request<'_> {
             lookup = lookup.source(SocketAddr::from(([127, 0, 0, 1], port)));
         }
         let found = router.find(&lookup)?;
-        let params = found.params().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let params = found
+            .params()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
         Some((
             *found.value,
             found.matched_path().to_owned(),
@@ -198,7 +210,12 @@ impl Request<'_> {
 }
 
 fuzz_target!(|input: Input<'_>| {
-    let profiles = [Profile::PathFirst, Profile::HostFirst, Profile::PriorityFirst, Profile::Kong];
+    let profiles = [
+        Profile::PathFirst,
+        Profile::HostFirst,
+        Profile::PriorityFirst,
+        Profile::Kong,
+    ];
     let options = Options {
         profile: profiles[usize::from(input.profile % 4)],
         case_insensitive: input.case_insensitive,

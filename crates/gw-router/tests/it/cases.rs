@@ -546,7 +546,7 @@ fn the_narrower_network_around_the_client_goes_first() {
     let lines = [
         ("/8", "10.0.0.0/8"),
         ("/16", "10.1.0.0/16"),
-        ("both", "10.1.2.0/24"),
+        ("/24", "10.1.2.0/24"),
         ("v6", "::/0"),
     ];
     for profile in [Profile::PathFirst, Profile::HostFirst, Profile::PriorityFirst] {
@@ -555,8 +555,8 @@ fn the_narrower_network_around_the_client_goes_first() {
             let mut lines = lines;
             lines.rotate_left(turn);
             for (name, network) in lines {
-                // The wide one that matches counts, not the narrow one beside it.
-                let beside = (name == "both").then(|| "99.0.0.1".parse().unwrap());
+                // What matches counts, not the narrower one beside it.
+                let beside = (name == "/8").then(|| "99.0.0.1".parse().unwrap());
                 let networks = beside.into_iter().chain([network.parse().unwrap()]);
                 router
                     .insert(Rule::path("/").unwrap().remotes(networks), name)
@@ -567,7 +567,7 @@ fn the_narrower_network_around_the_client_goes_first() {
                 let lookup = Lookup::path_only("/").remote_addr(address.parse().unwrap());
                 *router.find(&lookup).unwrap().value
             };
-            assert_eq!(find("10.1.2.3"), "both");
+            assert_eq!(find("10.1.2.3"), "/24");
             assert_eq!(find("10.1.3.3"), "/16");
             assert_eq!(find("::ffff:10.2.0.1"), "/8");
             assert_eq!(find("11.0.0.1"), "none");

@@ -99,6 +99,12 @@ fn at_one_place(mut rules: Vec<Spec>, mut requests: Vec<RequestSpec>) -> (Vec<Sp
         if position % 3 > 0 {
             rule.hosts.clear();
         }
+        if position % 3 == 1 {
+            // What is left decides only among those that have nothing else.
+            rule.methods.clear();
+            rule.conditions.clear();
+            rule.expression = None;
+        }
         if !rule.methods.is_empty() {
             rule.methods.push(Method::GET);
         }
