@@ -68,6 +68,11 @@ impl<'r, T> Visitor<'r, T> for First<'r, '_, '_, T> {
     fn floor(&self) -> u64 {
         0
     }
+
+    #[inline]
+    fn is_settled(&self, entry: &'r Entry<T>) -> bool {
+        self.entry.is_some_and(|winner| std::ptr::eq(winner, entry)) && entry.has_one_rank()
+    }
 }
 
 impl<'r, T> Guide<'r, T> for First<'r, '_, '_, T> {
@@ -148,6 +153,11 @@ impl<'r, T> Visitor<'r, T> for Best<'r, '_, '_, T> {
     #[inline]
     fn floor(&self) -> u64 {
         self.floor
+    }
+
+    #[inline]
+    fn is_settled(&self, entry: &'r Entry<T>) -> bool {
+        self.entry.is_some_and(|winner| std::ptr::eq(winner, entry)) && entry.has_one_rank()
     }
 }
 

@@ -22,11 +22,17 @@ pub(crate) fn strip<'t>(text: &'t [u8], start: &[u8]) -> Option<&'t [u8]> {
 /// The length of the segment that `text` begins with.
 #[inline]
 pub(crate) fn segment(text: &[u8]) -> usize {
+    find(b'/', text).unwrap_or(text.len())
+}
+
+/// Where a byte first stands.
+#[inline]
+pub(crate) fn find(wanted: u8, text: &[u8]) -> Option<usize> {
     let short = text.get(..SHORT).unwrap_or(text);
-    match short.iter().position(|byte| *byte == b'/') {
-        Some(end) => end,
-        None if short.len() == text.len() => text.len(),
-        None => memchr::memchr(b'/', text).unwrap_or(text.len()),
+    match short.iter().position(|byte| *byte == wanted) {
+        Some(at) => Some(at),
+        None if short.len() == text.len() => None,
+        None => memchr::memchr(wanted, text),
     }
 }
 
@@ -41,7 +47,7 @@ pub(crate) fn common(one: &[u8], other: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{common, segment, strip};
+    use super::{common, find, segment, strip};
 
     #[test]
     fn they_agree_with_the_plain_ones() {
@@ -53,12 +59,12 @@ mod tests {
                 let mut other = text.clone();
                 if let Some(byte) = other.get_mut(end) {
                     *byte = b'/';
-                    assert_eq!(segment(&other), end);
+                    assert_eq!((segment(&other), find(b'/', &other)), (end, Some(end)));
                     assert_eq!(common(&text, &other), end);
                     assert!(strip(&text, &other).is_none() && strip(&text, &other[..end]).is_some());
                 }
             }
-            assert_eq!(segment(&text), text.len());
+            assert_eq!((segment(&text), find(b'/', &text)), (text.len(), None));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One rule under one of its paths and one of its hosts, with all it takes to reject a request quickly.
 
-use std::{cell::Cell, num::NonZeroU16, ops::ControlFlow, sync::Arc};
+use std::{cell::Cell, cmp::Reverse, num::NonZeroU16, ops::ControlFlow, sync::Arc};
 
 use http::Method;
 
@@ -49,6 +49,8 @@ impl Checks {
     const AUTHORITY: u8 = 1 << 5;
     /// The rest of the path counts as matched.
     const WHOLE: u8 = 1 << 6;
+    /// The rank depends on the client's address.
+    const REMOTE: u8 = 1 << 7;
     /// What needs no look at anything.
     const FREE: u8 = Self::WHOLE;
 
@@ -89,6 +91,7 @@ impl<T> Entry<T> {
             (Checks::CONDITIONS, rule.has_conditions()),
             (Checks::AUTHORITY, profile == Profile::Kong && exact),
             (Checks::WHOLE, matches!(tail, Some(Tail::CatchAll { .. }))),
+            (Checks::REMOTE, rule.networks().is_some()),
         ];
         let checks = checks
             .into_iter()
@@ -147,6 +150,23 @@ impl<T> Entry<T> {
     #[inline]
     pub(crate) fn is_regex(&self) -> bool {
         self.checks.has(Checks::REGEX)
+    }
+
+    /// When it is looked at among those of its rule that rank alike.
+    pub(crate) fn turn(&self) -> impl Ord + use<T> {
+        let host = self.host().map(|host| match host.kind() {
+            HostKind::Exact => (0, Reverse(0)),
+            HostKind::Suffix => (1, Reverse(host.name().len())),
+            HostKind::Prefix => (2, Reverse(host.name().len())),
+            HostKind::Any => (3, Reverse(0)),
+        });
+        (host, self.position())
+    }
+
+    /// Whether every request gives it the same rank.
+    #[inline]
+    pub(crate) fn has_one_rank(&self) -> bool {
+        !self.checks.has(Checks::AUTHORITY | Checks::REMOTE)
     }
 
     /// The best rank the entry can have.
@@ -224,6 +244,9 @@ impl<T> Entry<T> {
 
     fn admits_host(&self, request: &Request<'_>, name_matches: bool) -> bool {
         let Some(host) = self.host() else { return true };
+        if host.is_plainly(request.lookup.host) {
+            return true;
+        }
         let named = name_matches
             || request
                 .host()

@@ -148,6 +148,12 @@ impl HostPattern {
         apart || self.covers_name(other) || other.covers_name(self)
     }
 
+    /// Whether this is what a request wrote, letter for letter.
+    #[inline]
+    pub(crate) fn is_plainly(&self, written: &str) -> bool {
+        self.kind == HostKind::Exact && self.port.is_none() && *self.name == *written
+    }
+
     /// Whether a name in lower case, without port, matches; the pattern's port is not looked at.
     pub(crate) fn matches_bytes(&self, name: &[u8]) -> bool {
         let fixed = self.name.as_bytes();

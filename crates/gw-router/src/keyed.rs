@@ -99,7 +99,7 @@ impl<T> Keyed<T> {
         met: Met<'_>,
         visitor: &mut impl Visitor<'r, T>,
     ) {
-        let facts = request.facts();
+        let facts = request.sources();
         for values in &self.sources {
             let Some(slots) = values.slots.as_deref() else {
                 continue;

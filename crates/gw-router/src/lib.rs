@@ -15,6 +15,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Rules can ask for more than a path. One that fails hands over to the next:
+//!
+//! ```
+//! # use gw_router::{Expr, Lookup, Router, Rule};
+//! # use http::Method;
+//! # use serde_json::json;
+//! # let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
+//! let mut router = Router::new();
+//! let aa = Rule::path("/aa")?.host("foo.com".parse()?).method(get.clone()).method(post.clone());
+//! router.insert(aa.remotes(["127.0.0.1".parse()?]), "aa")?;
+//! let bb = Rule::path("/bb*")?.host("*.bar.com".parse()?).host("gloo.com".parse()?);
+//! let bb = bb.method(get.clone()).method(post).method(put).remotes(["fe80:fe80::/64".parse()?]);
+//! router.insert(bb.expression(Expr::from_json(&json!([["arg_name", "==", "jack"]]))?), "bb")?;
+//!
+//! let aa = Lookup::new(&get, "foo.com", "/aa").remote_addr("127.0.0.1".parse()?);
+//! assert_eq!(*router.find(&aa).expect("all agrees").value, "aa");
+//! let bb = Lookup::new(&get, "www.bar.com", "/bb/cc").remote_addr("fe80:fe80::7".parse()?);
+//! assert_eq!(*router.find(&bb.query("name=jack")).expect("all agrees").value, "bb");
+//! assert!(router.find(&bb.query("name=jill")).is_none());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # How it works
 //!
 //! ```text
@@ -24,13 +46,14 @@
 //!     └─{rest}                           any host      ───▶           any value   ───▶ conditions, expression
 //! ```
 //!
-//! A rule stands in the path tree once per path; there once per host, and there once per value that its first conditions
-//! ask for. A lookup follows the literal bytes of the path to the deepest node and comes back over the parameters and
-//! wildcards it passed. A node holds a run of bytes and whole segments, so that most rules are one node of two or three
-//! cache lines; its children stand in place up to four, in arrays up to sixteen, then in groups of sixteen. Where ranks
-//! can differ, every node knows a bound of the best one below it, so that what cannot win is not entered. A rule that fails
-//! a condition hands over to the next. A regular expression stands where its literal head ends. Which rule wins is up to
-//! the [`Profile`].
+//! A rule stands in the path tree once per path. Up to eight at one place are looked at one by one; where there are
+//! more, a rule stands there once per host, and there once per value that its first conditions ask for. A lookup
+//! follows the literal bytes of the path to the deepest node and comes back over the parameters and wildcards it
+//! passed. A node holds a run of bytes and whole segments, so that most rules are one node of two or three cache lines;
+//! its children stand in place up to five, in an array up to fourteen, then in groups of sixteen. Where ranks can
+//! differ, every node knows a bound of the best one below it, so that what cannot win is not entered. A rule that fails
+//! a condition hands over to the next. A regular expression stands where its literal head ends. Which rule wins is up
+//! to the [`Profile`].
 //!
 //! # Guarantees
 //!
@@ -61,6 +84,7 @@ mod condition;
 mod error;
 mod explain;
 mod expr;
+mod few;
 mod found;
 mod host;
 mod lookup;

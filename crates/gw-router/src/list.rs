@@ -68,21 +68,6 @@ impl<T> List<T> {
         self.pieces.iter().map(|piece| piece.as_slice())
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
-    }
-
-    /// The only entry.
-    pub(crate) fn sole(&self) -> Option<&Entry<T>> {
-        match self.pieces.as_slice() {
-            [piece] => match piece.as_slice() {
-                [ranked] => Some(&ranked.entry),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
     /// The best rank, if there is one.
     pub(crate) fn best(&self) -> Option<Rank> {
         Some(self.pieces.first()?.first()?.rank)
@@ -168,7 +153,6 @@ mod tests {
             list.best(),
             Some(entry(expected[0], priority(expected[0])).rank())
         );
-        assert!(list.sole().is_none());
 
         let kept = list.clone();
         for id in (0..count).filter(|id| id % 3 != 0) {
@@ -179,10 +163,10 @@ mod tests {
         assert_eq!(ids(&list), expected);
 
         for id in expected.drain(..) {
-            assert!(!list.is_empty());
+            assert!(list.best().is_some());
             remove(&mut list, &entry(id, priority(id)));
         }
-        assert!(list.is_empty());
+        assert_eq!(list.best(), None);
     }
 
     #[test]
@@ -222,6 +206,6 @@ mod tests {
         remove(&mut list, &entry(7, 1));
         assert_eq!(ids(&list), [6, 8]);
         remove(&mut list, &entry(6, 1));
-        assert_eq!(list.sole().map(|entry| entry.stored.value), Some(8));
+        assert_eq!(ids(&list), [8]);
     }
 }

@@ -30,7 +30,17 @@ impl<'q> Request<'q> {
             .as_ref()
     }
 
-    /// What conditions look at.
+    /// What conditions on headers, arguments and cookies look at.
+    #[inline]
+    pub(crate) fn sources(&self) -> Facts<'q> {
+        Facts {
+            query: self.lookup.query.map(str::as_bytes),
+            headers: self.lookup.headers,
+            ..Facts::default()
+        }
+    }
+
+    /// What expressions look at.
     pub(crate) fn facts(&self) -> Facts<'_> {
         let lookup = self.lookup;
         Facts {

@@ -93,20 +93,30 @@ impl<T> Router<T> {
         rule.check()?;
         let id = RuleId(self.next);
         self.next += 1;
-        self.link(id, rule, value);
+        let rule = self.adapt(rule);
+        self.count(&rule);
+        self.link(Arc::new(Stored { id, rule, value }), None);
         Ok(id)
     }
 
     /// Puts another rule and value in the place of one: the id and the order of insertion stay.
     ///
+    /// Time: that of an insertion if the rule is the same and only the value another, else that of a removal as well.
+    ///
     /// # Errors
     /// When there is no such rule or the new one is refused; the router is unchanged then.
     pub fn replace(&mut self, id: RuleId, rule: Rule, value: T) -> Result<(), ReplaceError> {
         rule.check()?;
-        if !self.remove(id) {
+        let rule = self.adapt(rule);
+        let Some(known) = self.rules.get(id.0) else {
             return Err(ReplaceError::Unknown { id });
+        };
+        let known = (known.rule == rule).then(|| Arc::clone(known));
+        if known.is_none() {
+            self.remove(id);
+            self.count(&rule);
         }
-        self.link(id, rule, value);
+        self.link(Arc::new(Stored { id, rule, value }), known.as_ref());
         Ok(())
     }
 
@@ -354,31 +364,48 @@ impl<T> Router<T> {
         self.length == 0
     }
 
-    fn link(&mut self, id: RuleId, mut rule: Rule, value: T) {
+    /// The rule as this router compares it.
+    fn adapt(&self, mut rule: Rule) -> Rule {
         if self.options.case_insensitive {
             rule.ignore_case();
         }
+        rule
+    }
+
+    fn count(&mut self, rule: &Rule) {
         self.length += 1;
         self.prioritised += usize::from(rule.explicit_priority() != 0);
-        let stored = Arc::new(Stored { id, rule, value });
+    }
+
+    /// Puts a rule at its places, in the place of one that is equal but for its value.
+    fn link(&mut self, stored: Arc<Stored<T>>, known: Option<&Arc<Stored<T>>>) {
+        let profile = self.options.profile;
         for (pattern, host) in places(&stored.rule) {
-            let entry = Entry::new(self.options.profile, &stored, pattern, host);
+            let entry = Entry::new(profile, &stored, pattern, host);
+            let known = known.map(|known| Entry::new(profile, known, pattern, host));
             let (key, place) = self.key(entry.pattern());
             let bound = entry.rank().bound();
-            match self.zone(&entry) {
+            let zone = self.zone(&entry);
+            let change = |slot: &mut Slot<T>, level| {
+                if let Some(known) = known {
+                    slot.remove(&known, level);
+                }
+                slot.insert(entry, level);
+            };
+            match zone {
                 None => update(&mut self.paths, &key, place, bound, |slot| {
-                    slot.insert(entry, Level::Path)
+                    change(slot, Level::Path)
                 }),
                 Some(host) => {
                     Arc::make_mut(self.hosts.get_or_insert_default()).update(&host, bound, |zone| {
                         update(zone.at_port(host.port()), &key, place, bound, |slot| {
-                            slot.insert(entry, Level::Host);
+                            change(slot, Level::Host);
                         });
                     })
                 }
             }
         }
-        self.rules.insert(id.0, stored);
+        self.rules.insert(stored.id.0, stored);
     }
 
     /// The host under which an entry stands apart from all others.

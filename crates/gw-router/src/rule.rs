@@ -190,59 +190,81 @@ impl Rule {
     }
 }
 
-// --- What the router asks ---
+// --- What it says ---
 
 impl Rule {
+    /// The paths of which one must match; none stand for any.
     #[inline]
-    pub(crate) fn methods(&self) -> &[Method] {
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.patterns
+    }
+
+    /// The methods of which one must match; none stand for any.
+    #[inline]
+    pub fn methods(&self) -> &[Method] {
         self.more.as_ref().map_or(&[], |more| &more.methods)
     }
 
+    /// The hosts of which one must match; none stand for any.
     #[inline]
-    pub(crate) fn hosts(&self) -> &[HostPattern] {
+    pub fn hosts(&self) -> &[HostPattern] {
         self.more.as_ref().map_or(&[], |more| &more.hosts)
     }
 
-    pub(crate) fn conditions(&self) -> &[Condition] {
+    /// The conditions that must hold, the cheap ones first.
+    pub fn conditions(&self) -> &[Condition] {
         self.more.as_ref().map_or(&[], |more| &more.conditions)
     }
 
-    pub(crate) fn expr(&self) -> Option<&Expr> {
+    /// The expression that must hold.
+    pub fn expr(&self) -> Option<&Expr> {
         self.more.as_ref()?.expression.as_ref()
     }
 
-    pub(crate) fn networks(&self) -> Option<&CidrSet> {
+    /// The networks of which the client must be in one.
+    pub fn networks(&self) -> Option<&CidrSet> {
         self.more.as_ref()?.remotes.as_ref()
     }
 
-    pub(crate) fn snis(&self) -> &[HostPattern] {
+    /// The server names of which one must match; none stand for any.
+    pub fn snis(&self) -> &[HostPattern] {
         self.more.as_ref().map_or(&[], |more| &more.snis)
     }
 
-    pub(crate) fn sources(&self) -> &[Endpoint] {
+    /// The sources of which one must match; none stand for any.
+    pub fn sources(&self) -> &[Endpoint] {
         self.more.as_ref().map_or(&[], |more| &more.sources)
     }
 
-    pub(crate) fn destinations(&self) -> &[Endpoint] {
+    /// The destinations of which one must match; none stand for any.
+    pub fn destinations(&self) -> &[Endpoint] {
         self.more.as_ref().map_or(&[], |more| &more.destinations)
     }
 
-    pub(crate) fn explicit_priority(&self) -> i64 {
+    /// The explicit priority, 0 unless set.
+    pub fn explicit_priority(&self) -> i64 {
         self.more.as_ref().map_or(0, |more| more.priority)
     }
 
-    pub(crate) fn regex_rank(&self) -> i64 {
+    /// The rank among regular expressions, 0 unless set.
+    pub fn regex_rank(&self) -> i64 {
         self.more.as_ref().map_or(0, |more| more.regex_priority)
     }
 
-    pub(crate) fn created(&self) -> u64 {
+    /// When the rule came to be, 0 unless set.
+    pub fn created(&self) -> u64 {
         self.more.as_ref().map_or(0, |more| more.age)
     }
 
-    pub(crate) fn has_filter(&self) -> bool {
+    /// Whether there is a condition of the caller's own.
+    pub fn has_filter(&self) -> bool {
         self.more.as_ref().is_some_and(|more| more.filter.is_some())
     }
+}
 
+// --- What the router asks ---
+
+impl Rule {
     /// Whether both have one filter, or neither has.
     pub(crate) fn has_filter_of(&self, other: &Self) -> bool {
         let filter = |rule: &Self| Some(rule.more.as_ref()?.filter.as_ref()?.0.clone());
@@ -341,18 +363,18 @@ impl Rule {
         {
             tell(Refusal::Remote)?;
         }
-        if !more.conditions.is_empty() || more.expression.is_some() {
-            let facts = request.facts();
+        if !more.conditions.is_empty() {
+            let sources = request.sources();
             for condition in &more.conditions {
-                if !condition.admits(&facts) {
+                if !condition.admits(&sources) {
                     tell(Refusal::Condition(condition))?;
                 }
             }
-            if let Some(expression) = &more.expression
-                && !expression.admits(&facts)
-            {
-                tell(Refusal::Expression(expression))?;
-            }
+        }
+        if let Some(expression) = &more.expression
+            && !expression.admits(&request.facts())
+        {
+            tell(Refusal::Expression(expression))?;
         }
         ControlFlow::Continue(())
     }

@@ -4,6 +4,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use crate::{
     entry::{Entry, Met},
+    few::Few,
     host::HostIndex,
     keyed::Keyed,
     list::List,
@@ -18,8 +19,13 @@ pub(crate) enum Slot<T> {
     #[default]
     Empty,
     One(Entry<T>),
+    /// At most [`FEW`].
+    Few(Arc<Few<T>>),
     Many(Arc<Many<T>>),
 }
+
+/// Bound: so many entries are looked at one by one, which takes less than finding out which of them to look at.
+const FEW: usize = 8;
 
 pub(crate) struct Many<T> {
     /// Those that neither a host nor a value sets apart.
@@ -27,6 +33,8 @@ pub(crate) struct Many<T> {
     hosts: Option<Arc<HostIndex<Slot<T>>>>,
     values: Option<Arc<Keyed<T>>>,
     bound: u64,
+    /// How many entries there are.
+    count: usize,
 }
 
 /// By what the entries of a slot are parted already.
@@ -55,16 +63,27 @@ pub(crate) trait Visitor<'r, T> {
 
     /// What cannot win: all whose bound is lower.
     fn floor(&self) -> u64;
+
+    /// Whether this entry has won against all whose best rank is not above its own.
+    fn is_settled(&self, _: &'r Entry<T>) -> bool {
+        false
+    }
 }
 
 impl<T> Slot<T> {
     pub(crate) fn insert(&mut self, entry: Entry<T>, level: Level) {
         match self {
             Self::Empty => *self = Self::One(entry),
-            Self::One(_) => {
+            Self::One(one) => {
+                let mut few = Few::of(one.clone());
+                few.insert(entry);
+                *self = Self::Few(Arc::new(few));
+            }
+            Self::Few(few) if few.len() < FEW => Arc::make_mut(few).insert(entry),
+            Self::Few(few) => {
                 let mut many = Many::default();
-                if let Self::One(first) = std::mem::take(self) {
-                    many.insert(first, level);
+                for known in few.iter() {
+                    many.insert(known.clone(), level);
                 }
                 many.insert(entry, level);
                 *self = Self::Many(Arc::new(many));
@@ -82,15 +101,23 @@ impl<T> Slot<T> {
                     *self = Self::Empty;
                 }
             }
+            Self::Few(few) => {
+                let few = Arc::make_mut(few);
+                few.remove(entry);
+                if let Some(sole) = few.sole().cloned() {
+                    *self = Self::One(sole);
+                }
+            }
             Self::Many(many) => {
                 let many = Arc::make_mut(many);
                 many.remove(entry, level);
-                if many.hosts.is_none() && many.values.is_none() {
-                    if many.list.is_empty() {
-                        *self = Self::Empty;
-                    } else if let Some(sole) = many.list.sole().cloned() {
-                        *self = Self::One(sole);
-                    }
+                if many.count <= FEW {
+                    let mut few = Few::default();
+                    let _all = many.each(&mut |entry| {
+                        few.insert_once(entry);
+                        ControlFlow::Continue(())
+                    });
+                    *self = Self::Few(Arc::new(few));
                 }
             }
         }
@@ -110,6 +137,7 @@ impl<T> Slot<T> {
                 request.count(1);
                 visitor.visit(entry, None, met);
             }
+            Self::Few(few) => few.offer(request, met, visitor),
             Self::Many(many) => many.offer(request, met, visitor),
         }
     }
@@ -124,6 +152,7 @@ impl<T> Slot<T> {
         let many = match self {
             Self::Empty => return ControlFlow::Continue(()),
             Self::One(one) => return visit(one),
+            Self::Few(few) => return few.iter().try_for_each(visit),
             Self::Many(many) => many,
         };
         if level == Level::Path
@@ -145,13 +174,8 @@ impl<T> Slot<T> {
         match self {
             Self::Empty => ControlFlow::Continue(()),
             Self::One(entry) => visit(entry),
-            Self::Many(many) => {
-                many.list.iter().try_for_each(|ranked| visit(&ranked.entry))?;
-                if let Some(hosts) = &many.hosts {
-                    hosts.each(&mut |slot| slot.each(visit))?;
-                }
-                many.values.iter().try_for_each(|values| values.each(visit))
-            }
+            Self::Few(few) => few.iter().try_for_each(visit),
+            Self::Many(many) => many.each(visit),
         }
     }
 }
@@ -160,6 +184,7 @@ impl<T> Many<T> {
     fn insert(&mut self, entry: Entry<T>, level: Level) {
         let rank = entry.rank();
         self.bound = self.bound.max(rank.bound());
+        self.count += 1;
         if level == Level::Path
             && let Some(host) = entry.host().cloned()
         {
@@ -173,7 +198,9 @@ impl<T> Many<T> {
         }
     }
 
+    /// Removes an entry that is here.
     fn remove(&mut self, entry: &Entry<T>, level: Level) {
+        self.count -= 1;
         if level == Level::Path
             && let Some(host) = entry.host()
         {
@@ -201,6 +228,15 @@ impl<T> Many<T> {
         self.bound = list.max(hosts).max(values);
     }
 
+    /// Every entry here, in no order and some more than once, until `visit` breaks.
+    fn each<'r>(&'r self, visit: &mut dyn FnMut(&'r Entry<T>) -> ControlFlow<()>) -> ControlFlow<()> {
+        self.list.iter().try_for_each(|ranked| visit(&ranked.entry))?;
+        if let Some(hosts) = &self.hosts {
+            hosts.each(&mut |slot| slot.each(visit))?;
+        }
+        self.values.iter().try_for_each(|values| values.each(visit))
+    }
+
     fn offer<'r>(&'r self, request: &Request<'_>, met: Met<'_>, visitor: &mut impl Visitor<'r, T>) {
         if let Some(hosts) = &self.hosts
             && hosts.bound() >= visitor.floor()
@@ -208,7 +244,7 @@ impl<T> Many<T> {
         {
             let met = Met { host: true, ..met };
             hosts.visit(host.name(), &mut |slot| {
-                if slot.bound() >= visitor.floor() {
+                if visitor.floor() == 0 || slot.bound() >= visitor.floor() {
                     slot.offer(request, met, visitor);
                 }
             });
@@ -234,6 +270,7 @@ impl<T> Leaf for Slot<T> {
         match self {
             Self::Empty => 0,
             Self::One(entry) => entry.rank().bound(),
+            Self::Few(few) => few.bound(),
             Self::Many(many) => many.bound,
         }
     }
@@ -248,6 +285,7 @@ impl<T> Clone for Slot<T> {
         match self {
             Self::Empty => Self::Empty,
             Self::One(entry) => Self::One(entry.clone()),
+            Self::Few(few) => Self::Few(Arc::clone(few)),
             Self::Many(many) => Self::Many(Arc::clone(many)),
         }
     }
@@ -260,6 +298,7 @@ impl<T> Default for Many<T> {
             hosts: None,
             values: None,
             bound: 0,
+            count: 0,
         }
     }
 }
@@ -271,6 +310,7 @@ impl<T> Clone for Many<T> {
             hosts: self.hosts.clone(),
             values: self.values.clone(),
             bound: self.bound,
+            count: self.count,
         }
     }
 }

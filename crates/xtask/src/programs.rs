@@ -32,6 +32,14 @@ pub(crate) const PYTHON: Program = Program {
     probe: &["-c", "import ensurepip, venv"],
 };
 
+/// Counts the instructions of lookups, so that a test can hold them against each other.
+pub(crate) const VALGRIND: Program = Program {
+    name: "valgrind",
+    package: "valgrind",
+    unit: None,
+    probe: &["--version"],
+};
+
 /// What the tests start, each as `gw_testkit::server(name)`.
 pub(crate) const SERVERS: [Program; 4] = [
     Program {

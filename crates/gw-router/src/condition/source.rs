@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
 use super::{Facts, OneOf, Text, cookie, query};
 
@@ -55,14 +55,19 @@ impl Source {
         self.any(facts, |text| text.with(&mut visit))
     }
 
-    pub(crate) fn any(&self, facts: &Facts<'_>, test: impl FnMut(Text<'_>) -> bool) -> bool {
+    #[inline]
+    pub(crate) fn any(&self, facts: &Facts<'_>, mut test: impl FnMut(Text<'_>) -> bool) -> bool {
         match self {
             Self::Header(name) => {
-                let lines = facts
-                    .headers
-                    .into_iter()
-                    .flat_map(|headers| headers.get_all(name));
-                lines.map(|line| Text::Plain(line.as_bytes())).any(test)
+                let Some(headers) = facts.headers else {
+                    return false;
+                };
+                let mut test = |line: &HeaderValue| test(Text::Plain(line.as_bytes()));
+                // Most headers have one line, which is found for less than an iterator over all.
+                match headers.get(name) {
+                    None => false,
+                    Some(first) => test(first) || headers.get_all(name).iter().skip(1).any(test),
+                }
             }
             Self::Query { name, occurrence } => facts
                 .query

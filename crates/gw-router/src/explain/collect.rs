@@ -1,17 +1,12 @@
 //! The walk that shows every candidate: it prunes nothing, and at each place it looks at every entry.
 
-use std::{
-    cmp::{Ordering, Reverse},
-    collections::HashMap,
-    ops::ControlFlow,
-};
+use std::{cmp::Ordering, collections::HashMap, ops::ControlFlow};
 
 use smallvec::SmallVec;
 
 use super::{Candidate, Failure, Verdict};
 use crate::{
     entry::{Entry, Met},
-    host::HostKind,
     order::{Profile, Rank, RankKey},
     pattern::Tail,
     request::Request,
@@ -189,18 +184,7 @@ impl<'r, T> Seen<'r, T> {
         let count = self.refusals.len().cmp(&other.refusals.len());
         count
             .then_with(|| self.standing.compare(&other.standing, profile).0)
-            .then_with(|| self.turn().cmp(&other.turn()))
-    }
-
-    /// When an entry is looked at among those of its rule that rank alike.
-    fn turn(&self) -> impl Ord + use<T> {
-        let host = self.entry.host().map(|host| match host.kind() {
-            HostKind::Exact => (0, Reverse(0)),
-            HostKind::Suffix => (1, Reverse(host.name().len())),
-            HostKind::Prefix => (2, Reverse(host.name().len())),
-            HostKind::Any => (3, Reverse(0)),
-        });
-        (host, self.entry.position())
+            .then_with(|| self.entry.turn().cmp(&other.entry.turn()))
     }
 
     pub(super) fn candidate(&self, verdict: Verdict<'r>) -> Candidate<'r, T> {

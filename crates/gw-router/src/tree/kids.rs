@@ -4,84 +4,91 @@ use std::sync::Arc;
 
 use super::run::MARK;
 
-/// Children by the first byte of their runs: up to four in place, more behind a pointer.
+/// Bound: how many children stand in place.
+const FIVE: usize = 5;
+/// Bound: how many stand in one piece, with their first bytes in place.
+const FOURTEEN: usize = 14;
+
+/// Children by the first byte of their runs.
+///
+/// Of a large table nothing is in a cache: what is looked at first stands first, and what tells which child to go to
+/// stands in the node, so that a search waits for one place in memory on its way to the child.
 ///
 /// Invariant: the form follows from the number, so that the same children always make the same value.
-#[repr(C)] // What is looked at first stands first.
-pub(crate) struct Kids<N> {
-    more: Option<Box<More<N>>>,
-    firsts: [u8; FOUR],
-    /// Note: the node's own; it stands here because here is room for it.
-    open: bool,
-    nodes: [Option<Arc<N>>; FOUR],
+#[repr(u8)]
+pub(crate) enum Kids<N> {
+    Five {
+        /// Note: the node's own; it stands here because here is room for it.
+        open: bool,
+        /// Sorted, as the children are; free places have [`MARK`].
+        firsts: [u8; FIVE],
+        nodes: [Option<Arc<N>>; FIVE],
+    },
+    Fourteen {
+        open: bool,
+        firsts: [u8; FOURTEEN],
+        nodes: Box<[Option<Arc<N>>; FOURTEEN]>,
+    },
+    Wide {
+        open: bool,
+        wide: Box<Wide<N>>,
+    },
 }
 
-type Places<'k, N> = &'k [Option<Arc<N>>];
-
-/// Bound: how many children stand in place.
-const FOUR: usize = 4;
-
-/// All children, where they are more than four.
-enum More<N> {
-    Sixteen(Few<N, 16>),
-    /// By the high half of the byte, then by the low one; a change copies two pieces.
-    Wide(Wide<N>),
-}
-
-/// Children beside their first bytes, both sorted; free places have [`MARK`].
-#[repr(C)]
-struct Few<N, const C: usize> {
-    firsts: [u8; C],
-    nodes: [Option<Arc<N>>; C],
-}
-
-struct Wide<N> {
+/// By the high half of the byte, then by the low one; a change copies two pieces.
+pub(crate) struct Wide<N> {
     count: usize,
     groups: [Option<Arc<Group<N>>>; 16],
 }
 
 struct Group<N>([Option<Arc<N>>; 16]);
 
+type Places<'k, N> = &'k [Option<Arc<N>>];
+
 impl<N> Kids<N> {
-    pub(crate) const NONE: Self = Self {
-        more: None,
-        firsts: [MARK; FOUR],
+    pub(crate) const NONE: Self = Self::Five {
         open: false,
-        nodes: [const { None }; FOUR],
+        firsts: [MARK; FIVE],
+        nodes: [const { None }; FIVE],
     };
 
     #[inline(always)]
     pub(crate) fn child(&self, byte: u8) -> Option<&N> {
-        match &self.more {
-            None => self.nodes[position(&self.firsts, byte)?].as_deref(),
-            Some(more) => more.child(byte),
+        match self {
+            Self::Five { firsts, nodes, .. } => nodes[position(firsts, byte)?].as_deref(),
+            Self::Fourteen { firsts, nodes, .. } => nodes[position(firsts, byte)?].as_deref(),
+            Self::Wide { wide, .. } => wide.child(byte),
         }
     }
 
     /// What the node keeps here: whether it has ways on besides its children.
     #[inline(always)]
     pub(crate) fn is_open(&self) -> bool {
-        self.open
+        match self {
+            Self::Five { open, .. } | Self::Fourteen { open, .. } | Self::Wide { open, .. } => *open,
+        }
     }
 
-    pub(crate) fn set_open(&mut self, open: bool) {
-        self.open = open;
+    pub(crate) fn set_open(&mut self, to: bool) {
+        match self {
+            Self::Five { open, .. } | Self::Fourteen { open, .. } | Self::Wide { open, .. } => *open = to,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
-        match self.more.as_deref() {
-            None => len(&self.nodes),
-            Some(More::Sixteen(few)) => few.len(),
-            Some(More::Wide(wide)) => wide.count,
+        match self {
+            Self::Five { nodes, .. } => len(nodes),
+            Self::Fourteen { nodes, .. } => len(&**nodes),
+            Self::Wide { wide, .. } => wide.count,
         }
     }
 
     /// In the order of their first bytes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<N>> {
-        let (few, groups): (Places<'_, N>, Places<'_, Group<N>>) = match self.more.as_deref() {
-            None => (&self.nodes, &[]),
-            Some(More::Sixteen(few)) => (&few.nodes, &[]),
-            Some(More::Wide(wide)) => (&[], &wide.groups),
+        let (few, groups): (Places<'_, N>, Places<'_, Group<N>>) = match self {
+            Self::Five { nodes, .. } => (nodes, &[]),
+            Self::Fourteen { nodes, .. } => (&**nodes, &[]),
+            Self::Wide { wide, .. } => (&[], &wide.groups),
         };
         let many = groups.iter().flatten().flat_map(|group| group.0.iter());
         few.iter().chain(many).flatten()
@@ -92,10 +99,14 @@ impl<N> Kids<N> {
         if self.child(byte).is_none() {
             self.insert(byte, Arc::new(make()));
         }
-        let place = match self.more.as_deref_mut() {
-            None => position(&self.firsts, byte).and_then(|index| self.nodes[index].as_mut()),
-            Some(More::Sixteen(few)) => few.place(byte),
-            Some(More::Wide(wide)) => wide.place(byte),
+        let place = match self {
+            Self::Five { firsts, nodes, .. } => {
+                position(firsts, byte).and_then(|index| nodes[index].as_mut())
+            }
+            Self::Fourteen { firsts, nodes, .. } => {
+                position(firsts, byte).and_then(|index| nodes[index].as_mut())
+            }
+            Self::Wide { wide, .. } => wide.place(byte),
         };
         place.expect("it was there or has just been inserted")
     }
@@ -107,18 +118,18 @@ impl<N> Kids<N> {
     }
 
     fn put(&mut self, byte: u8, node: Arc<N>) {
-        match self.more.as_deref_mut() {
-            None => insert(&mut self.firsts, &mut self.nodes, byte, node),
-            Some(More::Sixteen(few)) => few.insert(byte, node),
-            Some(More::Wide(wide)) => wide.insert(byte, node),
+        match self {
+            Self::Five { firsts, nodes, .. } => insert(firsts, nodes, byte, node),
+            Self::Fourteen { firsts, nodes, .. } => insert(firsts, &mut **nodes, byte, node),
+            Self::Wide { wide, .. } => wide.insert(byte, node),
         }
     }
 
     pub(crate) fn remove(&mut self, byte: u8) -> Option<Arc<N>> {
-        let node = match self.more.as_deref_mut() {
-            None => remove(&mut self.firsts, &mut self.nodes, byte),
-            Some(More::Sixteen(few)) => few.remove(byte),
-            Some(More::Wide(wide)) => wide.remove(byte),
+        let node = match self {
+            Self::Five { firsts, nodes, .. } => remove(firsts, nodes, byte),
+            Self::Fourteen { firsts, nodes, .. } => remove(firsts, nodes, byte),
+            Self::Wide { wide, .. } => wide.remove(byte),
         }?;
         self.fit(self.len());
         Some(node)
@@ -126,11 +137,10 @@ impl<N> Kids<N> {
 
     /// Hands over every child.
     pub(crate) fn drain(&mut self, mut take: impl FnMut(Arc<N>)) {
-        self.take_four().into_iter().flatten().for_each(&mut take);
-        match self.more.take().map(|more| *more) {
-            None => {}
-            Some(More::Sixteen(few)) => few.nodes.into_iter().flatten().for_each(take),
-            Some(More::Wide(wide)) => {
+        match self.empty() {
+            Self::Five { nodes, .. } => nodes.into_iter().flatten().for_each(take),
+            Self::Fourteen { nodes, .. } => nodes.into_iter().flatten().for_each(take),
+            Self::Wide { wide, .. } => {
                 for group in wide.groups.into_iter().flatten() {
                     let group = Arc::unwrap_or_clone(group);
                     group.0.into_iter().flatten().for_each(&mut take);
@@ -146,11 +156,10 @@ impl<N> Kids<N> {
                 take(node);
             }
         };
-        self.take_four().into_iter().for_each(&mut each);
-        match self.more.take().map(|more| *more) {
-            None => {}
-            Some(More::Sixteen(few)) => few.nodes.into_iter().for_each(each),
-            Some(More::Wide(wide)) => {
+        match self.empty() {
+            Self::Five { nodes, .. } => nodes.into_iter().for_each(each),
+            Self::Fourteen { nodes, .. } => nodes.into_iter().for_each(each),
+            Self::Wide { wide, .. } => {
                 let groups = wide.groups.into_iter().flatten();
                 for group in groups.filter_map(Arc::into_inner) {
                     group.0.into_iter().for_each(&mut each);
@@ -159,26 +168,40 @@ impl<N> Kids<N> {
         }
     }
 
-    fn take_four(&mut self) -> [Option<Arc<N>>; FOUR] {
-        self.firsts = [MARK; FOUR];
-        std::mem::replace(&mut self.nodes, [const { None }; FOUR])
+    /// Takes all children out, and leaves the form for none.
+    fn empty(&mut self) -> Self {
+        let open = self.is_open();
+        let taken = std::mem::replace(self, Self::NONE);
+        self.set_open(open);
+        taken
     }
 
     /// Takes the form for so many children.
     fn fit(&mut self, count: usize) {
-        match (self.more.as_deref(), count) {
-            (None, 0..=4) | (Some(More::Sixteen(_)), 5..=16) | (Some(More::Wide(_)), 17..) => return,
+        match (&*self, count) {
+            (Self::Five { .. }, 0..=FIVE)
+            | (Self::Fourteen { .. }, 6..=FOURTEEN)
+            | (Self::Wide { .. }, 15..) => return,
             _ => {}
         }
         let mut bytes = Vec::with_capacity(count);
         self.each_byte(|byte| bytes.push(byte));
         let mut nodes = Vec::with_capacity(count);
         self.drain(|node| nodes.push(node));
-        self.more = match count {
-            0..=4 => None,
-            5..=16 => Some(Box::new(More::Sixteen(Few::default()))),
-            _ => Some(Box::new(More::Wide(Wide::default()))),
+        let open = self.is_open();
+        *self = match count {
+            0..=FIVE => Self::NONE,
+            6..=FOURTEEN => Self::Fourteen {
+                open,
+                firsts: [MARK; FOURTEEN],
+                nodes: Box::new([const { None }; FOURTEEN]),
+            },
+            _ => Self::Wide {
+                open,
+                wide: Box::default(),
+            },
         };
+        self.set_open(open);
         bytes
             .into_iter()
             .zip(nodes)
@@ -186,10 +209,14 @@ impl<N> Kids<N> {
     }
 
     fn each_byte(&self, mut visit: impl FnMut(u8)) {
-        match self.more.as_deref() {
-            None => self.firsts.iter().take(len(&self.nodes)).copied().for_each(visit),
-            Some(More::Sixteen(few)) => few.firsts.iter().take(few.len()).copied().for_each(visit),
-            Some(More::Wide(wide)) => {
+        match self {
+            Self::Five { firsts, nodes, .. } => {
+                firsts.iter().take(len(nodes)).copied().for_each(visit);
+            }
+            Self::Fourteen { firsts, nodes, .. } => {
+                firsts.iter().take(len(&**nodes)).copied().for_each(visit);
+            }
+            Self::Wide { wide, .. } => {
                 for byte in 0..MARK {
                     if wide.child(byte).is_some() {
                         visit(byte);
@@ -200,57 +227,24 @@ impl<N> Kids<N> {
     }
 }
 
-impl<N> More<N> {
-    fn child(&self, byte: u8) -> Option<&N> {
-        match self {
-            Self::Sixteen(few) => few.child(byte),
-            Self::Wide(wide) => wide.child(byte),
-        }
-    }
-}
-
 impl<N> Clone for Kids<N> {
     fn clone(&self) -> Self {
-        Self {
-            more: self.more.clone(),
-            firsts: self.firsts,
-            open: self.open,
-            nodes: self.nodes.clone(),
-        }
-    }
-}
-
-impl<N> Clone for More<N> {
-    fn clone(&self) -> Self {
         match self {
-            Self::Sixteen(few) => Self::Sixteen(few.clone()),
-            Self::Wide(wide) => Self::Wide(wide.clone()),
+            Self::Five { open, firsts, nodes } => Self::Five {
+                open: *open,
+                firsts: *firsts,
+                nodes: nodes.clone(),
+            },
+            Self::Fourteen { open, firsts, nodes } => Self::Fourteen {
+                open: *open,
+                firsts: *firsts,
+                nodes: nodes.clone(),
+            },
+            Self::Wide { open, wide } => Self::Wide {
+                open: *open,
+                wide: wide.clone(),
+            },
         }
-    }
-}
-
-// --- Few ---
-
-impl<N, const C: usize> Few<N, C> {
-    #[inline]
-    fn child(&self, byte: u8) -> Option<&N> {
-        self.nodes[position(&self.firsts, byte)?].as_deref()
-    }
-
-    fn len(&self) -> usize {
-        len(&self.nodes)
-    }
-
-    fn place(&mut self, byte: u8) -> Option<&mut Arc<N>> {
-        self.nodes[position(&self.firsts, byte)?].as_mut()
-    }
-
-    fn insert(&mut self, byte: u8, node: Arc<N>) {
-        insert(&mut self.firsts, &mut self.nodes, byte, node);
-    }
-
-    fn remove(&mut self, byte: u8) -> Option<Arc<N>> {
-        remove(&mut self.firsts, &mut self.nodes, byte)
     }
 }
 
@@ -281,27 +275,9 @@ fn remove<N, const C: usize>(
 }
 
 /// Where the byte is among these. A loop whose branches are predicted is not waited for, as arithmetic would be.
-#[inline]
+#[inline(always)]
 fn position<const C: usize>(bytes: &[u8; C], byte: u8) -> Option<usize> {
     bytes.iter().position(|other| *other == byte)
-}
-
-impl<N, const C: usize> Default for Few<N, C> {
-    fn default() -> Self {
-        Self {
-            firsts: [MARK; C],
-            nodes: [const { None }; C],
-        }
-    }
-}
-
-impl<N, const C: usize> Clone for Few<N, C> {
-    fn clone(&self) -> Self {
-        Self {
-            firsts: self.firsts,
-            nodes: self.nodes.clone(),
-        }
-    }
 }
 
 // --- Wide ---
@@ -370,7 +346,7 @@ impl<N> Clone for Group<N> {
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
-    use super::{Kids, More};
+    use super::Kids;
 
     #[test]
     fn every_form_holds_what_was_put_in() {
@@ -394,10 +370,10 @@ mod tests {
                 assert_eq!(got.as_deref(), expected.as_ref());
             }
             assert_eq!(kids.len(), model.len());
-            let form = match kids.more.as_deref() {
-                None => 0..=4,
-                Some(More::Sixteen(_)) => 5..=16,
-                Some(More::Wide(_)) => 17..=256,
+            let form = match kids {
+                Kids::Five { .. } => 0..=5,
+                Kids::Fourteen { .. } => 6..=14,
+                Kids::Wide { .. } => 15..=256,
             };
             assert!(form.contains(&model.len()), "{} in {form:?}", model.len());
             assert!(kids.iter().map(|node| **node).eq(model.values().copied()));

@@ -68,6 +68,8 @@ fn check(options: Options, rules: &[Spec], requests: &[RequestSpec]) -> Result<(
 enum Change {
     Insert(Spec),
     Replace(Index, Spec),
+    /// Another value under the same rule.
+    Revalue(Index),
     Remove(Index),
 }
 
@@ -76,6 +78,7 @@ fn change(prioritised: bool) -> impl Strategy<Value = Change> {
     prop_oneof![
         3 => any_spec().prop_map(Change::Insert),
         1 => (any::<Index>(), any_spec()).prop_map(|(index, spec)| Change::Replace(index, spec)),
+        1 => any::<Index>().prop_map(Change::Revalue),
         1 => any::<Index>().prop_map(Change::Remove),
     ]
 }
@@ -128,6 +131,22 @@ fn at_one_place(mut rules: Vec<Spec>, mut requests: Vec<RequestSpec>) -> (Vec<Sp
     (rules, requests)
 }
 
+/// Puts all rules at one place of the tree, so that its form changes with their number.
+fn crowd(mut changes: Vec<Change>, mut requests: Vec<RequestSpec>) -> (Vec<Change>, Vec<RequestSpec>) {
+    for change in &mut changes {
+        if let Change::Insert(spec) | Change::Replace(_, spec) = change {
+            spec.paths = vec![PathSpec::Prefix("/a".to_owned())];
+            spec.snis.clear();
+            spec.sources.clear();
+            spec.destinations.clear();
+        }
+    }
+    for request in &mut requests {
+        "/a/b/c".clone_into(&mut request.path);
+    }
+    (changes, requests)
+}
+
 /// The rules of a router in order of insertion, beside the router itself.
 #[derive(Clone)]
 struct Table {
@@ -148,12 +167,18 @@ impl Table {
                 self.router.replace(rule.0, spec.rule(), value).unwrap();
                 *rule = (rule.0, spec, value);
             }
+            Change::Revalue(index) if !self.rules.is_empty() => {
+                let position = index.index(self.rules.len());
+                let rule = &mut self.rules[position];
+                self.router.replace(rule.0, rule.1.rule(), value).unwrap();
+                rule.2 = value;
+            }
             Change::Remove(index) if !self.rules.is_empty() => {
                 let (id, _, value) = self.rules.remove(index.index(self.rules.len()));
                 assert_eq!(self.router.get(id), Some(&value));
                 assert!(self.router.remove(id) && !self.router.remove(id));
             }
-            Change::Replace(..) | Change::Remove(_) => {}
+            Change::Replace(..) | Change::Revalue(_) | Change::Remove(_) => {}
         }
     }
 
@@ -224,7 +249,9 @@ proptest! {
         options in options(ALL),
         changes in prop_oneof![vec(change(true), 1..40), vec(change(false), 1..40)],
         requests in vec(request(), 1..12),
+        crowded in any::<bool>(),
     ) {
+        let (changes, requests) = if crowded { crowd(changes, requests) } else { (changes, requests) };
         let mut table = Table { router: Router::with_options(options), rules: Vec::new() };
         let mut kept = Vec::new();
         for (value, change) in changes.into_iter().enumerate() {
