@@ -2,12 +2,13 @@
 
 mod checks;
 mod counters;
+mod probes;
+mod reason;
 mod recent;
 mod status_set;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
@@ -15,7 +16,8 @@ use counters::{Phase, Tally};
 use recent::Recent;
 
 pub(crate) use checks::Verdict;
-pub use checks::{Checks, Counters, Ejection, FailureKind, Passive, Threshold, Window};
+pub use checks::{Checks, Counters, Ejection, FailureKind, Panic, Passive, Threshold, Window};
+pub use reason::{Breaker, Condition, Reason, Transition};
 pub use status_set::StatusSet;
 
 /// The health of one target: healthy at first, out when too much fails, in again when a trial succeeds.
@@ -45,81 +47,8 @@ pub struct Report {
     /// How many attempts at this target have ended so far, this one included. Successes that come while
     /// [`Health::heeds_success`] is false need not be reported if they are counted here.
     pub seen: u64,
-}
-
-/// A change of a target's health.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Transition {
-    /// Whether it is sent requests from now on.
-    pub healthy: bool,
-    /// Why.
-    pub reason: Reason,
-    /// If it is out: after how long one request tries it. None = not before somebody says so.
-    pub pause: Option<Duration>,
-}
-
-/// How a target is, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Condition {
-    /// Whether it is sent requests.
-    pub healthy: bool,
-    /// Why it is in or out; none if it has always been in.
-    pub reason: Option<Reason>,
-    /// Since when.
-    pub since: Option<Instant>,
-    /// If it is out: when one request tries it. None = not before somebody says so.
-    pub trial: Option<Instant>,
-}
-
-/// Why a target's health changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// Too many failures without a success in between.
-    InARow {
-        /// How many.
-        failures: u32,
-        /// The last of them.
-        last: Outcome,
-    },
-    /// Too many of the recent attempts failed.
-    Recent {
-        /// How many failed.
-        failures: u32,
-        /// Of how many.
-        of: u64,
-        /// The last of them.
-        last: Outcome,
-    },
-    /// One of Kong's limits was reached.
-    Limit {
-        /// Which one.
-        kind: FailureKind,
-        /// The limit.
-        failures: u8,
-        /// The last of them.
-        last: Outcome,
-    },
-    /// The request that tried it failed too.
-    TrialFailed {
-        /// How.
-        last: Outcome,
-    },
-    /// The request that tried it succeeded.
-    TrialSucceeded,
-    /// Enough successes, by Kong's limit.
-    Successes {
-        /// The limit.
-        successes: u8,
-    },
-    /// An operator said so.
-    Operator,
-    /// The targets have changed, and more than half of them would be out.
-    TooFewLeft,
-    /// Nothing is held against a target any more.
-    ChecksOff,
+    /// A number by chance, of which every value is as likely: it shortens the pause that this may begin.
+    pub chance: u32,
 }
 
 /// Bound: a hundred years, which every clock can add.
@@ -141,15 +70,30 @@ impl Health {
             return None;
         }
         if report.trial && !self.is_healthy() {
-            return self.tried(checks, verdict, report.outcome, now);
+            return self.tried(checks, verdict, report, now);
         }
         match &checks.passive {
             Passive::Off => None,
             Passive::Window(window) => {
                 let reason = self.too_much(window, verdict, report, now)?;
-                room().then(|| self.eject(checks.ejection, reason, now))
+                room().then(|| self.eject(checks.ejection, reason, report.chance, now))
             }
-            Passive::Counters(counters) => self.count(checks, counters, verdict, report.outcome, now),
+            Passive::Counters(counters) => {
+                let before = self.is_healthy();
+                self.tally.count(&mut self.phase, counters, verdict);
+                match (before, self.is_healthy(), verdict) {
+                    (true, false, Verdict::Failure(kind)) => {
+                        let (failures, last) = (counters.limit(kind), report.outcome);
+                        let reason = Reason::Limit { kind, failures, last };
+                        Some(self.eject(checks.ejection, reason, report.chance, now))
+                    }
+                    (false, true, _) => {
+                        let successes = counters.successes;
+                        Some(self.recover(Reason::Successes { successes }, now))
+                    }
+                    _ => None,
+                }
+            }
         }
     }
 
@@ -209,6 +153,7 @@ impl Health {
             reason: self.cause.map(|(reason, _)| reason),
             since: self.cause.map(|(_, since)| since),
             trial: self.trial,
+            held: self.is_held(),
         }
     }
 
@@ -239,37 +184,15 @@ impl Health {
         (failures >= window.failures && share).then_some(Reason::Recent { failures, of, last })
     }
 
-    fn count(
-        &mut self,
-        checks: &Checks,
-        counters: &Counters,
-        verdict: Verdict,
-        last: Outcome,
-        now: Instant,
-    ) -> Option<Transition> {
-        let before = self.is_healthy();
-        self.tally.count(&mut self.phase, counters, verdict);
-        match (before, self.is_healthy(), verdict) {
-            (true, false, Verdict::Failure(kind)) => {
-                let failures = counters.limit(kind);
-                Some(self.eject(checks.ejection, Reason::Limit { kind, failures, last }, now))
-            }
-            (false, true, _) => {
-                let successes = counters.successes;
-                Some(self.recover(Reason::Successes { successes }, now))
-            }
-            _ => None,
-        }
-    }
-
     /// What does not speak against it lets it in again: it would not have gone out for that.
     fn tried(
         &mut self,
         checks: &Checks,
         verdict: Verdict,
-        last: Outcome,
+        report: &Report,
         now: Instant,
     ) -> Option<Transition> {
+        let last = report.outcome;
         let counters = match &checks.passive {
             Passive::Counters(counters) => Some(counters),
             Passive::Window(_) | Passive::Off => None,
@@ -280,7 +203,8 @@ impl Health {
             }
             self.doublings = self.doublings.saturating_add(1);
             let since = self.cause.map_or(now, |(_, since)| since);
-            return Some(self.leave_alone(checks.ejection, Reason::TrialFailed { last }, since, now));
+            let pause = checks.ejection.jittered(self.doublings, report.chance);
+            return Some(self.leave_alone(pause, Reason::TrialFailed { last }, since, now));
         }
         match counters.filter(|counters| counters.successes > 0) {
             Some(counters) => {
@@ -293,7 +217,7 @@ impl Health {
         }
     }
 
-    fn eject(&mut self, ejection: Ejection, reason: Reason, now: Instant) -> Transition {
+    fn eject(&mut self, ejection: Ejection, reason: Reason, chance: u32, now: Instant) -> Transition {
         // In since then, if it has been out before; what an operator set starts afresh.
         let relapse = self.cause.is_some_and(|(reason, since)| {
             reason != Reason::Operator && now.saturating_duration_since(since) < ejection.longest
@@ -304,17 +228,13 @@ impl Health {
             0
         };
         self.phase = Phase::Unhealthy;
-        self.leave_alone(ejection, reason, now, now)
+        // Where the window has put it out, what probes had counted before says nothing of the way back.
+        self.tally = Tally::default();
+        self.leave_alone(ejection.jittered(self.doublings, chance), reason, now, now)
     }
 
-    fn leave_alone(
-        &mut self,
-        ejection: Ejection,
-        reason: Reason,
-        since: Instant,
-        now: Instant,
-    ) -> Transition {
-        let pause = ejection.pause(self.doublings).min(LONGEST_PAUSE);
+    fn leave_alone(&mut self, pause: Duration, reason: Reason, since: Instant, now: Instant) -> Transition {
+        let pause = pause.min(LONGEST_PAUSE);
         self.cause = Some((reason, since));
         self.trial = Some(now.checked_add(pause).unwrap_or(now));
         Transition {
@@ -333,38 +253,6 @@ impl Health {
             healthy: true,
             reason,
             pause: None,
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InARow { failures, last } => write!(f, "{failures} failures in a row, the last: {last}"),
-            Self::Recent { failures, of, last } => {
-                write!(f, "{failures} of the last {of} attempts failed, the last: {last}")
-            }
-            Self::Limit { kind, failures, last } => {
-                write!(f, "{} reached {failures}, the last: {last}", kind.name())
-            }
-            Self::TrialFailed { last } => write!(f, "tried again in vain: {last}"),
-            Self::TrialSucceeded => f.write_str("tried again with success"),
-            Self::Successes { successes } => write!(f, "successes reached {successes}"),
-            Self::Operator => f.write_str("set by an operator"),
-            Self::TooFewLeft => f.write_str("more than half of the targets would be out"),
-            Self::ChecksOff => f.write_str("health checks were turned off"),
-        }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Success => f.write_str("success"),
-            Self::ConnectFailed => f.write_str("no connection"),
-            Self::TimedOut => f.write_str("no answer in time"),
-            Self::Broken => f.write_str("the connection broke"),
-            Self::Status(status) => write!(f, "status {status}"),
         }
     }
 }

@@ -1,17 +1,17 @@
 //! Smooth weighted round robin: nginx's sequence, computed once per table and walked by one shared position.
 
-mod apportion;
 mod sequence;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
 
+use crate::apportion;
+use crate::random::choose;
 use crate::rng::{GOLDEN, scale};
 use crate::target::{Eligible, eligible};
-use crate::{Algorithm, Rng, Target, TargetIdx, Tried};
+use crate::{Algorithm, Ask, Load, Rng, Target, TargetIdx, Tried};
 
 /// Smooth weighted round robin, the sequence nginx has: weights 5, 1, 1 give `a a b a c a a`.
 ///
@@ -23,7 +23,7 @@ use crate::{Algorithm, Rng, Target, TargetIdx, Tried};
 /// entry (with more than 65,536 targets the cycle is as long as their number). A share is then off by less than one
 /// entry, plus its part of the entries given to targets too small to earn one.
 ///
-/// Retries (`tried` is not empty) take no turn in the sequence. They go to the untried targets by weight, evenly,
+/// Retries take no turn in the sequence. They go to the untried targets by weight, evenly,
 /// at the cost of one scan of the targets.
 #[derive(Debug)]
 pub struct RoundRobin {
@@ -61,6 +61,11 @@ impl RoundRobin {
         }
     }
 
+    /// Those that can be picked, in order.
+    pub(crate) fn eligible(&self) -> &[Eligible] {
+        &self.eligible
+    }
+
     fn first(&self) -> Option<TargetIdx> {
         let turn = self.position.turns.0.fetch_add(1, Relaxed);
         let place = turn.checked_rem(self.cycle.len() as u64)?;
@@ -70,29 +75,21 @@ impl RoundRobin {
     /// Walking on in the sequence instead would hand the whole share of a failing target to whoever follows it, and
     /// taking a turn would shift the others' first picks: of two targets the dead one could get every first pick.
     fn retry(&self, tried: &Tried) -> Option<TargetIdx> {
-        let untried = || self.eligible.iter().filter(|e| !tried.contains(e.target));
-        let total: u64 = untried().map(|e| e.weight).sum();
-        if total == 0 {
-            return None;
-        }
-        let turn = self.position.retries.0.fetch_add(1, Relaxed);
-        let mut point = scale(turn.wrapping_mul(GOLDEN), total);
-        for candidate in untried() {
-            match point.checked_sub(candidate.weight) {
-                Some(rest) => point = rest,
-                None => return Some(candidate.target),
-            }
-        }
-        None
+        let untried = || self.eligible.iter().filter(|entry| !tried.contains(entry.target));
+        let point = |total| {
+            let turn = self.position.retries.0.fetch_add(1, Relaxed);
+            scale(turn.wrapping_mul(GOLDEN), total)
+        };
+        Some(choose(untried, point)?.target)
     }
 }
 
 impl Algorithm for RoundRobin {
-    fn pick(&self, _key: Option<u64>, tried: &Tried, _now: Instant, _rng: &mut Rng) -> Option<TargetIdx> {
-        if tried.is_empty() {
+    fn pick(&self, ask: &Ask<'_>, _load: &(impl Load + ?Sized), _rng: &mut Rng) -> Option<TargetIdx> {
+        if ask.tried.is_empty() {
             self.first()
         } else {
-            self.retry(tried)
+            self.retry(ask.tried)
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use crate::health::Health;
+use crate::peak_ewma::Ewma;
 
 /// How an attempt at a target ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +21,19 @@ pub enum Outcome {
     Broken,
     /// The target answered with this HTTP status.
     Status(u16),
+    /// The connection could not be secured: no TLS, or a certificate that is not trusted.
+    TlsFailed,
+    /// A probe was answered, and not in the words of its protocol.
+    Unreadable,
+    /// A probe was answered by the target that it does not serve.
+    NotServing,
+}
+
+impl Outcome {
+    /// Whether an answer that came so soon is no sign of a fast target.
+    pub(crate) fn is_failure(self) -> bool {
+        !matches!(self, Self::Success | Self::Status(..500))
+    }
 }
 
 /// How often each outcome was reported for a target.
@@ -27,13 +42,14 @@ pub enum Outcome {
 pub struct Outcomes {
     /// [`Outcome::Success`].
     pub success: u64,
-    /// [`Outcome::ConnectFailed`].
+    /// [`Outcome::ConnectFailed`] and [`Outcome::TlsFailed`].
     pub connect_failed: u64,
     /// [`Outcome::TimedOut`].
     pub timed_out: u64,
-    /// [`Outcome::Broken`].
+    /// [`Outcome::Broken`] and [`Outcome::Unreadable`].
     pub broken: u64,
-    /// [`Outcome::Status`] by class: 1xx first, 5xx last. A status beyond these counts in the nearest class.
+    /// [`Outcome::Status`] by class: 1xx first, 5xx last. A status beyond these counts in the nearest class,
+    /// [`Outcome::NotServing`] in the last.
     pub statuses: [u64; 5],
 }
 
@@ -42,6 +58,7 @@ pub struct Outcomes {
 #[repr(align(64))]
 pub(crate) struct Record {
     in_flight: AtomicU32,
+    pub(crate) latency: Ewma,
     /// Whether a success must be told to `health`. Written with that lock held.
     pub(super) heeds_success: AtomicBool,
     success: AtomicU64,
@@ -55,17 +72,25 @@ pub(crate) struct Record {
     pub(super) health: Mutex<Kept>,
 }
 
-/// A target's health, and whether it counts among the targets of the newest list.
+/// What changes rarely.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub(super) health: Health,
+    /// Whether the target counts among those of the newest list.
     pub(super) listed: bool,
+    /// Since when it is sent requests again, or for the first time among others that were there before it.
+    pub(super) started: Option<Instant>,
 }
 
 // Relaxed throughout: these are counts, nothing else is published through them.
 impl Record {
-    pub(crate) fn enter(&self) {
-        self.in_flight.fetch_add(1, Relaxed);
+    /// Counts one more in flight, if that does not make more than `most`.
+    pub(crate) fn enter(&self, most: u32) -> bool {
+        if self.in_flight.fetch_add(1, Relaxed) < most {
+            return true;
+        }
+        self.leave();
+        false
     }
 
     pub(crate) fn leave(&self) {
@@ -79,9 +104,10 @@ impl Record {
     pub(crate) fn count(&self, outcome: Outcome) {
         let counter = match outcome {
             Outcome::Success => &self.success,
-            Outcome::ConnectFailed => &self.connect_failed,
+            Outcome::ConnectFailed | Outcome::TlsFailed => &self.connect_failed,
             Outcome::TimedOut => &self.timed_out,
-            Outcome::Broken => &self.broken,
+            Outcome::Broken | Outcome::Unreadable => &self.broken,
+            Outcome::NotServing => &self.statuses[4],
             Outcome::Status(status) => &self.statuses[usize::from((status / 100).clamp(1, 5) - 1)],
         };
         counter.fetch_add(1, Relaxed);
@@ -117,6 +143,9 @@ mod tests {
             Outcome::ConnectFailed,
             Outcome::TimedOut,
             Outcome::Broken,
+            Outcome::TlsFailed,
+            Outcome::Unreadable,
+            Outcome::NotServing,
         ] {
             record.count(outcome);
         }
@@ -125,16 +154,16 @@ mod tests {
         }
         let expected = Outcomes {
             success: 1,
-            connect_failed: 1,
+            connect_failed: 2,
             timed_out: 1,
-            broken: 1,
-            statuses: [2, 2, 1, 1, 4],
+            broken: 2,
+            statuses: [2, 2, 1, 1, 5],
         };
         assert_eq!(record.outcomes(), expected);
     }
 
     #[test]
-    fn a_record_has_four_cache_lines_of_its_own() {
-        assert_eq!((size_of::<Record>(), align_of::<Record>()), (256, 64));
+    fn a_record_has_cache_lines_of_its_own() {
+        assert_eq!((size_of::<Record>(), align_of::<Record>()), (320, 64));
     }
 }

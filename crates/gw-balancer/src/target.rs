@@ -10,6 +10,8 @@ pub struct Target {
     pub name: Box<str>,
     /// Its share of the requests.
     pub weight: Weight,
+    /// The group it belongs to: the lowest number comes first, the next takes over as it fails.
+    pub priority: u32,
 }
 
 impl Target {
@@ -18,7 +20,14 @@ impl Target {
         Self {
             name: name.into(),
             weight: Weight(weight),
+            priority: 0,
         }
+    }
+
+    /// The same target in another group; without this it is in the first, 0.
+    #[must_use]
+    pub fn priority(self, priority: u32) -> Self {
+        Self { priority, ..self }
     }
 }
 

@@ -41,9 +41,28 @@ impl Tried {
         self.words.iter().map(|bits| bits.count_ones() as usize).sum()
     }
 
+    /// Adds all of these to an empty set, unless one is at `bound` or above.
+    pub(crate) fn copy_to(&self, empty: &mut Self, bound: u32) -> bool {
+        let fits = self.words.len() as u64 * 64 <= u64::from(bound);
+        if fits {
+            empty.words.extend(self.words.iter().copied());
+        }
+        fits
+    }
+
     /// Whether none has been added: the request is at its first attempt.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
+    }
+}
+
+impl FromIterator<TargetIdx> for Tried {
+    fn from_iter<I: IntoIterator<Item = TargetIdx>>(targets: I) -> Self {
+        let mut tried = Self::new();
+        for target in targets {
+            tried.insert(target);
+        }
+        tried
     }
 }
 

@@ -1,19 +1,33 @@
 //! What health is judged by: limits, windows, times. Configuration, no state.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::Outcome;
 use crate::health::StatusSet;
+use crate::{Failover, Outcome, SlowStart};
 
-/// How the health of a balancer's targets is judged.
+/// How the health of a balancer's targets is judged, and what follows from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checks {
     /// What counts against a target that answers requests, and for it.
     pub passive: Passive,
+    /// What probes count, if targets are probed; none = they are not.
+    pub active: Option<Box<Counters>>,
+    /// Whether a request tries a target that is out also where targets are probed: for where those are not that are
+    /// out.
+    pub trials_beside_probes: bool,
     /// How long a target is left alone.
     pub ejection: Ejection,
     /// How much must be available for any request to be sent at all.
     pub threshold: Threshold,
+    /// When so little is healthy that health is no guide any more.
+    pub panic: Panic,
+    /// How targets of the next priority take over.
+    pub failover: Failover,
+    /// How a target that is new or has come back gets its share; none = at once.
+    pub slow_start: Option<SlowStart>,
+    /// How many requests may be in flight to one target; beyond, another is picked. None = any number.
+    pub max_in_flight: Option<NonZeroU32>,
 }
 
 /// What the outcomes of ordinary requests do to a target's health.
@@ -22,14 +36,14 @@ pub struct Checks {
 pub enum Passive {
     /// Nothing.
     Off,
-    /// Failures in a row, or many of the recent ones. At most half of the targets are out at a time.
+    /// Failures in a row, or many of the recent ones. At most half of the targets go out by this.
     Window(Window),
     /// Kong's counters, which have no window. All targets may be out at a time.
     Counters(Box<Counters>),
 }
 
 /// When too much has failed lately. A failure is a connection that cannot be had, breaks or brings no answer in time;
-/// an answer, whatever its status, is a success.
+/// an answer is a success, unless its status is among `statuses`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     /// So many failures without a success in between are too many.
@@ -40,9 +54,11 @@ pub struct Window {
     pub failures: u32,
     /// … and be this share of all attempts since the first of these failures.
     pub percent: u8,
+    /// Answers that are failures; none by default.
+    pub statuses: StatusSet,
 }
 
-/// Kong's passive counters. Each kind of failure counts apart, a success clears them, a limit of 0 counts nothing.
+/// Kong's counters, of requests or of probes. Each kind of failure counts apart, a success clears them, a limit of 0 counts nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counters {
     /// Whether statuses say anything. If not, each answer is a success: Kong's type `tcp`.
@@ -69,6 +85,15 @@ pub struct Ejection {
     pub first: Duration,
     /// At most.
     pub longest: Duration,
+    /// By how many percent a pause may be shorter, by chance, so that not all who balance over a target try it at once.
+    pub jitter: u8,
+}
+
+/// The percentage of targets below which all are sent requests, healthy or not, but those that an operator keeps out:
+/// the few that are left would only be overrun. Counted apart in each group of a priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Panic {
+    percent: u8,
 }
 
 /// The percentage of weight that must be exceeded by what is available; else nothing is.
@@ -110,6 +135,7 @@ impl Default for Window {
             span: Duration::from_secs(10),
             failures: 10,
             percent: 50,
+            statuses: StatusSet::new(),
         }
     }
 }
@@ -119,7 +145,34 @@ impl Default for Ejection {
         Self {
             first: Duration::from_secs(1),
             longest: Duration::from_secs(60),
+            jitter: 20,
         }
+    }
+}
+
+impl Default for Panic {
+    /// Below half.
+    fn default() -> Self {
+        Self::below(50)
+    }
+}
+
+impl Panic {
+    /// Health is always heeded, even if it leaves nothing.
+    pub const NEVER: Self = Self { percent: 0 };
+
+    /// Where less than this percentage of the targets is healthy; more than 100 is brought down to it.
+    #[must_use]
+    pub fn below(percent: u8) -> Self {
+        Self {
+            percent: percent.min(100),
+        }
+    }
+
+    /// Whether so few of so many are too few.
+    #[must_use]
+    pub fn is_due(self, healthy: usize, of: usize) -> bool {
+        (healthy as u128) * 100 < (of as u128) * u128::from(self.percent)
     }
 }
 
@@ -127,9 +180,14 @@ impl Passive {
     pub(crate) fn verdict(&self, outcome: Outcome) -> Verdict {
         match self {
             Self::Off => Verdict::Nothing,
-            Self::Window(_) => outcome
-                .transport_failure()
-                .map_or(Verdict::Success, Verdict::Failure),
+            Self::Window(window) => match outcome {
+                Outcome::Status(status) if window.statuses.contains(status) => {
+                    Verdict::Failure(FailureKind::Http)
+                }
+                other => other
+                    .transport_failure()
+                    .map_or(Verdict::Success, Verdict::Failure),
+            },
             Self::Counters(counters) => counters.verdict(outcome),
         }
     }
@@ -142,22 +200,36 @@ impl Counters {
         self.tcp_failures > 0 || self.timeouts > 0 || self.http_failures > 0
     }
 
-    fn verdict(&self, outcome: Outcome) -> Verdict {
-        let failure = |kind| Verdict::Failure(kind);
-        let verdict = match outcome {
-            Outcome::Status(_) if !self.statuses => Verdict::Success,
-            Outcome::Status(504) => failure(FailureKind::Timeout),
-            Outcome::Status(status) if self.healthy.contains(status) => Verdict::Success,
-            Outcome::Status(status) if self.unhealthy.contains(status) => failure(FailureKind::Http),
-            Outcome::Status(_) => Verdict::Nothing,
-            other => other.transport_failure().map_or(Verdict::Success, failure),
-        };
+    /// What the outcome of a request is, where its limit is above 0.
+    pub(crate) fn verdict(&self, outcome: Outcome) -> Verdict {
+        self.limited(match outcome {
+            // The target is a gateway itself, and what is behind it was late.
+            Outcome::Status(504) if self.statuses => Verdict::Failure(FailureKind::Timeout),
+            other => self.judge(other),
+        })
+    }
+
+    /// The verdict, unless its limit is 0.
+    pub(crate) fn limited(&self, verdict: Verdict) -> Verdict {
         let limit = match verdict {
             Verdict::Success => self.successes,
             Verdict::Failure(kind) => self.limit(kind),
             Verdict::Nothing => 0,
         };
         if limit == 0 { Verdict::Nothing } else { verdict }
+    }
+
+    /// What the outcome of a probe is, whatever the limits.
+    pub(crate) fn judge(&self, outcome: Outcome) -> Verdict {
+        match outcome {
+            Outcome::Status(_) if !self.statuses => Verdict::Success,
+            Outcome::Status(status) if self.healthy.contains(status) => Verdict::Success,
+            Outcome::Status(status) if self.unhealthy.contains(status) => Verdict::Failure(FailureKind::Http),
+            Outcome::Status(_) => Verdict::Nothing,
+            other => other
+                .transport_failure()
+                .map_or(Verdict::Success, Verdict::Failure),
+        }
     }
 
     pub(crate) fn limit(&self, kind: FailureKind) -> u8 {
@@ -178,6 +250,16 @@ impl Ejection {
             .saturating_mul(factor)
             .min(self.longest.max(self.first))
     }
+
+    /// The same, shortened by `chance`: a number whose every value is as likely.
+    pub(crate) fn jittered(&self, doublings: u8, chance: u32) -> Duration {
+        let pause = self.pause(doublings);
+        let most = u64::from(self.jitter.min(100)) * u64::from(chance);
+        // At most 100 · 2³², so that the share is below 2³² again.
+        let share = u32::try_from(most / 100).unwrap_or(u32::MAX);
+        let off = (pause.as_nanos() * u128::from(share)) >> 32;
+        pause.saturating_sub(Duration::from_nanos(u64::try_from(off).unwrap_or(u64::MAX)))
+    }
 }
 
 impl Threshold {
@@ -191,6 +273,11 @@ impl Threshold {
         )]
         let millionths = (percent.clamp(0.0, 100.0) * 1e6).round() as u32;
         Self { millionths }
+    }
+
+    /// Whether none is set.
+    pub(crate) fn is_zero(self) -> bool {
+        self.millionths == 0
     }
 
     /// Whether so much of the weight is enough.
@@ -214,11 +301,12 @@ impl FailureKind {
 }
 
 impl Outcome {
-    /// The kind of failure, if there was no answer.
+    /// The kind of failure, if there was no status.
     pub(crate) fn transport_failure(self) -> Option<FailureKind> {
         match self {
-            Self::ConnectFailed | Self::Broken => Some(FailureKind::Tcp),
+            Self::ConnectFailed | Self::TlsFailed | Self::Broken => Some(FailureKind::Tcp),
             Self::TimedOut => Some(FailureKind::Timeout),
+            Self::Unreadable | Self::NotServing => Some(FailureKind::Http),
             Self::Success | Self::Status(_) => None,
         }
     }
@@ -244,8 +332,42 @@ mod tests {
         let endless = Ejection {
             first: Duration::MAX,
             longest: Duration::MAX,
+            jitter: 100,
         };
         assert_eq!(endless.pause(255), Duration::MAX);
+        assert!(endless.jittered(255, u32::MAX) < Duration::MAX);
+    }
+
+    #[test]
+    fn jitter_shortens_a_pause_by_its_part_at_most() {
+        let pause = |jitter, chance| {
+            Ejection {
+                jitter,
+                ..Ejection::default()
+            }
+            .jittered(3, chance)
+            .as_millis()
+        };
+        assert_eq!(
+            [0, 1 << 31, u32::MAX].map(|chance| pause(20, chance)),
+            [8000, 7200, 6400]
+        );
+        assert_eq!([0, 1 << 31, u32::MAX].map(|chance| pause(0, chance)), [8000; 3]);
+        assert_eq!(pause(255, u32::MAX), 0, "no pause is negative");
+    }
+
+    #[test]
+    fn statuses_are_failures_where_a_window_lists_them() {
+        let window = Window {
+            statuses: [503].into_iter().collect(),
+            ..Window::default()
+        };
+        let passive = Passive::Window(window);
+        assert_eq!(
+            passive.verdict(Outcome::Status(503)),
+            Verdict::Failure(FailureKind::Http)
+        );
+        assert_eq!(passive.verdict(Outcome::Status(500)), Verdict::Success);
     }
 
     #[test]

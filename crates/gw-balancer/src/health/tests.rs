@@ -1,5 +1,8 @@
 //! The machine against naive ones, and the way back.
 
+mod history;
+mod probes;
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -42,6 +45,7 @@ fn attempt(outcome: Outcome, seen: u64) -> Report {
         outcome,
         trial: false,
         seen,
+        chance: 0,
     }
 }
 
@@ -50,6 +54,7 @@ fn trial(outcome: Outcome) -> Report {
         outcome,
         trial: true,
         seen: 0,
+        chance: 0,
     }
 }
 
@@ -65,13 +70,24 @@ struct Kong {
 }
 
 impl Kong {
+    fn healthy() -> Self {
+        Self {
+            state: "healthy",
+            ..Self::default()
+        }
+    }
+
     fn report(&mut self, limits: [u8; 4], outcome: Outcome) {
         let [successes, tcp, timeouts, http] = limits.map(u32::from);
         match outcome {
             Outcome::Status(504) | Outcome::TimedOut => self.incr("unhealthy", timeouts, "timeout"),
-            Outcome::ConnectFailed | Outcome::Broken => self.incr("unhealthy", tcp, "tcp"),
+            Outcome::ConnectFailed | Outcome::TlsFailed | Outcome::Broken => {
+                self.incr("unhealthy", tcp, "tcp");
+            }
             Outcome::Success | Outcome::Status(200) => self.incr("healthy", successes, "success"),
-            Outcome::Status(500) => self.incr("unhealthy", http, "http"),
+            Outcome::Status(500) | Outcome::Unreadable | Outcome::NotServing => {
+                self.incr("unhealthy", http, "http");
+            }
             Outcome::Status(_) => {}
         }
     }
@@ -103,7 +119,7 @@ proptest! {
     ) {
         let checks = checks(Passive::Counters(Box::new(counters(limits))));
         let mut health = Health::default();
-        let mut kong = Kong { state: "healthy", ..Kong::default() };
+        let mut kong = Kong::healthy();
         let now = Instant::now();
         for (place, outcome) in history.into_iter().enumerate() {
             let before = health.is_healthy();
@@ -129,7 +145,7 @@ proptest! {
         history in prop::collection::vec((0_u64..4_000, prop::bool::weighted(0.6)), 0..150),
         skips in any::<bool>(),
     ) {
-        let window = Window { in_a_row, failures, percent, span: Duration::from_secs(10) };
+        let window = Window { in_a_row, failures, percent, ..Window::default() };
         let checks = checks(Passive::Window(window));
         let start = Instant::now();
         let (mut health, mut now) = (Health::default(), start);
@@ -188,11 +204,11 @@ proptest! {
         for (seen, (pause, outcome, trial)) in (1..).zip(history) {
             now += Duration::from_millis(pause);
             let trial = trial && health.condition().trial.is_some_and(|due| due <= now);
-            let report = Report { outcome, trial, seen };
+            let report = Report { outcome, trial, seen, chance: seen.wrapping_mul(0x9e37_79b9) as u32 };
             let transition = health.observe(&checks, &report, || true, now);
             if let Some(Transition { healthy: false, pause, .. }) = transition {
                 let pause = pause.expect("nobody holds it");
-                prop_assert!(pause >= checks.ejection.first && pause <= checks.ejection.longest);
+                prop_assert!(pause >= checks.ejection.first.mul_f64(0.8) && pause <= checks.ejection.longest);
                 prop_assert_eq!(health.condition().trial, Some(now + pause));
             }
         }

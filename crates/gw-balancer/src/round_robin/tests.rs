@@ -1,5 +1,7 @@
 //! Round robin against the loop in nginx, and what retries promise.
 
+use std::time::Instant;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -43,7 +45,12 @@ fn targets(weights: &[u16]) -> Vec<Target> {
 }
 
 fn pick(table: &RoundRobin, tried: &Tried) -> Option<TargetIdx> {
-    table.pick(None, tried, Instant::now(), &mut Rng::seeded(0))
+    let ask = Ask {
+        key: None,
+        tried,
+        now: Instant::now(),
+    };
+    table.pick(&ask, &(), &mut Rng::seeded(0))
 }
 
 fn check_sequence(weights: &[u16]) {

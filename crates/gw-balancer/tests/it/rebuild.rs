@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use gw_balancer::{Handle, Outcome, TargetIdx};
+use gw_balancer::{Checks, Handle, LeastRequest, MaglevPolicy, Outcome, Policy, Target, TargetIdx};
 
-use crate::support::{balancer, name, pick, rebuilt};
+use crate::stage::{SECOND, Stage, kong};
+use crate::support::{balancer, list, name, pick, rebuilt};
 
 #[test]
 fn the_position_goes_on() {
@@ -43,6 +44,50 @@ fn a_target_that_leaves_and_returns_still_has_its_requests_in_flight() {
     assert_eq!(again.in_flight(TargetIdx(0)), 1);
     drop(request);
     assert_eq!(again.in_flight(TargetIdx(0)), 0);
+}
+
+#[test]
+fn a_target_that_leaves_and_returns_within_five_minutes_is_as_it_was() {
+    for (away, remembered) in [(0, true), (299, true), (300, false)] {
+        let targets = ["a", "b", "c", "d"].map(|name| Target::new(name, 1));
+        let mut stage = Stage::with(Policy::RoundRobin, &Checks::default(), &targets);
+        stage.fail("a", 3);
+        stage.set(1, false);
+        stage.rebuild(&Checks::default(), &targets[2..]);
+        stage.now += SECOND * away;
+        // Others come and go meanwhile.
+        stage.rebuild(&Checks::default(), &[targets[2].clone(), Target::new("e", 1)]);
+        stage.rebuild(&kong([1, 1, 1, 1]), &targets);
+        assert_eq!(stage.is_healthy(0), !remembered, "{away}");
+        assert_eq!(
+            stage.balancer.condition(TargetIdx(1)).expect("b").held,
+            remembered
+        );
+        assert_eq!(
+            stage.balancer.outcomes(TargetIdx(0)).connect_failed > 0,
+            remembered
+        );
+    }
+}
+
+#[test]
+fn health_survives_every_change_of_checks_and_policy() {
+    let targets = [("a", 1), ("b", 1), ("c", 1)];
+    let mut stage = Stage::new(&Checks::default(), &targets);
+    stage.fail("a", 3);
+    let before = stage.balancer.condition(TargetIdx(0));
+    for policy in [
+        Policy::Random,
+        Policy::LeastRequest(LeastRequest::default()),
+        Policy::Maglev(MaglevPolicy::default()),
+        Policy::RoundRobin,
+    ] {
+        for checks in [kong([1, 1, 1, 1]), Checks::default()] {
+            stage.policy = policy.clone();
+            stage.rebuild(&checks, &list(&targets));
+            assert_eq!(stage.balancer.condition(TargetIdx(0)), before, "{policy:?}");
+        }
+    }
 }
 
 #[test]

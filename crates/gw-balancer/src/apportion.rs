@@ -5,19 +5,19 @@ use std::cmp::Reverse;
 /// Divides the weights by their greatest common divisor; if their sum still exceeds `bound`, scales them to it.
 ///
 /// Weights are above zero and stay so: with more of them than `bound`, their number is the sum.
-pub(super) fn reduce(weights: &[u64], bound: u64) -> Vec<u64> {
+pub(crate) fn reduce(weights: &[u64], bound: u64) -> Vec<u64> {
     let total: u64 = weights.iter().sum();
     let divisor = weights.iter().copied().fold(0, gcd).max(1);
     if total / divisor <= bound {
         return weights.iter().map(|w| w / divisor).collect();
     }
-    let scaled = scale(weights, bound.max(weights.len() as u64));
+    let scaled = share_out(weights, bound.max(weights.len() as u64));
     let divisor = scaled.iter().copied().fold(0, gcd).max(1);
     scaled.iter().map(|w| w / divisor).collect()
 }
 
-/// Shares `seats` among the weights by largest remainder, at least one each.
-fn scale(weights: &[u64], seats: u64) -> Vec<u64> {
+/// Shares `seats` among the weights by largest remainder, at least one each: there must be as many.
+pub(crate) fn share_out(weights: &[u64], seats: u64) -> Vec<u64> {
     let mut shares = vec![1; weights.len()];
     let mut ascending: Vec<usize> = (0..weights.len()).collect();
     ascending.sort_by_key(|&i| weights[i]);
@@ -100,7 +100,7 @@ mod tests {
             bound in 1_u64..300,
         ) {
             let seats = bound.max(weights.len() as u64);
-            let shares = scale(&weights, seats);
+            let shares = share_out(&weights, seats);
             prop_assert_eq!(shares.iter().sum::<u64>(), seats);
             prop_assert!(shares.iter().all(|&s| s > 0));
             for (a, b) in (0..weights.len()).flat_map(|a| (0..weights.len()).map(move |b| (a, b))) {
