@@ -20,8 +20,10 @@
 //! - [`Gateway`] runs the real program as a child process on free ports, collects its log, stops and restarts it.
 //! - [`server`] runs a real etcd, Redis, nginx or dnsmasq on a free port with its files in a directory of its own. Where
 //!   the program is not installed the test ends early, unless `GW_REQUIRE_SERVERS=1` says that it must not.
+//! - [`NameServer`] is a name server whose records change, and fail, while it runs.
 //! - [`python`] finds an interpreter that has the packages a test needs, and runs scripts with clients that others wrote.
 //! - [`Relay`] stands between a client and a server and delays, slows, holds back or cuts what passes.
+//! - [`TlsFront`] ends TLS before a plain server, with a certificate of an [`Authority`] of the test's own.
 //! - [`Gate`] holds a reply, a body or the reading of a request until the test opens it; [`Pattern`] makes and checks
 //!   bodies of any length; at a [`dead_port`] nobody listens, at a [`silent_port`] nobody even refuses.
 //!
@@ -31,17 +33,18 @@
 //!   again and again until it answers, and what a test asks to be slow.
 //! - Nothing hangs: each wait has a deadline ([`DEADLINE`], 10 s) and then panics, saying what it waited for and what
 //!   it had seen. Only functions called `try_…` return their failures, because some test is about them.
-//! - Nothing stays behind: dropping an [`Upstream`] or a [`Relay`] closes its listener and connections, dropping a
+//! - Nothing stays behind: dropping an [`Upstream`], a [`Relay`] or a [`TlsFront`] closes its listener and connections, dropping a
 //!   [`Gateway`] or a [`Server`] kills the process.
 //!
 //! # What it does not do
 //!
-//! No TLS, no HTTP/2. Nothing here belongs in a program: it panics on purpose.
+//! No HTTP/2, no TLS in the clients. Nothing here belongs in a program: it panics on purpose.
 
 mod client;
 mod deadline;
 mod gate;
 mod gateway;
+mod names;
 mod pattern;
 mod ports;
 mod process;
@@ -49,6 +52,7 @@ mod python;
 mod raw;
 mod relay;
 mod server;
+mod tls;
 mod upstream;
 mod wire;
 
@@ -59,12 +63,14 @@ pub use client::{Call, Client, ClientError};
 pub use deadline::{DEADLINE, within};
 pub use gate::Gate;
 pub use gateway::{Gateway, GatewayBuilder, StartError};
+pub use names::{NameServer, Trouble};
 pub use pattern::Pattern;
 pub use ports::{DeadPort, SilentPort, dead_port, silent_port};
 pub use python::{Python, python};
 pub use raw::{Raw, RawAnswer};
 pub use relay::{Fault, Passed, Relay, Way};
 pub use server::{Server, ServerBuilder, server};
+pub use tls::{Authority, Handshakes, Identity, TlsFront};
 pub use upstream::received::Received;
 pub use upstream::reply::{End, Reply};
 pub use upstream::{Bodies, Counts, Upstream, UpstreamBuilder};

@@ -3,7 +3,9 @@
 mod client;
 mod gateway;
 mod limits;
+mod names;
 mod python;
 mod relay;
 mod server;
+mod tls;
 mod upstream;
