@@ -175,6 +175,11 @@ impl Config {
             .flat_map(OrdMap::values)
     }
 
+    /// All certificates.
+    pub fn certificates(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.certificates.values()
+    }
+
     /// The certificate with this id.
     #[must_use]
     pub fn certificate(&self, id: Id<Certificate>) -> Option<&Arc<Certificate>> {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::kind::{CredentialKind, Kind, KindSpec};
 use crate::{CaCertificate, Certificate, Consumer, ConsumerGroup, Credential, FilterChain, GroupMember, Key};
 use crate::{KeySet, PluginUse, Route, Service, Sni, Target, Upstream, Vault};
-use crate::{certificate, key, plugin_use, route, service, upstream};
+use crate::{algorithm, certificate, key, plugin_use, route, service, upstream};
 
 /// A JSON object, as committed and as shown.
 pub type Document = Map<String, Value>;
@@ -175,7 +175,7 @@ impl Kinds {
         match kind {
             Kind::Service => service::expand_url(document),
             Kind::Route => route::expand(document),
-            Kind::Upstream => upstream::settle_algorithm(document),
+            Kind::Upstream => algorithm::settle(document),
             Kind::Target => upstream::default_target_port(document),
             Kind::Sni => certificate::lower_name(document),
             Kind::CaCertificate => certificate::add_digest(document),

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use gw_balancer::health::StatusSet;
 use gw_schema::{Violation, ViolationKind, Violations};
 use serde_json::{Map, Value};
 
@@ -64,9 +65,17 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn int<T: TryFrom<i64>>(&self, field: &str) -> Option<T> {
-        self.value(field)
-            .and_then(Value::as_i64)
-            .and_then(|n| T::try_from(n).ok())
+        let value = self.value(field)?;
+        let number = value
+            .as_i64()
+            .or_else(|| i64::try_from(whole::<u64>(value)?).ok())?;
+        T::try_from(number).ok()
+    }
+
+    /// A list of statuses.
+    pub(crate) fn statuses(&self, field: &str) -> Option<StatusSet> {
+        let list = self.value(field)?.as_array()?;
+        list.iter().map(whole).collect()
     }
 
     /// A time in Unix seconds, whole or with a fraction, as milliseconds.
@@ -116,6 +125,15 @@ impl<'a> Fields<'a> {
         parsed
     }
 
+    /// A list of identities; none where there is no list.
+    pub(crate) fn ids<T>(&self, field: &str) -> Vec<Id<T>> {
+        let list = self.value(field).and_then(Value::as_array);
+        list.into_iter()
+            .flatten()
+            .filter_map(|id| id.as_str()?.parse().ok())
+            .collect()
+    }
+
     pub(crate) fn reference<T>(&self, field: &str) -> Option<Id<T>> {
         self.value(field)?.get("id")?.as_str()?.parse().ok()
     }
@@ -147,4 +165,20 @@ pub(crate) fn millis(seconds: Option<&Value>) -> u64 {
             .unwrap_or(0),
         _ => 0,
     }
+}
+
+/// A whole number, however it is written: `5.0` is one too.
+pub(crate) fn whole<T: TryFrom<u64>>(value: &Value) -> Option<T> {
+    let rounded = || {
+        value
+            .as_f64()
+            .filter(|number| number.fract() == 0.0 && (0.0..1e10).contains(number))
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole, and within the bounds above"
+    )]
+    let number = value.as_u64().or_else(|| rounded().map(|number| number as u64))?;
+    T::try_from(number).ok()
 }

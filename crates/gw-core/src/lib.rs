@@ -30,12 +30,15 @@
 //! # What it does not do
 //! No I/O, no clock, no knowledge of what a plugin does.
 
+mod algorithm;
 mod certificate;
 pub mod config;
 mod consumer;
 mod entity;
 mod fields;
 mod filter_chain;
+mod hashing;
+mod healthchecks;
 mod id;
 pub mod index;
 mod key;
@@ -53,13 +56,15 @@ pub use config::{Change, Config};
 pub use consumer::{Consumer, ConsumerGroup, Credential, GroupMember, expiry};
 pub use entity::{Document, Entity, Kinds};
 pub use filter_chain::{Filter, FilterChain, FilterPlace};
+pub use hashing::{HashCookie, HashInput, Hashing};
+pub use healthchecks::{Active, Healthchecks, Probe, ProbeKind};
 pub use id::Id;
 pub use key::{Key, KeyMaterial, KeySet};
 pub use key_pair::{KeyPair, PrivateKey};
 pub use kind::{Auto, CredentialKind, Kind, KindSpec, Listing, OnDelete, Reference};
 pub use plugin_use::{PluginUse, Scope};
 pub use route::{PathHandling, Route};
-pub use service::{Service, ServiceTarget};
+pub use service::{Retry, Service, ServiceTarget, ServiceTls};
 pub use units::{Protocol, Protocols, Timeouts};
-pub use upstream::{DEFAULT_TARGET_PORT, Healthchecks, Target, TargetAddress, TargetAddressError, Upstream};
+pub use upstream::{DEFAULT_TARGET_PORT, Target, TargetAddress, TargetAddressError, Upstream};
 pub use vault::Vault;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use gw_balancer::health::StatusSet;
 use gw_schema::Violations;
 use serde_json::{Map, Value};
 
 use crate::Id;
+use crate::certificate::{CaCertificate, Certificate};
 use crate::fields::Fields;
 use crate::units::{Protocol, Timeouts};
 
@@ -18,14 +20,42 @@ pub struct Service {
     pub name: Option<Box<str>>,
     /// Where requests go.
     pub target: ServiceTarget,
-    /// How many further tries a failed request gets.
-    pub retries: u16,
+    /// When a failed request is tried again.
+    pub retry: Retry,
     /// How long it may take.
     pub timeouts: Timeouts,
+    /// How its certificate is looked at, and which one it is shown, where TLS is spoken.
+    pub tls: ServiceTls,
     /// Whether its routes are in the router.
     pub enabled: bool,
     /// Labels.
     pub tags: Vec<Box<str>>,
+}
+
+/// When a failed request is tried again, at another target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// How many further tries it gets.
+    pub most: u16,
+    /// The statuses that are failures too.
+    pub statuses: StatusSet,
+    /// Whether it may be one that is not idempotent and may have been received.
+    pub non_idempotent: bool,
+    /// How long one try may take until the head of the response has come; none = as long as the timeouts let it.
+    pub try_timeout: Option<Duration>,
+}
+
+/// TLS towards a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceTls {
+    /// Whether its certificate is verified; none = as the gateway does by default.
+    pub verify: Option<bool>,
+    /// How many certificates there may be between its own and that of an authority; none = as many as there are.
+    pub depth: Option<u8>,
+    /// The authorities that are believed; none = those of the system.
+    pub authorities: Vec<Id<CaCertificate>>,
+    /// The certificate it is shown.
+    pub certificate: Option<Id<Certificate>>,
 }
 
 /// Protocol, host, port and path of a service.
@@ -52,11 +82,22 @@ impl Service {
             Some(Self {
                 id: fields.id()?,
                 name: fields.boxed("name"),
-                retries: fields.int("retries")?,
+                retry: Retry {
+                    most: fields.int("retries")?,
+                    statuses: fields.statuses("retry_statuses")?,
+                    non_idempotent: fields.flag("retry_non_idempotent")?,
+                    try_timeout: millis("try_timeout"),
+                },
                 timeouts: Timeouts {
                     connect: millis("connect_timeout")?,
                     write: millis("write_timeout")?,
                     read: millis("read_timeout")?,
+                },
+                tls: ServiceTls {
+                    verify: fields.flag("tls_verify"),
+                    depth: fields.int("tls_verify_depth"),
+                    authorities: fields.ids("ca_certificates"),
+                    certificate: fields.reference("client_certificate"),
                 },
                 enabled: fields.flag("enabled")?,
                 tags: fields.tags(),
@@ -73,7 +114,7 @@ impl Service {
 }
 
 /// What speaks against a path, in Kong's words. The schema's pattern refuses the same and cannot say why.
-fn refusal_of_path(path: &str) -> Option<String> {
+pub(crate) fn refusal_of_path(path: &str) -> Option<String> {
     let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
     let bytes = path.as_bytes();
     if !path.starts_with('/') {

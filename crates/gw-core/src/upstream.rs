@@ -2,16 +2,19 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::str::FromStr;
+use std::time::Duration;
 
-use gw_balancer::Policy;
-use gw_balancer::health::{Counters, StatusSet, Threshold};
+use gw_balancer::health::Panic;
+use gw_balancer::{BudgetPolicy, Policy, Ratio, SlowStart};
 use gw_schema::Violations;
 use serde_json::{Map, Value};
 
-use crate::Id;
-use crate::fields::Fields;
+use crate::fields::{Fields, whole};
+use crate::hashing::Hashing;
 use crate::service::split_port;
+use crate::{Healthchecks, Id, algorithm};
 
 /// A virtual host name that balances over targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,23 +25,24 @@ pub struct Upstream {
     pub name: Box<str>,
     /// How a target is chosen.
     pub policy: Policy,
+    /// What requests stick to a target by; none = nothing.
+    pub hashing: Option<Hashing>,
+    /// How a target that is new, or back, comes to its share; none = at once.
+    pub slow_start: Option<SlowStart>,
+    /// How many requests a target may have in flight; none = any number.
+    pub max_in_flight: Option<NonZeroU32>,
+    /// When health is no guide any more; none = as its health checks have it.
+    pub panic: Option<Panic>,
+    /// How much further tries may add to its load.
+    pub retry_budget: BudgetPolicy,
     /// `Host` header sent to targets; none = the target's own.
     pub host_header: Option<Box<str>>,
+    /// Whether a target found by an `SRV` record gets the record's name as its `Host`.
+    pub use_srv_name: bool,
     /// How its targets' health is judged.
     pub healthchecks: Healthchecks,
     /// Labels.
     pub tags: Vec<Box<str>>,
-}
-
-/// How the health of an upstream's targets is judged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Healthchecks {
-    /// How much of the weight must be available.
-    pub threshold: Threshold,
-    /// What ordinary requests count.
-    pub passive: Counters,
-    /// Whether targets are to be probed.
-    pub probed: bool,
 }
 
 /// One address of an upstream.
@@ -52,6 +56,8 @@ pub struct Target {
     pub address: TargetAddress,
     /// Its share of requests, relative to the other targets'; 0 sends none.
     pub weight: u16,
+    /// Its group: those of a higher number are sent requests as those of lower ones fail.
+    pub priority: u32,
     /// Unix milliseconds of creation: the order of targets.
     pub created: u64,
 }
@@ -76,14 +82,22 @@ pub const DEFAULT_TARGET_PORT: u16 = 8000;
 
 impl Upstream {
     pub(crate) fn parse(document: &Map<String, Value>) -> Result<Self, Violations> {
-        let fields = Fields::new(document);
+        let mut fields = Fields::new(document);
+        let hashing = Hashing::parse(&mut fields);
+        let healthchecks = Healthchecks::read(&mut fields, "healthchecks");
         let upstream = (|| {
             Some(Self {
                 id: fields.id()?,
                 name: fields.boxed("name")?,
-                policy: Policy::RoundRobin,
+                policy: algorithm::policy(&fields)?,
+                hashing,
+                slow_start: slow_start(fields.value("slow_start")?)?,
+                max_in_flight: fields.int("max_in_flight").and_then(NonZeroU32::new),
+                panic: fields.int("panic_threshold").map(Panic::below),
+                retry_budget: retry_budget(fields.value("retry_budget")?)?,
                 host_header: fields.boxed("host_header"),
-                healthchecks: Healthchecks::parse(fields.value("healthchecks")?)?,
+                use_srv_name: fields.flag("use_srv_name")?,
+                healthchecks: healthchecks?,
                 tags: fields.tags(),
             })
         })();
@@ -91,57 +105,25 @@ impl Upstream {
     }
 }
 
-impl Healthchecks {
-    fn parse(document: &Value) -> Option<Self> {
-        let passive = document.get("passive")?;
-        let (healthy, unhealthy) = (passive.get("healthy")?, passive.get("unhealthy")?);
-        let active = document.get("active")?;
-        let interval = |kind: &str| active.get(kind)?.get("interval")?.as_f64();
-        Some(Self {
-            threshold: Threshold::percent(document.get("threshold")?.as_f64()?),
-            passive: Counters {
-                statuses: passive.get("type")?.as_str()? != "tcp",
-                successes: counter(healthy, "successes")?,
-                healthy: statuses(healthy)?,
-                tcp_failures: counter(unhealthy, "tcp_failures")?,
-                timeouts: counter(unhealthy, "timeouts")?,
-                http_failures: counter(unhealthy, "http_failures")?,
-                unhealthy: statuses(unhealthy)?,
-            },
-            probed: interval("healthy")? > 0.0 || interval("unhealthy")? > 0.0,
-        })
-    }
-
-    /// Whether Kong checks anything with these: if not, it says of every target that its health checks are off.
-    #[must_use]
-    pub fn is_in_use(&self) -> bool {
-        self.probed || self.passive.is_in_use()
-    }
-}
-
-fn counter(document: &Value, field: &str) -> Option<u8> {
-    whole(document.get(field)?)
-}
-
-fn statuses(document: &Value) -> Option<StatusSet> {
-    let list = document.get("http_statuses")?.as_array()?;
-    list.iter().map(whole).collect()
-}
-
-/// A whole number, however it is written: `5.0` is one too.
-fn whole<T: TryFrom<u64>>(value: &Value) -> Option<T> {
-    let rounded = || {
-        value
-            .as_f64()
-            .filter(|number| number.fract() == 0.0 && (0.0..1e9).contains(number))
+fn slow_start(seconds: &Value) -> Option<Option<SlowStart>> {
+    let window = seconds_of(seconds)?;
+    let slow_start = SlowStart {
+        window,
+        ..SlowStart::default()
     };
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "whole, and within the bounds above"
-    )]
-    let number = value.as_u64().or_else(|| rounded().map(|number| number as u64))?;
-    T::try_from(number).ok()
+    Some((!window.is_zero()).then_some(slow_start))
+}
+
+fn retry_budget(document: &Value) -> Option<BudgetPolicy> {
+    Some(BudgetPolicy {
+        ratio: Ratio::of(document.get("percent")?.as_f64()? / 100.0),
+        min_per_second: whole(document.get("min_per_second")?)?,
+        window: seconds_of(document.get("window")?)?,
+    })
+}
+
+fn seconds_of(value: &Value) -> Option<Duration> {
+    Duration::try_from_secs_f64(value.as_f64()?).ok()
 }
 
 impl Target {
@@ -153,6 +135,7 @@ impl Target {
                 id: fields.id()?,
                 upstream: fields.reference("upstream")?,
                 weight: fields.int("weight")?,
+                priority: fields.int("priority")?,
                 created: fields.millis("created_at"),
                 address: address?,
             })
@@ -214,99 +197,5 @@ pub(crate) fn default_target_port(document: &mut Map<String, Value>) {
     };
     if let Ok(address) = text.parse::<TargetAddress>() {
         document.insert("target".to_owned(), Value::from(address.to_string()));
-    }
-}
-
-/// Choosing a hash input chooses the hashing algorithm; choosing another algorithm clears the hash inputs.
-pub(crate) fn settle_algorithm(document: &mut Map<String, Value>) {
-    let text = |field: &str| document.get(field).and_then(Value::as_str);
-    let hashes = text("hash_on").is_some_and(|input| input != "none");
-    let clears = matches!(text("algorithm"), Some("least-connections" | "latency"));
-    if hashes && !clears {
-        document.insert("algorithm".to_owned(), Value::from("consistent-hashing"));
-    } else if clears {
-        document.insert("hash_on".to_owned(), Value::from("none"));
-        document.insert("hash_fallback".to_owned(), Value::from("none"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use gw_balancer::health::StatusSet;
-    use serde_json::json;
-
-    use super::*;
-
-    fn healthchecks(change: impl FnOnce(&mut Value)) -> Option<Healthchecks> {
-        let mut document = json!({
-            "threshold": 12.5,
-            "active": { "healthy": { "interval": 0 }, "unhealthy": { "interval": 0 } },
-            "passive": {
-                "type": "http",
-                "healthy": { "successes": 3, "http_statuses": [200, 302] },
-                "unhealthy": { "tcp_failures": 1, "timeouts": 2, "http_failures": 255, "http_statuses": [500] },
-            },
-        });
-        change(&mut document);
-        Healthchecks::parse(&document)
-    }
-
-    #[test]
-    fn every_field_is_read() {
-        let expected = Healthchecks {
-            threshold: Threshold::percent(12.5),
-            passive: Counters {
-                statuses: true,
-                successes: 3,
-                healthy: StatusSet::from_iter([200, 302]),
-                tcp_failures: 1,
-                timeouts: 2,
-                http_failures: 255,
-                unhealthy: StatusSet::from_iter([500]),
-            },
-            probed: false,
-        };
-        assert_eq!(healthchecks(|_| {}), Some(expected.clone()));
-        for (pointer, value, changed) in [
-            ("/passive/healthy/successes", json!(3.0), Some(expected.clone())),
-            ("/passive/healthy/successes", json!(256), None),
-            ("/passive/healthy/successes", json!(-1), None),
-            ("/passive/unhealthy/http_statuses", json!(["500"]), None),
-            (
-                "/active/unhealthy/interval",
-                json!(0.1),
-                Some(Healthchecks {
-                    probed: true,
-                    ..expected.clone()
-                }),
-            ),
-            (
-                "/passive/type",
-                json!("tcp"),
-                Some(Healthchecks {
-                    passive: Counters {
-                        statuses: false,
-                        ..expected.passive.clone()
-                    },
-                    ..expected.clone()
-                }),
-            ),
-        ] {
-            let read = healthchecks(|document| *document.pointer_mut(pointer).unwrap() = value.clone());
-            assert_eq!(read, changed, "{pointer} {value}");
-        }
-    }
-
-    #[test]
-    fn kong_checks_something_if_a_failure_counts_or_a_probe_is_sent() {
-        let in_use = |tcp: u8, interval: f64| {
-            let checks = healthchecks(|document| {
-                document["passive"]["unhealthy"] =
-                    json!({ "tcp_failures": tcp, "timeouts": 0, "http_failures": 0, "http_statuses": [] });
-                document["active"]["healthy"]["interval"] = interval.into();
-            });
-            checks.unwrap().is_in_use()
-        };
-        assert!(in_use(1, 0.0) && in_use(0, 0.5) && !in_use(0, 0.0));
     }
 }

@@ -109,5 +109,5 @@ fn an_older_document_meets_a_newer_schema() {
     let gw_core::Entity::Service(service) = entity else {
         panic!("a service")
     };
-    assert_eq!((&*service.target.host, service.retries), ("app", 5));
+    assert_eq!((&*service.target.host, service.retry.most), ("app", 5));
 }
