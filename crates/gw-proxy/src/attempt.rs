@@ -1,22 +1,36 @@
 //! One request's tries: pick a target, connect, send; on failure decide whether another target may fare better.
 
+mod discard;
+mod picker;
+mod spare;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gw_balancer::{Outcome, Rng, Tried};
+use gw_balancer::Outcome;
+use gw_core::Retry;
 use http::header::HOST;
-use http::{Method, Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use crate::attempt::discard::discard;
+use crate::attempt::picker::Picker;
+use crate::attempt::spare::{Again, Spare};
 use crate::body::RequestBody;
 use crate::cell::Member;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
+use crate::forward;
 use crate::hop;
+use crate::io::upstream::Link;
 use crate::lock;
 use crate::plan::ServicePlan;
-use crate::pool::{self, Lease};
+use crate::pool::{self, Lease, Speaks};
+use crate::upgrade;
+use crate::upstream_tls::Wanted;
+
+pub(crate) use crate::attempt::spare::keep_small;
 
 /// One try: where it went and what came of it.
 #[derive(Debug)]
@@ -53,64 +67,86 @@ enum Unsent {
     Spent(Failure),
 }
 
-/// Sends the request to one target after the other until one answers or no other is left.
-pub(crate) async fn send(
-    exchange: &mut Exchange,
-    mut request: Request<RequestBody>,
-) -> Result<Response<Incoming>, Failure> {
+/// What a try brought.
+type Brought = Result<Response<Incoming>, Failure>;
+
+/// Sends the request to one target after the other until one answers well or no other may be tried; then the last one's
+/// answer, or failure, is what the client gets.
+pub(crate) async fn send(exchange: &mut Exchange, mut request: Request<RequestBody>) -> Brought {
     let Some(service) = exchange.about.service.clone() else {
         return Err(Failure::NoService);
     };
+    let retry = &service.service.retry;
     let preserve_host = exchange
         .about
         .route
         .as_deref()
         .is_some_and(|plan| plan.route.preserve_host);
-    let mut picker = Picker::new(&service);
-    let mut left = service.service.retries;
+    let mut picker = Picker::new(&service, exchange.stuck.key);
+    let mut picked = picker.first(Instant::now()).await?;
+    let mut left = retry.most;
     loop {
-        let target = picker.pick(exchange).await?;
-        let begun = Instant::now();
-        exchange.asked.get_or_insert(begun);
-        exchange.trying = Some((Arc::clone(&target), begun));
+        exchange.asked.get_or_insert(picked.at);
+        exchange.trying = Some((Arc::clone(&picked.target), picked.at));
+        exchange.handle = Some(picked.handle);
         if !preserve_host || exchange.host.is_none() {
-            request.headers_mut().insert(HOST, target.host.clone());
+            request
+                .headers_mut()
+                .insert(HOST, picked.target.host(service.tls.is_some()).clone());
         }
-        let failure = match attempt(exchange, &service, &target, request, left > 0).await {
-            Ok(response) => return accept(exchange, response),
-            Err((failure, again)) => {
-                close_try(exchange, outcome(&failure));
-                match again {
-                    Some(whole) if left > 0 && failure.retryable() => request = *whole,
-                    _ => return Err(failure),
-                }
-                failure
+        let patience = Patience::new(retry, picked.at);
+        let (brought, again) = attempt(exchange, &service, &picked.target, request, &patience).await;
+        let brought = brought.and_then(|response| vet(exchange, response));
+        let now = Instant::now();
+        close_try(exchange, &brought, now);
+        let again = again.filter(|_| left > 0 && is_worth_another(&brought, retry));
+        let next = again.and_then(|again| Some((again.request()?, picker.another(&exchange.tries, now)?)));
+        let Some(next) = next else {
+            if brought.is_ok() {
+                exchange.answered = Some(now);
+                picker.answered(now);
             }
+            return brought;
         };
+        if let (Ok(response), Some(lease)) = (brought, exchange.lease.take()) {
+            discard(response.into_body(), lease, &exchange.about.conn.worker);
+        }
+        (request, picked) = next;
         left -= 1;
-        picker.last = Some(failure);
     }
 }
 
-fn accept(exchange: &mut Exchange, response: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
-    exchange.answered = Some(Instant::now());
-    let status = response.status();
-    // An upgrade was not asked for, and hyper has taken the other interim responses.
-    if status.is_informational() || hop::is_coded(response.headers()) {
+/// What came back, if it is an answer.
+fn vet(exchange: &mut Exchange, mut response: Response<Incoming>) -> Brought {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS && exchange.upgrade.is_some() {
+        upgrade::agreed(exchange, &mut response);
+        return Ok(response);
+    }
+    // No other upgrade is asked for, and hyper has taken the other interim responses.
+    if response.status().is_informational() || hop::is_coded(response.headers()) {
         exchange.lease = None;
-        close_try(exchange, TryOutcome::BadResponse);
         return Err(Failure::BadResponse);
     }
-    close_try(exchange, TryOutcome::Answered(status.as_u16()));
     Ok(response)
 }
 
+fn is_worth_another(brought: &Brought, retry: &Retry) -> bool {
+    match brought {
+        Ok(response) => retry.statuses.contains(response.status().as_u16()),
+        Err(failure) => failure.retryable(),
+    }
+}
+
 /// Records a try and tells the balancer; what that changes takes effect with the next pick.
-fn close_try(exchange: &mut Exchange, outcome: TryOutcome) {
+fn close_try(exchange: &mut Exchange, brought: &Brought, now: Instant) {
     let Some((target, since)) = exchange.trying.take() else {
         return;
     };
-    let now = exchange.answered.unwrap_or_else(Instant::now);
+    let outcome = match brought {
+        Ok(response) => TryOutcome::Answered(response.status().as_u16()),
+        Err(failure) => outcome(failure),
+    };
+    let elapsed = now.saturating_duration_since(since);
     if let Some(handle) = &exchange.handle {
         let report = match outcome {
             TryOutcome::Answered(status) => Some(Outcome::Status(status)),
@@ -127,13 +163,13 @@ fn close_try(exchange: &mut Exchange, outcome: TryOutcome) {
     exchange.tries.push(Try {
         target,
         outcome,
-        elapsed: now.saturating_duration_since(since),
+        elapsed,
     });
 }
 
 fn outcome(failure: &Failure) -> TryOutcome {
     match failure {
-        Failure::ConnectFailed => TryOutcome::ConnectFailed,
+        Failure::ConnectFailed | Failure::UpstreamTls => TryOutcome::ConnectFailed,
         Failure::ConnectTimeout => TryOutcome::ConnectTimeout,
         Failure::UpstreamTimeout => TryOutcome::TimedOut,
         Failure::BadResponse => TryOutcome::BadResponse,
@@ -142,145 +178,117 @@ fn outcome(failure: &Failure) -> TryOutcome {
     }
 }
 
-/// Picks targets, never one twice.
-struct Picker<'s> {
-    service: &'s ServicePlan,
-    tried: Tried,
-    /// Of the members that `tried` has indices into.
-    generation: u64,
-    /// Why the last target failed.
-    last: Option<Failure>,
-    rng: Rng,
-}
-
-impl<'s> Picker<'s> {
-    fn new(service: &'s ServicePlan) -> Self {
-        Self {
-            service,
-            tried: Tried::new(),
-            generation: 0,
-            last: None,
-            rng: Rng::seeded(fastrand::u64(..)),
-        }
-    }
-
-    /// The next target. Waits for a name that has never been answered, as long as connecting may take.
-    async fn pick(&mut self, exchange: &mut Exchange) -> Result<Arc<Member>, Failure> {
-        if let Some(target) = self.pick_now(exchange)? {
-            return Ok(target);
-        }
-        let deadline = tokio::time::Instant::now() + self.service.service.timeouts.connect;
-        loop {
-            let changed = self.service.cell.changed().notified();
-            tokio::pin!(changed);
-            // Enabled before looking again, so that a change in between is not missed.
-            changed.as_mut().enable();
-            if let Some(target) = self.pick_now(exchange)? {
-                return Ok(target);
-            }
-            if tokio::time::timeout_at(deadline, changed).await.is_err() {
-                return Err(Failure::NameResolution);
-            }
-        }
-    }
-
-    /// A target; none if one may come up.
-    fn pick_now(&mut self, exchange: &mut Exchange) -> Result<Option<Arc<Member>>, Failure> {
-        let members = self.service.cell.members();
-        if members.generation != self.generation {
-            self.generation = members.generation;
-            self.tried = members.tried(&exchange.tries);
-        }
-        let picked = members
-            .balancer
-            .pick(None, &self.tried, exchange.begun, &mut self.rng);
-        if let Some(handle) = picked {
-            let target = handle.target();
-            self.tried.insert(target);
-            exchange.handle = Some(handle);
-            return members.member(target).cloned().map(Some).ok_or(Failure::Internal);
-        }
-        match self.last.take() {
-            Some(last) => Err(last),
-            None if members.pending => Ok(None),
-            None => Err(members.failure()),
-        }
-    }
-}
-
-type Again = Option<Box<Request<RequestBody>>>;
-
-/// One try at one target. With the failure comes the request, if it may be sent again.
+/// One try at one target, and the request for another try if that is safe.
 async fn attempt(
     exchange: &mut Exchange,
     service: &ServicePlan,
     target: &Member,
     mut request: Request<RequestBody>,
-    more: bool,
-) -> Result<Response<Incoming>, (Failure, Again)> {
-    let pooled = lock(&exchange.about.conn.worker.pool).take(target.address);
+    patience: &Patience,
+) -> (Brought, Option<Again>) {
+    let retry = &service.service.retry;
+    let host = request.headers().get(HOST).cloned();
+    let wanted = service
+        .tls
+        .as_deref()
+        .zip(host.as_ref())
+        .map(|(tls, host)| Wanted::new(tls, host));
+    let speaks = service.speaks;
+    let bounded;
+    let patience = match speaks {
+        Speaks::Http1 => patience, // the connection itself notices who stalls
+        Speaks::Http2 => {
+            bounded = patience.within(service.service.timeouts.read);
+            &bounded
+        }
+    };
+    let pooled = match speaks {
+        Speaks::Http1 => lock(&exchange.about.conn.worker.pool).take(target.address, wanted),
+        Speaks::Http2 => lock(&exchange.about.conn.worker.pool).join(target.address, wanted),
+    };
     let pooled = match pooled {
         Some(lease) => lease.ready().await,
         None => None,
     };
     if let Some(lease) = pooled {
-        let spare = copy(&request);
         let link = Arc::clone(&lease.link);
-        match over(exchange, service, lease, request).await {
-            Ok(response) => return Ok(response),
-            // It closed while it idled: that says nothing of the target, a fresh connection does.
+        let spare = Spare::of(&request, &lease, retry);
+        match over(exchange, service, lease, request, patience).await {
+            Ok(response) => return (Ok(response), spare.map(Again::Spare)),
             Err(Unsent::Whole(whole)) => request = *whole,
-            Err(Unsent::Spent(failure)) => match spare {
-                Some(spare) if failure == Failure::UpstreamBroken && !link.is_answered() => request = spare,
-                spare => return Err((failure, spare.map(Box::new))),
-            },
+            // It closed while it idled: that says nothing of the target, a fresh connection does.
+            Err(Unsent::Spent(Failure::UpstreamBroken)) if !link.is_answered() => {
+                match spare.and_then(Spare::request) {
+                    Some(spare) => request = spare,
+                    None => return (Err(Failure::UpstreamBroken), None),
+                }
+            }
+            Err(Unsent::Spent(failure)) => return (Err(failure), spare.map(Again::Spare)),
         }
     }
-    let lease = match pool::connect(target.address, service.service.timeouts.connect).await {
+    let limit = patience.of(service.service.timeouts.connect);
+    let lease = match pool::connect(target.address, target.tenure.clone(), wanted, speaks, limit).await {
         Ok(lease) => lease,
-        Err(failure) => return Err((failure, Some(Box::new(request)))),
+        Err(failure) => return (Err(failure), Some(Again::Whole(Box::new(request)))),
     };
-    let spare = if more { copy(&request) } else { None };
-    match over(exchange, service, lease, request).await {
-        Ok(response) => Ok(response),
-        Err(Unsent::Whole(whole)) => Err((Failure::UpstreamBroken, Some(whole))),
-        Err(Unsent::Spent(failure)) => Err((failure, spare.map(Box::new))),
+    lock(&exchange.about.conn.worker.pool).share(&lease, wanted, Instant::now());
+    let spare = Spare::of(&request, &lease, retry).map(Again::Spare);
+    match over(exchange, service, lease, request, patience).await {
+        Ok(response) => (Ok(response), spare),
+        Err(Unsent::Whole(whole)) => (Err(Failure::UpstreamBroken), Some(Again::Whole(whole))),
+        Err(Unsent::Spent(failure)) => (Err(failure), spare),
     }
 }
 
-/// Whether a request that may have reached one target can be sent to another.
-fn is_idempotent(method: &Method) -> bool {
-    !matches!(*method, Method::POST | Method::PATCH) && method.as_str() != "LOCK"
+/// How long a try may take.
+struct Patience {
+    /// Until when it should be answered, and how long it was given.
+    end: Option<(Instant, Duration)>,
 }
 
-/// Takes a small body whole, where that makes a second try possible. Larger ones stream, and are tried once.
-pub(crate) async fn keep_small(method: &Method, body: RequestBody) -> Result<RequestBody, Failure> {
-    /// Bound: in bytes.
-    const SMALL: usize = 64 << 10;
-    let is_small = body
-        .size_hint()
-        .exact()
-        .is_some_and(|length| length <= SMALL as u64);
-    match body {
-        RequestBody::Stream(_) if is_small && is_idempotent(method) => {
-            body.collect(SMALL).await.map(RequestBody::Buffered)
+impl Patience {
+    /// Of a try that began then.
+    fn new(retry: &Retry, begun: Instant) -> Self {
+        let end = |limit| Some((begun.checked_add(limit)?, limit));
+        Self {
+            end: retry.try_timeout.and_then(end),
         }
-        body => Ok(body),
     }
-}
 
-/// The same request again, if sending it twice does no harm and its body can be had twice.
-fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let body = request
-        .body()
-        .replay()
-        .filter(|_| is_idempotent(request.method()))?;
-    let mut copy = Request::new(body);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+    /// The same, and at most this from now on.
+    fn within(&self, limit: Duration) -> Self {
+        let now = Instant::now();
+        let own = now.checked_add(limit).map(|end| (end, limit));
+        let end = match (self.end, own) {
+            (Some(one), Some(other)) => Some(if one.0 <= other.0 { one } else { other }),
+            (one, other) => one.or(other),
+        };
+        Self { end }
+    }
+
+    /// A limit, or what is left if that is less.
+    fn of(&self, limit: Duration) -> Duration {
+        self.end.map_or(limit, |(end, _)| {
+            limit.min(end.saturating_duration_since(Instant::now()))
+        })
+    }
+
+    /// Waits for an answer; none if it does not come in time. An upstream is not late while the client still uploads: after
+    /// that it has the whole time once more.
+    async fn wait<T>(&self, answer: impl Future<Output = T>, link: &Link) -> Option<T> {
+        let Some((end, limit)) = self.end else {
+            return Some(answer.await);
+        };
+        tokio::pin!(answer);
+        let mut end = tokio::time::Instant::from_std(end);
+        loop {
+            match tokio::time::timeout_at(end, &mut answer).await {
+                Ok(answer) => return Some(answer),
+                Err(_) if link.is_uploading() => end = tokio::time::Instant::now() + limit,
+                Err(_) => return None,
+            }
+        }
+    }
 }
 
 /// Sends the request over this connection and waits for the head of its response.
@@ -289,19 +297,29 @@ async fn over(
     service: &ServicePlan,
     mut lease: Lease,
     mut request: Request<RequestBody>,
+    patience: &Patience,
 ) -> Result<Response<Incoming>, Unsent> {
     let timeouts = &service.service.timeouts;
-    lease
-        .link
-        .begin(timeouts.read, timeouts.write, !request.body().is_end_stream());
+    let streams = matches!(request.body(), RequestBody::Stream(_)) && !request.body().is_end_stream();
+    lease.link.begin(timeouts.read, timeouts.write, streams);
     request.body_mut().attach(&lease.link);
-    match lease.sender.try_send_request(request).await {
+    if lease.speaks() == Speaks::Http2 {
+        forward::to_http2(&mut request, lease.is_secure());
+    }
+    let link = Arc::clone(&lease.link);
+    let Some(answer) = patience.wait(lease.send(request), &link).await else {
+        return Err(Unsent::Spent(Failure::UpstreamTimeout));
+    };
+    match answer {
         Ok(response) => {
             exchange.lease = Some(lease);
             Ok(response)
         }
         Err(mut error) => match error.take_message() {
-            Some(request) => Err(Unsent::Whole(Box::new(request))),
+            Some(mut request) => {
+                forward::from_http2(&mut request);
+                Err(Unsent::Whole(Box::new(request)))
+            }
             None => Err(Unsent::Spent(diagnose(exchange, &lease, error.error()))),
         },
     }

@@ -1,21 +1,26 @@
 //! The targets behind one host or upstream, resolved and balanced: what survives snapshots.
 
+mod members;
+mod probed;
+
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 use gw_balancer::health::Transition;
-use gw_balancer::{Balancer, Checks, Policy, Target, TargetIdx, Tried};
-use gw_core::TargetAddress;
-use http::HeaderValue;
+use gw_balancer::{Balancer, Budget, BudgetPolicy, Checks, Policy, TargetIdx};
+use gw_core::{Active, TargetAddress};
 use tokio::sync::Notify;
 
-use crate::attempt::Try;
-use crate::dns::{Found, Name, Names};
-use crate::failure::Failure;
+use self::members::drafts;
+pub(crate) use self::members::{Member, Members};
+use crate::addresses::Tenure;
+use crate::dns::{Name, Names};
 use crate::health::{self, Clock, TargetHealth, UpstreamHealth};
 use crate::lock;
+use crate::probe::{Line, Prober};
 
 /// What a cell is made of: configuration, nothing resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +29,25 @@ pub(crate) struct Spec {
     pub(crate) label: Box<str>,
     pub(crate) policy: Policy,
     pub(crate) checks: Checks,
+    /// How its targets are probed; none = they are not.
+    pub(crate) probes: Option<Arc<Active>>,
+    /// How much further tries may add to its load.
+    pub(crate) budget: BudgetPolicy,
     /// `Host` for all targets; none = each target's own.
     pub(crate) host_header: Option<Box<str>>,
+    /// Whether a target found by an `SRV` record is called as the record calls it.
+    pub(crate) srv_names: bool,
     /// Whether it is an upstream with targets of its own, or just the host of a service.
     pub(crate) upstream: bool,
-    /// Addresses and weights.
-    pub(crate) targets: Vec<(TargetAddress, u16)>,
+    pub(crate) targets: Vec<Place>,
+}
+
+/// A target as it is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) address: TargetAddress,
+    pub(crate) weight: u16,
+    pub(crate) priority: u32,
 }
 
 /// The targets behind one host or upstream. Requests load its members; the control side changes them.
@@ -37,6 +55,7 @@ pub(crate) struct Cell {
     members: ArcSwap<Members>,
     changed: Notify,
     names: Arc<Names>,
+    prober: Line,
     state: Mutex<State>,
     me: Weak<Self>,
 }
@@ -45,31 +64,10 @@ struct State {
     spec: Spec,
     /// One for each target; none where the host is an address.
     names: Vec<Option<Arc<Name>>>,
-}
-
-/// A cell's targets at one moment: one member per address.
-#[derive(Debug)]
-pub(crate) struct Members {
-    pub(crate) balancer: Balancer,
-    /// By [`TargetIdx`] of the balancer.
-    list: Arc<[Arc<Member>]>,
-    /// Counts up with each change: indices are only good for one generation.
-    pub(crate) generation: u64,
-    /// Whether a name has never been answered, so that waiting may help.
-    pub(crate) pending: bool,
-    upstream: bool,
-}
-
-/// One address requests can go to.
-#[derive(Debug)]
-pub(crate) struct Member {
-    pub(crate) address: SocketAddr,
-    /// `Host` for requests to it.
-    pub(crate) host: HeaderValue,
-    /// What the access log calls it.
-    pub(crate) label: Box<str>,
-    /// Which of the configured targets it is an address of.
-    pub(crate) place: usize,
+    /// Of the members' addresses.
+    tenures: HashMap<SocketAddr, Tenure>,
+    /// When time alone changes the table next, as far as somebody waits for it.
+    alarm: Option<Instant>,
 }
 
 impl std::fmt::Debug for Cell {
@@ -81,10 +79,11 @@ impl std::fmt::Debug for Cell {
 }
 
 impl Cell {
-    pub(crate) fn new(names: &Arc<Names>, spec: Spec) -> Arc<Self> {
+    pub(crate) fn new(names: &Arc<Names>, prober: &Prober, spec: Spec) -> Arc<Self> {
         let cell = Arc::new_cyclic(|me| Self {
             members: ArcSwap::from_pointee(Members {
                 balancer: Balancer::new(&spec.policy, &spec.checks, &[]),
+                budget: Arc::new(Budget::new(spec.budget)),
                 list: Arc::default(),
                 generation: 0,
                 pending: true,
@@ -92,12 +91,15 @@ impl Cell {
             }),
             changed: Notify::new(),
             names: Arc::clone(names),
+            prober: prober.line(),
             state: Mutex::new(State {
                 spec: Spec {
                     targets: Vec::new(),
                     ..spec.clone()
                 },
                 names: Vec::new(),
+                tenures: HashMap::new(),
+                alarm: None,
             }),
             me: me.clone(),
         });
@@ -108,89 +110,144 @@ impl Cell {
     /// Takes other targets, or another policy. Names that stay are not looked up anew.
     pub(crate) fn update(&self, spec: Spec) {
         let mut state = lock(&self.state);
-        let watch = |(address, _): &(TargetAddress, u16)| match address.host.parse::<IpAddr>() {
+        let watch = |place: &Place| match place.address.host.parse::<IpAddr>() {
             Ok(_) => None,
-            Err(_) => Some(self.names.watch(&address.host, self.me.clone())),
+            Err(_) => Some(self.names.watch(&place.address.host, self.me.clone())),
         };
         // The old names are let go only afterwards, so that one that stays is found.
         let names = spec.targets.iter().map(watch).collect();
-        *state = State { spec, names };
-        self.build(&state);
+        state.spec = spec;
+        state.names = names;
+        self.build(&mut state);
+    }
+
+    /// No configuration has it any more. Requests that began with it may still finish.
+    pub(crate) fn retire(&self) {
+        lock(&self.state).spec.probes = None;
+        self.prober.changed(&self.me, false);
     }
 
     /// A name has new addresses.
     pub(crate) fn rebuild(&self) {
-        let state = lock(&self.state);
-        self.build(&state);
+        self.build(&mut lock(&self.state));
     }
 
     /// Invariant: called with the lock held, so that members are never replaced by older ones.
-    fn build(&self, state: &State) {
-        let mut pending = false;
-        let (mut targets, mut list) = (Vec::new(), Vec::new());
-        let configured = state.spec.targets.iter().zip(&state.names);
-        for (place, ((address, weight), name)) in configured.enumerate() {
-            let found = match (name, address.host.parse()) {
-                (None, Ok(ip)) => Found::Addresses(vec![ip]),
-                (Some(name), _) => name.found(),
-                (None, Err(_)) => Found::Nothing,
-            };
-            pending |= found == Found::Pending;
-            let Found::Addresses(ips) = found else { continue };
-            for ip in ips {
-                let socket = SocketAddr::new(ip, address.port);
-                let member = Member::new(address, socket, place, &state.spec);
-                targets.push(Target::new(member.label.clone(), *weight));
-                list.push(Arc::new(member));
-            }
-        }
+    fn build(&self, state: &mut State) {
+        let (drafts, pending) = drafts(&state.spec, &state.names);
+        let targets: Vec<_> = drafts.iter().map(|draft| draft.target.clone()).collect();
         let before = self.members.load();
-        let Spec { policy, checks, .. } = &state.spec;
+        let Spec {
+            policy,
+            checks,
+            budget,
+            ..
+        } = &state.spec;
         let (balancer, released) = before.balancer.rebuild(policy, checks, &targets, Instant::now());
-        let list: Arc<[Arc<Member>]> = list.into();
+        let budget = match before.budget.policy() == budget {
+            true => Arc::clone(&before.budget),
+            false => Arc::new(before.budget.rebuild(*budget)),
+        };
+        let mut left = std::mem::take(&mut state.tenures);
+        let members = drafts.into_iter().map(|draft| {
+            let address = draft.address;
+            let enter = || {
+                left.remove(&address)
+                    .unwrap_or_else(|| self.names.addresses.enter(address))
+            };
+            let tenure = state.tenures.entry(address).or_insert_with(enter).clone();
+            Arc::new(draft.member(tenure))
+        });
+        let list: Arc<[Arc<Member>]> = members.collect();
         note(&state.spec, &list, &released);
-        self.members.store(Arc::new(Members {
-            balancer,
-            list,
-            generation: before.generation + 1,
-            pending,
-            upstream: state.spec.upstream,
-        }));
+        self.publish(
+            state,
+            Members {
+                balancer,
+                budget,
+                list,
+                generation: before.generation + 1,
+                pending,
+                upstream: state.spec.upstream,
+            },
+        );
         self.changed.notify_waiters();
+        // Only now: nothing picks them any more.
+        for address in left.into_keys() {
+            self.names.addresses.leave(address);
+        }
     }
 
     /// Lets a change of a member's health take effect: the members stay as they are, with their indices.
     pub(crate) fn heed(&self, member: &Member, transition: &Transition) {
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
         health::log(&state.spec.label, &member.label, transition);
-        self.refresh();
+        self.refresh(&mut state);
     }
 
     /// Invariant: called with the lock held.
-    fn refresh(&self) {
+    fn refresh(&self, state: &mut State) {
         let before = self.members.load();
-        self.members.store(Arc::new(Members {
-            balancer: before.balancer.refresh(),
-            list: Arc::clone(&before.list),
-            ..**before
-        }));
+        self.publish(
+            state,
+            Members {
+                balancer: before.balancer.refresh(Instant::now()),
+                budget: Arc::clone(&before.budget),
+                list: Arc::clone(&before.list),
+                ..**before
+            },
+        );
+    }
+
+    /// Invariant: called with the lock held.
+    fn publish(&self, state: &mut State, members: Members) {
+        let next = members.balancer.next_change();
+        self.members.store(Arc::new(members));
+        self.prober.changed(&self.me, state.spec.probes.is_some());
+        if let Some(at) = next
+            && state.alarm.is_none_or(|alarm| at < alarm)
+        {
+            state.alarm = Some(at);
+            let me = self.me.clone();
+            self.names.control.spawn(async move {
+                tokio::time::sleep_until(at.into()).await;
+                if let Some(cell) = me.upgrade() {
+                    cell.wake(at);
+                }
+            });
+        }
+    }
+
+    /// The time has come for which somebody waited, unless an earlier one has come before.
+    fn wake(&self, at: Instant) {
+        let mut state = lock(&self.state);
+        if state.alarm == Some(at) {
+            state.alarm = None;
+            self.refresh(&mut state);
+        }
     }
 
     /// How its targets are.
     pub(crate) fn health(&self) -> UpstreamHealth {
         let state = lock(&self.state);
         let (members, clock) = (self.members.load(), Clock::read());
-        let target = |(place, (address, weight)): (usize, &(TargetAddress, u16))| {
-            let addresses = members.of(place).filter_map(|(target, member)| {
+        let target = |(index, place): (usize, &Place)| {
+            let addresses = members.of(index).filter_map(|(target, member)| {
                 let condition = members.balancer.condition(target)?;
-                Some(clock.shown(member.address, &condition))
+                let weight = members.balancer.targets().get(target.index())?.weight.0;
+                Some(clock.shown(member.address, weight, &condition))
             });
             TargetHealth {
-                target: address.to_string().into(),
-                host: address.host.clone(),
-                port: address.port,
-                weight: *weight,
-                named: state.names.get(place).is_some_and(Option::is_some),
+                target: place.address.to_string().into(),
+                host: place.address.host.clone(),
+                port: place.address.port,
+                weight: place.weight,
+                named: state.names.get(index).is_some_and(Option::is_some),
+                dns: match state.names.get(index).and_then(Option::as_deref) {
+                    Some(name) => name.dns(),
+                    None if place.address.host.contains(':') => "AAAA".into(),
+                    None => "A".into(),
+                },
                 addresses: addresses.collect(),
             }
         };
@@ -202,9 +259,9 @@ impl Cell {
 
     /// Sets the health of a target, or of one of its addresses; false if there is none such.
     pub(crate) fn set_health(&self, target: &str, address: Option<SocketAddr>, healthy: bool) -> bool {
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
         let members = self.members.load_full();
-        let named = |(known, _): &(TargetAddress, u16)| known.to_string() == target;
+        let named = |known: &Place| known.address.to_string() == target;
         let Some(place) = state.spec.targets.iter().position(named) else {
             return false;
         };
@@ -216,7 +273,7 @@ impl Cell {
                 found = true;
             }
         }
-        self.refresh();
+        self.refresh(&mut state);
         found
     }
 
@@ -234,56 +291,14 @@ impl Cell {
     }
 }
 
-impl Members {
-    pub(crate) fn member(&self, target: TargetIdx) -> Option<&Arc<Member>> {
-        self.list.get(target.index())
-    }
-
-    /// The members that are addresses of one configured target.
-    fn of(&self, place: usize) -> impl Iterator<Item = (TargetIdx, &Arc<Member>)> {
-        let members = (0..).map(TargetIdx).zip(&*self.list);
-        members.filter(move |(_, member)| member.place == place)
-    }
-
-    /// Which of these targets have been tried, after the list has changed in between.
-    pub(crate) fn tried(&self, tries: &[Try]) -> Tried {
-        let mut tried = Tried::new();
-        for (place, member) in (0..).zip(&*self.list) {
-            if tries.iter().any(|attempt| attempt.target.label == member.label) {
-                tried.insert(TargetIdx(place));
-            }
-        }
-        tried
-    }
-
-    /// Why nothing could be picked.
-    pub(crate) fn failure(&self) -> Failure {
-        if self.upstream {
-            Failure::NoPeer
-        } else {
-            Failure::NameResolution
-        }
-    }
-}
-
-impl Member {
-    fn new(target: &TargetAddress, address: SocketAddr, place: usize, spec: &Spec) -> Self {
-        let resolved = target.host.parse::<IpAddr>().is_err();
-        let label = if resolved {
-            format!("{target}@{}", address.ip())
-        } else {
-            target.to_string()
-        };
-        let host = match &spec.host_header {
-            Some(host) if host.contains(':') => header_value(host.to_string()), // it names its port
-            Some(host) => host_value(host, address.port()),
-            None => host_value(&target.host, target.port),
-        };
-        Self {
-            address,
-            host,
-            label: label.into(),
-            place,
+impl Drop for Cell {
+    fn drop(&mut self) {
+        let state = self
+            .state
+            .get_mut()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        for address in std::mem::take(&mut state.tenures).into_keys() {
+            self.names.addresses.leave(address);
         }
     }
 }
@@ -297,22 +312,5 @@ fn note(spec: &Spec, members: &[Arc<Member>], changed: &[(TargetIdx, Transition)
     }
 }
 
-/// A `Host` header: the port is left out where it is the protocol's own.
-fn host_value(host: &str, port: u16) -> HeaderValue {
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    };
-    let text = if port == 80 {
-        host
-    } else {
-        format!("{host}:{port}")
-    };
-    header_value(text)
-}
-
-/// A host has been checked when it was parsed; what no header can hold would only be an IDN written raw.
-fn header_value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
-}
+#[cfg(test)]
+mod tests;

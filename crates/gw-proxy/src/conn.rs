@@ -35,8 +35,12 @@ pub(crate) struct Conn {
     /// The port it connected to.
     pub(crate) port: u16,
     pub(crate) port_value: HeaderValue,
+    /// The server name that the client asked for in TLS.
+    pub(crate) server_name: Option<Box<str>>,
     /// Requests begun.
     pub(crate) heads: AtomicU32,
+    /// Requests begun and not finished.
+    pub(crate) in_flight: AtomicU32,
     /// The client was answered before it had sent all: closing on it at once could cost it the answer.
     pub(crate) unread: AtomicBool,
 }
@@ -53,7 +57,9 @@ impl Conn {
             client_value: text_value(client.to_string()),
             port: connection.local.port(),
             port_value: HeaderValue::from(connection.local.port()),
+            server_name: None,
             heads: AtomicU32::new(0),
+            in_flight: AtomicU32::new(0),
             unread: AtomicBool::new(false),
         }
     }
@@ -64,7 +70,7 @@ impl Conn {
             client: self.client,
             scheme: self.scheme,
             port: self.port,
-            sni: None,
+            sni: self.server_name.as_deref(),
         }
     }
 }

@@ -1,41 +1,78 @@
-//! Names to addresses, off the request path: each name in use is resolved again and again by a task of its own.
+//! Names to addresses, off the request path: what a resolver is, and what it says.
 
-use std::collections::HashMap;
+mod conf;
+mod files;
+mod hosts;
+mod known;
+mod lookup;
+mod names;
+mod resolver;
+mod server;
+mod system;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
-use tracing::warn;
-
-use crate::cell::Cell;
-use crate::lock;
+pub(crate) use known::Found;
+pub use names::KnownName;
+pub(crate) use names::{Name, Names};
+pub use resolver::{DnsOptions, DnsResolver, RecordType};
+pub use system::SystemResolver;
 
 /// A boxed future.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Finds the addresses of a name.
+/// Finds what a name stands for.
 pub trait Resolver: fmt::Debug + Send + Sync + 'static {
-    /// The addresses of `name`, and how long they hold.
+    /// What `name` stands for, and how long that holds.
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Answer, ResolveError>>;
+
+    /// A number that changes when what it goes by has changed, a file for instance: then all names are looked up
+    /// again. It is asked once a second.
+    fn version(&self) -> u64 {
+        0
+    }
 }
 
 /// What a [`Resolver`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The addresses: IPv4, or IPv6 where there is no IPv4.
-    pub addresses: Vec<IpAddr>,
+    /// What the name stands for.
+    pub records: Records,
     /// After this the name is looked up again.
     pub ttl: Duration,
 }
 
-/// Why a name has no addresses.
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Records {
+    /// Addresses: IPv4, or IPv6 where there is no IPv4. Each has the port and the full weight of the target that names
+    /// them.
+    Addresses(Vec<IpAddr>),
+    /// Services (`SRV` records): addresses with ports and weights of their own.
+    Services(Vec<Service>),
+}
+
+/// One address of an `SRV` record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Those with the lowest number get the requests, the others take over when too many of these are out.
+    pub priority: u16,
+    /// Where it is.
+    pub address: IpAddr,
+    /// Its port; 0 is the port of the target.
+    pub port: u16,
+    /// Its share of the requests; 0 counts as 1.
+    pub weight: u16,
+    /// The name that the record gives for the address.
+    pub host: Box<str>,
+}
+
+/// Why nothing was found for a name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolveError {
@@ -55,188 +92,117 @@ pub enum ResolveError {
     },
 }
 
-/// The system's resolver (`getaddrinfo`), on the blocking threads of the runtime it is asked from.
-#[derive(Clone, Debug)]
-pub struct SystemResolver {
-    /// The system tells no time to live: names are looked up again after this.
-    pub ttl: Duration,
-}
-
-impl Default for SystemResolver {
-    fn default() -> Self {
+impl Answer {
+    /// These addresses, for as long.
+    #[must_use]
+    pub fn addresses(addresses: Vec<IpAddr>, ttl: Duration) -> Self {
         Self {
-            ttl: Duration::from_secs(5),
+            records: Records::Addresses(addresses),
+            ttl,
         }
     }
 }
 
-impl Resolver for SystemResolver {
-    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Answer, ResolveError>> {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name, 0)).await;
-            let found = found.map_err(|source| ResolveError::Failed {
-                name: name.into(),
-                source,
-            })?;
-            let all: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-            let v4: Vec<IpAddr> = all.iter().copied().filter(IpAddr::is_ipv4).collect();
-            let addresses = if v4.is_empty() { all } else { v4 };
-            if addresses.is_empty() {
-                return Err(ResolveError::NotFound { name: name.into() });
+impl Records {
+    /// The type of record they come from: `A`, `AAAA` or `SRV`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Services(_) => "SRV",
+            Self::Addresses(list) if list.iter().any(IpAddr::is_ipv6) => "AAAA",
+            Self::Addresses(_) => "A",
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Addresses(list) => list.is_empty(),
+            Self::Services(list) => list.is_empty(),
+        }
+    }
+
+    /// The same in order and without repetition, so that servers that turn their answers round change nothing.
+    pub(crate) fn in_order(self) -> Self {
+        match self {
+            Self::Addresses(mut list) => {
+                list.sort_unstable();
+                list.dedup();
+                Self::Addresses(list)
             }
-            Ok(Answer {
-                addresses,
-                ttl: self.ttl,
-            })
-        })
-    }
-}
-
-/// The names in use.
-#[derive(Debug)]
-pub(crate) struct Names {
-    resolver: Arc<dyn Resolver>,
-    control: Handle,
-    /// Look-ups under way. A look-up may hold a blocking thread for long, and others need those too.
-    turns: Arc<Semaphore>,
-    known: Arc<Mutex<HashMap<Box<str>, Weak<Name>>>>,
-}
-
-/// One name in use. When nobody uses it any more, it is not looked up again.
-#[derive(Debug)]
-pub(crate) struct Name {
-    text: Box<str>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    found: Found,
-    watchers: Vec<Weak<Cell>>,
-}
-
-/// What is known of a name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// It has never been answered.
-    #[default]
-    Pending,
-    /// These, in order, without repetition. They stay when a later look-up fails.
-    Addresses(Vec<IpAddr>),
-    /// Every look-up so far has failed.
-    Nothing,
-}
-
-const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(300);
-/// Bound: look-ups under way at once.
-const LOOKUPS: usize = 32;
-/// Bound: how long one look-up may take before it counts as failed.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-impl Names {
-    pub(crate) fn new(resolver: Arc<dyn Resolver>, control: Handle) -> Self {
-        Self {
-            resolver,
-            control,
-            turns: Arc::new(Semaphore::new(LOOKUPS)),
-            known: Arc::default(),
-        }
-    }
-
-    /// The name, looked up from now on for as long as somebody keeps it; `watcher` is told of every change.
-    pub(crate) fn watch(&self, text: &str, watcher: Weak<Cell>) -> Arc<Name> {
-        let mut known = lock(&self.known);
-        let name = known.get(text).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let name = Arc::new(Name {
-                text: text.into(),
-                state: Mutex::default(),
-            });
-            known.insert(text.into(), Arc::downgrade(&name));
-            let (resolver, turns) = (Arc::clone(&self.resolver), Arc::clone(&self.turns));
-            let known = Arc::downgrade(&self.known);
-            self.control
-                .spawn(refresh(Arc::downgrade(&name), resolver, turns, known));
-            name
-        });
-        drop(known);
-        let mut state = lock(&name.state);
-        state.watchers.retain(|watcher| watcher.strong_count() > 0);
-        if !state.watchers.iter().any(|known| Weak::ptr_eq(known, &watcher)) {
-            state.watchers.push(watcher);
-        }
-        drop(state);
-        name
-    }
-
-    #[cfg(test)]
-    pub(crate) fn known(&self) -> usize {
-        lock(&self.known).len()
-    }
-}
-
-impl Name {
-    pub(crate) fn found(&self) -> Found {
-        lock(&self.state).found.clone()
-    }
-
-    /// Takes what a look-up found and tells those who watch, if it is news.
-    fn settle(&self, result: Result<Answer, ResolveError>) -> Option<Duration> {
-        let (found, again) = match result {
-            Ok(Answer { mut addresses, ttl }) if !addresses.is_empty() => {
-                addresses.sort_unstable();
-                addresses.dedup();
-                (Found::Addresses(addresses), Some(ttl.clamp(SHORTEST, LONGEST)))
+            Self::Services(mut list) => {
+                let place = |one: &Service| (one.address, one.port);
+                list.sort_by(|a, b| {
+                    (place(a), a.priority, a.weight, &a.host).cmp(&(place(b), b.priority, b.weight, &b.host))
+                });
+                // Of records about one place those of the lowest number count, together.
+                list.dedup_by(|next, kept| {
+                    let same = place(next) == place(kept);
+                    if same && next.priority == kept.priority {
+                        kept.weight = kept.weight.max(1).saturating_add(next.weight.max(1));
+                    }
+                    same
+                });
+                list.sort_by_key(|one| (one.priority, place(one)));
+                Self::Services(list)
             }
-            Ok(_) => (Found::Nothing, None),
-            Err(error) => {
-                warn!(name = %self.text, %error, "name look-up failed");
-                (Found::Nothing, None)
-            }
-        };
-        let mut state = lock(&self.state);
-        let serve_stale = found == Found::Nothing && matches!(state.found, Found::Addresses(_));
-        if serve_stale || state.found == found {
-            return again;
         }
-        state.found = found;
-        let watchers: Vec<Arc<Cell>> = state.watchers.iter().filter_map(Weak::upgrade).collect();
-        // Invariant: a cell reads names while it holds its own lock, so no name may be locked while it is told.
-        drop(state);
-        for watcher in watchers {
-            watcher.rebuild();
-        }
-        again
     }
 }
 
-async fn refresh(
-    name: Weak<Name>,
-    resolver: Arc<dyn Resolver>,
-    turns: Arc<Semaphore>,
-    known: Weak<Mutex<HashMap<Box<str>, Weak<Name>>>>,
-) {
-    let mut backoff = SHORTEST;
-    while let Some(text) = name.upgrade().map(|name| name.text.clone()) {
-        let turn = turns.acquire().await;
-        let looked_up = tokio::time::timeout(PATIENCE, resolver.resolve(&text)).await;
-        drop(turn);
-        let Some(name) = name.upgrade() else { break };
-        let late = || ResolveError::Failed {
-            name: text.clone(),
-            source: io::ErrorKind::TimedOut.into(),
-        };
-        let again = name.settle(looked_up.unwrap_or_else(|_| Err(late())));
-        drop(name);
-        let pause = again.unwrap_or(backoff);
-        backoff = if again.is_some() {
-            SHORTEST
-        } else {
-            (backoff * 2).min(Duration::from_secs(30))
-        };
-        tokio::time::sleep_until(Instant::now() + pause).await;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(priority: u16, address: &str, port: u16, weight: u16) -> Service {
+        Service {
+            priority,
+            address: address.parse().unwrap(),
+            port,
+            weight,
+            host: "h".into(),
+        }
     }
-    if let Some(known) = known.upgrade() {
-        lock(&known).retain(|_, name| name.strong_count() > 0);
+
+    #[test]
+    fn an_answer_that_was_turned_round_is_the_same() {
+        let parse = |list: &[&str]| Records::Addresses(list.iter().map(|ip| ip.parse().unwrap()).collect());
+        let ordered = parse(&["10.0.0.1", "10.0.0.2"]);
+        for turned in [
+            &["10.0.0.2", "10.0.0.1"][..],
+            &["10.0.0.1", "10.0.0.2", "10.0.0.1"],
+        ] {
+            assert_eq!(parse(turned).in_order(), ordered);
+        }
+        let (one, two) = (service(1, "10.0.0.9", 80, 5), service(2, "10.0.0.1", 80, 5));
+        let ordered = Records::Services(vec![one.clone(), two.clone()]);
+        assert_eq!(Records::Services(vec![two, one]).in_order(), ordered);
+    }
+
+    #[test]
+    fn records_about_one_place_are_one() {
+        let records = Records::Services(vec![
+            service(1, "10.0.0.1", 80, 0),
+            service(1, "10.0.0.1", 81, 7),
+            service(2, "10.0.0.1", 80, 100),
+            service(1, "10.0.0.1", 80, 3),
+            service(1, "10.0.0.2", 80, u16::MAX),
+            service(1, "10.0.0.2", 80, 9),
+        ]);
+        let expected = vec![
+            service(1, "10.0.0.1", 80, 4),
+            service(1, "10.0.0.1", 81, 7),
+            service(1, "10.0.0.2", 80, u16::MAX),
+        ];
+        assert_eq!(records.in_order(), Records::Services(expected));
+    }
+
+    #[test]
+    fn records_are_called_by_their_type() {
+        let parse = |ip: &str| Records::Addresses(vec![ip.parse().unwrap()]);
+        assert_eq!(parse("10.0.0.1").kind(), "A");
+        assert_eq!(parse("::1").kind(), "AAAA");
+        assert_eq!(Records::Services(vec![service(1, "::1", 80, 1)]).kind(), "SRV");
     }
 }

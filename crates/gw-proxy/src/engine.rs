@@ -16,6 +16,7 @@ use crate::exchange::Exchange;
 use crate::failure::{Failure, bare};
 use crate::forward;
 use crate::lock;
+use crate::upgrade::{self, Upgrade};
 
 /// One request from start to finish. Read this first; every step is one call.
 pub(crate) async fn handle(conn: Arc<Conn>, request: Request<RequestBody>) -> Response<ResponseBody> {
@@ -24,11 +25,15 @@ pub(crate) async fn handle(conn: Arc<Conn>, request: Request<RequestBody>) -> Re
         Ok(response) => response,
         Err(failure) => exchange.rescue(&failure), // the only place where a failure becomes a response
     };
-    response.map(|content| ResponseBody::new(content, exchange)) // body filters run in `poll_frame`; drop or end = `finish`
+    response.map(|content| match upgrade::begin(exchange, content) {
+        Ok(()) => ResponseBody::none(), // the exchange goes on as a tunnel
+        Err((exchange, content)) => ResponseBody::new(content, exchange),
+    }) // body filters run in `poll_frame`; drop or end = `finish`
 }
 
 async fn proxy(exchange: &mut Exchange, request: Request<RequestBody>) -> Result<Response<Content>, Failure> {
     let (mut head, body) = request.into_parts();
+    exchange.ask(Upgrade::asked(&mut head));
     let inbound = forward::inbound(&mut head, exchange)?;
     exchange.route(&head, &inbound)?;
     let need = exchange.run.chain.request_body(exchange.about.conn.scheme);
@@ -38,11 +43,13 @@ async fn proxy(exchange: &mut Exchange, request: Request<RequestBody>) -> Result
     }
     let body = match whole {
         Some(whole) => RequestBody::Buffered(whole),
-        None => attempt::keep_small(&head.method, body).await?,
+        None => attempt::keep_small(&head.method, exchange.about.retry(), body).await?,
     };
+    exchange.stick(&head);
     let request = forward::upstream(exchange, head, body)?;
     let (head, body) = attempt::send(exchange, request).await?.into_parts(); // pick, connect, retry
-    exchange.answer(head, Content::Upstream(body))
+    let content = exchange.incoming(body);
+    exchange.answer(head, content)
 }
 
 /// Reads the whole body, if an instance of the chain wants to see it.

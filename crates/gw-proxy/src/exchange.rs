@@ -6,11 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use gw_balancer::Handle;
+use gw_core::Retry;
 use gw_plugins::cx::{Facts, LogParts};
 use gw_plugins::{Identity, Reply, ReplyBody};
 use http::header::ACCEPT;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, request, response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request, response};
+use hyper::body::Incoming;
 use smallvec::SmallVec;
 
 use crate::access_log::Record;
@@ -23,11 +25,13 @@ use crate::conn::Conn;
 use crate::document::document;
 use crate::failure::Failure;
 use crate::forward::{self, Inbound};
+use crate::hash_key::Stuck;
 use crate::hop;
 use crate::lock;
-use crate::plan::{RoutePlan, ServicePlan};
-use crate::pool::Lease;
+use crate::plan::{RoutePlan, ServicePlan, is_grpc};
+use crate::pool::{Lease, Speaks};
 use crate::snapshot::Snapshot;
+use crate::upgrade::Upgrade;
 
 /// What does not change while a request goes through its phases, once it is known.
 #[derive(Debug)]
@@ -50,13 +54,19 @@ pub(crate) struct Exchange {
     /// The target as the client sent it.
     pub(crate) target: Option<PathAndQuery>,
     accept: Option<HeaderValue>,
+    /// Whether it is a call of gRPC.
+    grpc: bool,
     /// The client's `Host`.
     pub(crate) host: Option<HeaderValue>,
     /// How much of the request's path the route matched; none if the route has no paths.
     pub(crate) matched: Option<usize>,
     pub(crate) identity: Identity,
+    /// What it sticks to a target by.
+    pub(crate) stuck: Stuck,
     pub(crate) run: Run,
     pub(crate) upload: Option<Arc<Upload>>,
+    /// What it asks for, if that is a WebSocket.
+    pub(crate) upgrade: Option<Upgrade>,
     pub(crate) tries: SmallVec<[Try; 2]>,
     /// The try under way.
     pub(crate) trying: Option<(Arc<Member>, Instant)>,
@@ -100,6 +110,11 @@ impl About {
         }
     }
 
+    /// When it is tried again, if there is a service to try.
+    pub(crate) fn retry(&self) -> Option<&Retry> {
+        Some(&self.service.as_deref()?.service.retry)
+    }
+
     pub(crate) fn request_id(&self) -> &str {
         self.id.to_str().unwrap_or_default()
     }
@@ -114,6 +129,7 @@ impl Exchange {
     /// Takes up a request.
     pub(crate) fn begin(conn: &Arc<Conn>, request: &Request<RequestBody>) -> Box<Self> {
         conn.heads.fetch_add(1, Relaxed);
+        conn.in_flight.fetch_add(1, Relaxed);
         conn.worker.counters.requests.fetch_add(1, Relaxed);
         let snapshot = conn.gateway.snapshot(); // one `Arc` clone, no lock
         let log_wants_time = conn.gateway.log().is_on();
@@ -131,10 +147,13 @@ impl Exchange {
             method: request.method().clone(),
             target: request.uri().path_and_query().cloned(),
             accept: request.headers().get(ACCEPT).cloned(),
+            grpc: request.version() == Version::HTTP_2 && is_grpc(request.headers()),
             host: None,
             matched: None,
             identity: Identity::default(),
+            stuck: Stuck::default(),
             upload: request.body().upload(),
+            upgrade: None,
             tries: SmallVec::new(),
             trying: None,
             handle: None,
@@ -146,6 +165,14 @@ impl Exchange {
             failure: None,
             finished: false,
         })
+    }
+
+    /// Takes what the request asks for beyond an answer. What was `CONNECT` is `GET` then.
+    pub(crate) fn ask(&mut self, upgrade: Option<Upgrade>) {
+        if upgrade.is_some() {
+            self.method = Method::GET;
+        }
+        self.upgrade = upgrade;
     }
 
     /// Finds the route, its service and its chain.
@@ -174,11 +201,26 @@ impl Exchange {
             .service
             .and_then(|id| self.about.snapshot.service(id))
             .cloned();
+        if let Some(sticking) = self.about.service.as_deref().and_then(ServicePlan::sticking) {
+            self.stuck = sticking.routed(path, |name| found.param(name));
+        }
         self.run = Run::new(Arc::clone(self.about.snapshot.chain(&route.route)));
         let target = self.target.as_ref().map_or("/", PathAndQuery::as_str);
         let refused = route.refuses(self.about.conn.scheme, head, host, target);
         self.about.route = Some(route);
         refused.map_or(Ok(()), Err)
+    }
+
+    /// Finds out what it sticks to a target by, once the consumer is known.
+    pub(crate) fn stick(&mut self, head: &request::Parts) {
+        if let Some(sticking) = self.about.service.as_deref().and_then(ServicePlan::sticking) {
+            sticking.settle(
+                &mut self.stuck,
+                &self.identity,
+                &self.about.conn.client_value,
+                head,
+            );
+        }
     }
 
     /// The answer to a request that failed: the only place where a failure becomes a response.
@@ -216,6 +258,20 @@ impl Exchange {
         Ok(self.made(Response::from_parts(head, Content::Bytes(body))))
     }
 
+    /// The upstream's body.
+    pub(crate) fn incoming(&self, body: Incoming) -> Content {
+        let shared = self
+            .lease
+            .as_ref()
+            .filter(|lease| lease.speaks() == Speaks::Http2);
+        match (shared, self.about.service.as_deref()) {
+            (Some(lease), Some(plan)) => {
+                Content::timed(body, plan.service.timeouts.read, Arc::clone(&lease.link))
+            }
+            _ => Content::Upstream(body),
+        }
+    }
+
     /// The upstream's answer on its way to the client.
     pub(crate) fn answer(
         &mut self,
@@ -223,13 +279,23 @@ impl Exchange {
         body: Content,
     ) -> Result<Response<Content>, Failure> {
         hop::strip_response(&mut head.headers);
+        self.stuck.set_cookie(&mut head.headers);
         chain::header_filter(self, &mut head)?;
         forward::proxied(self, &mut head);
-        Ok(self.sending(Response::from_parts(head, body)))
+        let mut response = Response::from_parts(head, body);
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(upgrade) = &self.upgrade
+        {
+            upgrade.grant(&mut response);
+        }
+        Ok(self.sending(response))
     }
 
     fn made(&mut self, mut response: Response<Content>) -> Response<Content> {
         forward::made(self, response.headers_mut());
+        if self.grpc {
+            forward::grpc_status(&mut response);
+        }
         self.sending(response)
     }
 
@@ -276,12 +342,17 @@ impl Exchange {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
+        self.about.conn.in_flight.fetch_sub(1, Relaxed);
         self.about.conn.worker.counters.finished.fetch_add(1, Relaxed);
         if self.upload.as_ref().is_some_and(|upload| !upload.is_done()) {
             self.about.conn.unread.store(true, Relaxed);
         }
         let now = Instant::now();
-        self.release(&end, now);
+        if end == End::Complete {
+            self.release(now);
+        } else {
+            (self.handle, self.lease) = (None, None);
+        }
         if let Some((target, since)) = self.trying.take() {
             let elapsed = now.saturating_duration_since(since);
             self.tries.push(Try {
@@ -307,12 +378,13 @@ impl Exchange {
         }
     }
 
-    fn release(&mut self, end: &End, now: Instant) {
+    /// Ends what there is between it and the target: the connection back to its pool, the target's count down.
+    fn release(&mut self, now: Instant) {
         self.handle = None;
         let Some(lease) = self.lease.take() else { return };
         lease.link.end();
         let uploaded = self.upload.as_ref().is_none_or(|upload| upload.is_done());
-        if *end == End::Complete && uploaded {
+        if uploaded {
             lock(&self.about.conn.worker.pool).put(lease, now);
         }
     }

@@ -45,6 +45,9 @@ pub enum Failure {
     /// A gRPC request came over HTTP/1.
     #[error("gRPC needs HTTP/2")]
     Http2Required,
+    /// The route takes gRPC over TLS only.
+    #[error("the route takes gRPC over TLS only")]
+    GrpcsRequired,
     /// The route takes gRPC only.
     #[error("the route takes gRPC only")]
     NotGrpc,
@@ -57,6 +60,9 @@ pub enum Failure {
     /// The upstream has no target that can be picked.
     #[error("the upstream has no target that can be picked")]
     NoPeer,
+    /// All targets that could be picked have as many requests in flight as they may.
+    #[error("the upstream's targets have as many requests in flight as they may")]
+    UpstreamBusy,
     /// The service's host has no address.
     #[error("the service's host has no address")]
     NameResolution,
@@ -66,6 +72,11 @@ pub enum Failure {
     /// Opening a connection took too long.
     #[error("connecting to the upstream took too long")]
     ConnectTimeout,
+    /// The upstream and the gateway do not agree on TLS: it has no certificate that is believed, or wants one.
+    #[error(
+        "no TLS with the upstream: its certificate is not believed, or it wants another from the gateway"
+    )]
+    UpstreamTls,
     /// The connection broke before the response's head.
     #[error("the upstream's connection broke")]
     UpstreamBroken,
@@ -106,12 +117,16 @@ impl Failure {
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::HttpsRequired { status, .. } => *status,
-            Self::Http2Required => StatusCode::UPGRADE_REQUIRED,
+            Self::Http2Required | Self::GrpcsRequired => StatusCode::UPGRADE_REQUIRED,
             Self::NotGrpc => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::NoService | Self::NoPeer | Self::NameResolution => StatusCode::SERVICE_UNAVAILABLE,
-            Self::UnsupportedProtocol | Self::ConnectFailed | Self::UpstreamBroken | Self::BadResponse => {
-                StatusCode::BAD_GATEWAY
+            Self::NoService | Self::NoPeer | Self::UpstreamBusy | Self::NameResolution => {
+                StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::UnsupportedProtocol
+            | Self::ConnectFailed
+            | Self::UpstreamTls
+            | Self::UpstreamBroken
+            | Self::BadResponse => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::PluginPanicked | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -131,13 +146,16 @@ impl Failure {
             Self::NoRoute => "no_route",
             Self::HttpsRequired { .. } => "https_required",
             Self::Http2Required => "http2_required",
+            Self::GrpcsRequired => "grpcs_required",
             Self::NotGrpc => "not_grpc",
             Self::NoService => "no_service",
             Self::UnsupportedProtocol => "unsupported_protocol",
             Self::NoPeer => "no_peer",
+            Self::UpstreamBusy => "upstream_busy",
             Self::NameResolution => "name_resolution",
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
+            Self::UpstreamTls => "upstream_tls",
             Self::UpstreamBroken => "upstream_broken",
             Self::BadResponse => "bad_response",
             Self::UpstreamTimeout => "upstream_timeout",
@@ -152,12 +170,14 @@ impl Failure {
         match self {
             Self::ConnectFailed
             | Self::ConnectTimeout
+            | Self::UpstreamTls
             | Self::UpstreamBroken
             | Self::BadResponse
             | Self::UpstreamTimeout => Fault::Upstream,
             Self::NoService
             | Self::UnsupportedProtocol
             | Self::NoPeer
+            | Self::UpstreamBusy
             | Self::NameResolution
             | Self::PluginPanicked
             | Self::Internal => Fault::Gateway,
@@ -182,13 +202,17 @@ impl Failure {
             Self::NoRoute => "no Route matched with those values",
             Self::HttpsRequired { .. } => "Please use HTTPS protocol",
             Self::Http2Required => "Please use HTTP2 protocol",
+            Self::GrpcsRequired => "gRPC request matched gRPCs route",
             Self::NotGrpc => "Non-gRPC request matched gRPC route",
             Self::NoService => "no Service found with those values",
             Self::NoPeer => "failure to get a peer from the ring-balancer",
+            Self::UpstreamBusy => "the upstream server has as many requests as it may take",
             Self::NameResolution => "name resolution failed",
-            Self::UnsupportedProtocol | Self::ConnectFailed | Self::UpstreamBroken | Self::BadResponse => {
-                "An invalid response was received from the upstream server"
-            }
+            Self::UnsupportedProtocol
+            | Self::ConnectFailed
+            | Self::UpstreamTls
+            | Self::UpstreamBroken
+            | Self::BadResponse => "An invalid response was received from the upstream server",
             Self::ConnectTimeout | Self::UpstreamTimeout => "The upstream server is timing out",
             Self::PluginPanicked | Self::Internal => "An unexpected error occurred",
         }

@@ -5,9 +5,9 @@ use std::time::Instant;
 use bytes::BytesMut;
 use gw_core::Protocol;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, SERVER, TRANSFER_ENCODING, VIA,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, SERVER, TRANSFER_ENCODING, VIA,
 };
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version, request, response};
 use http_body::Body as _;
 
@@ -34,6 +34,7 @@ pub(crate) const SERVER_TEXT: &str = concat!("gw/", env!("CARGO_PKG_VERSION"));
 const SERVER_VALUE: HeaderValue = HeaderValue::from_static(SERVER_TEXT);
 const VIA_11: HeaderValue = HeaderValue::from_static(concat!("1.1 gw/", env!("CARGO_PKG_VERSION")));
 const VIA_10: HeaderValue = HeaderValue::from_static(concat!("1.0 gw/", env!("CARGO_PKG_VERSION")));
+const VIA_2: HeaderValue = HeaderValue::from_static(concat!("2 gw/", env!("CARGO_PKG_VERSION")));
 const KEEP_ALIVE: HeaderValue = HeaderValue::from_static("keep-alive");
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
 
@@ -81,6 +82,9 @@ pub(crate) fn settle(
     *host = settle_host(head)?;
     let inbound = settle_path(head)?;
     hop::strip_request(&mut head.headers);
+    if head.version == Version::HTTP_2 {
+        join_cookies(&mut head.headers);
+    }
     Ok(inbound)
 }
 
@@ -111,6 +115,21 @@ fn settle_host(head: &mut request::Parts) -> Result<Option<HeaderValue>, Failure
         Some(host) if is_host(host.as_bytes()) => Ok(Some(host.clone())),
         None if head.version == Version::HTTP_10 => Ok(None),
         _ => Err(Failure::BadRequest),
+    }
+}
+
+/// HTTP/2 may part the cookies, HTTP/1 has them in one header.
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let pieces: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
     }
 }
 
@@ -168,7 +187,8 @@ pub(crate) fn upstream(
     let Some(service) = &exchange.about.service else {
         return Err(Failure::NoService);
     };
-    if service.service.target.protocol != Protocol::Http {
+    use Protocol::{Grpc, Grpcs, Http, Https};
+    if !matches!(service.service.target.protocol, Http | Https | Grpc | Grpcs) {
         return Err(Failure::UnsupportedProtocol);
     }
     let (route, base) = (
@@ -193,10 +213,10 @@ pub(crate) fn upstream(
     if !path::is_same(&pieces, path) {
         head.uri = uri(&pieces, head.uri.query())?;
     }
-    let via = if head.version == Version::HTTP_10 {
-        VIA_10
-    } else {
-        VIA_11
+    let via = match head.version {
+        Version::HTTP_10 => VIA_10,
+        Version::HTTP_2 => VIA_2,
+        _ => VIA_11,
     };
     head.version = Version::HTTP_11;
     forwarded(exchange, &mut head.headers);
@@ -207,7 +227,41 @@ pub(crate) fn upstream(
         _ => head.headers.remove(HOST),
     };
     frame(&mut head.headers, &body);
+    if let Some(upgrade) = &exchange.upgrade {
+        upgrade.ask(&mut head.headers);
+    }
     Ok(Request::from_parts(head, body))
+}
+
+/// Makes of a request for HTTP/1 one for HTTP/2, where the host stands in the target.
+pub(crate) fn to_http2(request: &mut Request<RequestBody>, secure: bool) {
+    let host = request.headers_mut().remove(HOST);
+    for name in [CONNECTION, TRANSFER_ENCODING] {
+        request.headers_mut().remove(name);
+    }
+    *request.version_mut() = Version::HTTP_2;
+    let authority = host.and_then(|host| Authority::from_maybe_shared(host).ok());
+    let target = request.uri().path_and_query().cloned();
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority = authority.or_else(|| Some(Authority::from_static("localhost")));
+    parts.path_and_query = target.or_else(|| Some(PathAndQuery::from_static("/")));
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+}
+
+/// Undoes that, as far as it matters for another try.
+pub(crate) fn from_http2(request: &mut Request<RequestBody>) {
+    let Some(authority) = request.uri().authority() else {
+        return;
+    };
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        request.headers_mut().insert(HOST, host);
+    }
+    if let Some(target) = request.uri().path_and_query().cloned() {
+        *request.uri_mut() = Uri::from(target);
+    }
 }
 
 fn set_prefix(headers: &mut HeaderMap, prefix: Option<&str>) {
@@ -308,6 +362,29 @@ pub(crate) fn made(exchange: &Exchange, headers: &mut HeaderMap) {
     headers.insert(RESPONSE_LATENCY, number(total));
     headers.insert(REQUEST_ID, exchange.about.id.clone());
     headers.insert(SERVER, SERVER_VALUE);
+}
+
+/// Says in gRPC's words what an answer of the gateway means, as Kong does: a client of gRPC looks there.
+pub(crate) fn grpc_status<B>(response: &mut http::Response<B>) {
+    let status = match response.status().as_u16() {
+        200 => "0",
+        400 => "3",
+        401 => "16",
+        403 => "7",
+        404 => "5",
+        409 => "6",
+        429 => "8",
+        499 => "1",
+        500 => "13",
+        501 => "12",
+        503 => "14",
+        504 => "4",
+        _ => "2",
+    };
+    let message = response.status().canonical_reason().unwrap_or_default();
+    let headers = response.headers_mut();
+    headers.insert("grpc-status", HeaderValue::from_static(status));
+    headers.insert("grpc-message", HeaderValue::from_static(message));
 }
 
 /// Lays a plugin's headers over the gateway's: a name of the plugin's replaces ours, repeated ones all stay.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
 use gw_core::{Change, Config};
@@ -10,22 +10,28 @@ use gw_plugins::Registry;
 use tokio::runtime::Handle;
 
 use crate::access_log::AccessLog;
-use crate::dns::{Names, Resolver};
+use crate::addresses::Addresses;
+use crate::dns::{KnownName, Names, Resolver};
 use crate::lock;
 use crate::pool::Pool;
+use crate::probe::Prober;
 use crate::settings::Settings;
 use crate::snapshot::{Compiler, Problem, Snapshot};
+use crate::tls::TlsServer;
 use crate::worker::{Worker, sweep};
 
 /// What all workers share: the snapshot requests are served by, the settings, the access log.
 #[derive(Debug)]
 pub struct Gateway {
-    snapshot: ArcSwap<Snapshot>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Made when the first client speaks TLS.
+    tls: OnceLock<TlsServer>,
     /// Held while the next snapshot is made.
     applying: Mutex<()>,
     registry: Registry,
     settings: Settings,
     names: Arc<Names>,
+    prober: Prober,
     log: AccessLog,
     /// One per worker thread, then the one of requests that come in without one.
     workers: Box<[Arc<Worker>]>,
@@ -75,9 +81,16 @@ impl Gateway {
             control.spawn(sweep(Arc::downgrade(embedded)));
         }
         Ok(Arc::new(Self {
-            snapshot: ArcSwap::from_pointee(Snapshot::empty(settings.router_flavor)),
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::empty(settings.router_flavor))),
+            tls: OnceLock::new(),
             applying: Mutex::default(),
-            names: Arc::new(Names::new(resolver, control)),
+            prober: Prober::start(&control),
+            names: Arc::new(Names::new(
+                resolver,
+                control,
+                settings.dns.clone(),
+                Addresses::new(workers.clone()),
+            )),
             registry,
             settings,
             log,
@@ -107,6 +120,7 @@ impl Gateway {
             &Compiler {
                 registry: &self.registry,
                 names: &self.names,
+                prober: &self.prober,
                 health: &self.settings.health,
             },
         ));
@@ -152,9 +166,20 @@ impl Gateway {
         sum
     }
 
+    /// What is known of the names in use, in the order of the alphabet.
+    #[must_use]
+    pub fn names(&self) -> Vec<KnownName> {
+        self.names.list()
+    }
+
     /// Returns once every access log line so far is written. Blocks.
     pub fn flush_access_log(&self) {
         self.log.flush();
+    }
+
+    pub(crate) fn tls(&self) -> &TlsServer {
+        self.tls
+            .get_or_init(|| TlsServer::new(&self.settings.tls, Arc::clone(&self.snapshot)))
     }
 
     pub(crate) fn log(&self) -> &AccessLog {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use gw_balancer::health::{Checks, Condition, Passive, Reason, Threshold, Transition};
+use gw_balancer::health::{Checks, Condition, Panic, Passive, Reason, Threshold, Transition};
 use gw_core::{Healthchecks, Id, Upstream};
 use tracing::{debug, info, warn};
 
@@ -30,10 +30,12 @@ pub struct TargetHealth {
     pub host: Box<str>,
     /// The port.
     pub port: u16,
-    /// Of each of its addresses.
+    /// As it is configured.
     pub weight: u16,
     /// Whether the host is a name.
     pub named: bool,
+    /// The type of record its addresses come from: `A`, `AAAA` or `SRV`; if there are none, why.
+    pub dns: Box<str>,
     /// None if its name has none that is known.
     pub addresses: Vec<AddressHealth>,
 }
@@ -44,6 +46,8 @@ pub struct TargetHealth {
 pub struct AddressHealth {
     /// The address.
     pub address: SocketAddr,
+    /// Its share: the target's, or that of its own `SRV` record.
+    pub weight: u16,
     /// Whether it is sent requests.
     pub healthy: bool,
     /// Why; none if it has always been sent requests.
@@ -95,10 +99,23 @@ pub(crate) fn checks(settings: &HealthSettings, configured: Option<&Healthchecks
     let threshold = configured
         .filter(|configured| configured.is_in_use())
         .map_or(Threshold::default(), |configured| configured.threshold);
+    let active = configured
+        .map(|configured| &configured.active)
+        .filter(|active| active.is_in_use());
     Checks {
         passive,
         ejection: settings.ejection,
         threshold,
+        // By Kong's fields all may be out; by ours too few left are no guide.
+        panic: if configured.is_some_and(Healthchecks::is_in_use) {
+            Panic::NEVER
+        } else {
+            Panic::default()
+        },
+        active: active.map(|active| Box::new(active.limits.clone())),
+        // Where those that are out are not probed, no probe lets them in.
+        trials_beside_probes: active.is_some_and(|active| active.unhealthy_interval.is_none()),
+        ..Checks::default()
     }
 }
 
@@ -134,16 +151,17 @@ impl Clock {
         }
     }
 
-    fn wall(&self, moment: Instant) -> Option<SystemTime> {
+    pub(crate) fn wall(&self, moment: Instant) -> Option<SystemTime> {
         match moment.checked_duration_since(self.now) {
             Some(ahead) => self.wall.checked_add(ahead),
             None => self.wall.checked_sub(self.now.saturating_duration_since(moment)),
         }
     }
 
-    pub(crate) fn shown(&self, address: SocketAddr, condition: &Condition) -> AddressHealth {
+    pub(crate) fn shown(&self, address: SocketAddr, weight: u16, condition: &Condition) -> AddressHealth {
         AddressHealth {
             address,
+            weight,
             healthy: condition.healthy,
             reason: condition.reason,
             since: condition.since.and_then(|since| self.wall(since)),
@@ -157,42 +175,64 @@ mod tests {
     use std::time::Duration;
 
     use gw_balancer::health::{Counters, StatusSet};
+    use gw_core::{Active, Probe, ProbeKind};
+    use http::HeaderMap;
+    use http::uri::PathAndQuery;
 
     use super::*;
 
-    fn configured(tcp_failures: u8, probed: bool) -> Healthchecks {
+    /// Checks by which requests count, if `tcp_failures` is above 0, and with these intervals of probes in seconds.
+    fn configured(tcp_failures: u8, intervals: [u64; 2]) -> Healthchecks {
+        let [healthy_interval, unhealthy_interval] = intervals
+            .map(|seconds| Some(Duration::from_secs(seconds)).filter(|interval| !interval.is_zero()));
+        let counters = Counters {
+            statuses: true,
+            successes: 0,
+            healthy: StatusSet::new(),
+            tcp_failures,
+            timeouts: 0,
+            http_failures: 0,
+            unhealthy: StatusSet::new(),
+        };
         Healthchecks {
             threshold: Threshold::percent(40.0),
-            passive: Counters {
-                statuses: true,
-                successes: 0,
-                healthy: StatusSet::new(),
-                tcp_failures,
-                timeouts: 0,
-                http_failures: 0,
-                unhealthy: StatusSet::new(),
+            passive: counters.clone(),
+            active: Active {
+                healthy_interval,
+                unhealthy_interval,
+                timeout: Duration::from_secs(1),
+                concurrency: 10,
+                probe: Probe {
+                    kind: ProbeKind::Http,
+                    path: PathAndQuery::from_static("/"),
+                    headers: HeaderMap::new(),
+                    server_name: None,
+                    verify: true,
+                    service: "".into(),
+                },
+                limits: counters,
             },
-            probed,
         }
     }
 
     #[test]
     fn kong_s_counters_where_they_count_and_ours_elsewhere() {
+        const OFF: [u64; 2] = [0, 0];
         let on = HealthSettings::default();
         let off = HealthSettings {
             by_default: false,
             ..on.clone()
         };
         let (none, some) = (Threshold::default(), Threshold::percent(40.0));
-        let counters = || Passive::Counters(Box::new(configured(2, false).passive));
+        let counters = || Passive::Counters(Box::new(configured(2, OFF).passive));
         for (settings, configured, passive, threshold) in [
             (&on, None, Passive::default(), none),
             (&off, None, Passive::Off, none),
-            (&on, Some(configured(0, false)), Passive::default(), none),
-            (&off, Some(configured(0, true)), Passive::Off, some),
-            (&on, Some(configured(0, true)), Passive::default(), some),
-            (&on, Some(configured(2, false)), counters(), some),
-            (&off, Some(configured(2, false)), counters(), some),
+            (&on, Some(configured(0, OFF)), Passive::default(), none),
+            (&off, Some(configured(0, [1, 0])), Passive::Off, some),
+            (&on, Some(configured(0, [0, 1])), Passive::default(), some),
+            (&on, Some(configured(2, OFF)), counters(), some),
+            (&off, Some(configured(2, OFF)), counters(), some),
         ] {
             let checks = checks(settings, configured.as_ref());
             assert_eq!(
@@ -201,6 +241,24 @@ mod tests {
                 "{configured:?}"
             );
             assert_eq!(checks.ejection, settings.ejection);
+        }
+    }
+
+    #[test]
+    fn probes_let_targets_in_where_those_that_are_out_are_probed() {
+        let settings = HealthSettings::default();
+        for (intervals, counted, heal) in [
+            ([0, 0], false, false),
+            ([1, 0], true, false),
+            ([0, 1], true, true),
+            ([1, 1], true, true),
+        ] {
+            let checks = checks(&settings, Some(&configured(0, intervals)));
+            assert_eq!(
+                (checks.active.is_some(), checks.probes_heal()),
+                (counted, heal),
+                "{intervals:?}"
+            );
         }
     }
 

@@ -78,7 +78,8 @@ fn named_by_connection(headers: &HeaderMap, out: &mut Names) {
     }
 }
 
-fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+/// Whether a header that is a list has this among its items.
+pub(crate) fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let mut tokens = headers
         .get_all(name)
         .iter()
@@ -90,6 +91,12 @@ fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
             .trim()
             .eq_ignore_ascii_case(token)
     })
+}
+
+/// Whether a body follows.
+pub(crate) fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
+    headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != b"0")
 }
 
 /// Takes out of a response what was meant for the upstream's connection only.

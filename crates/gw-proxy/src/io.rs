@@ -1,6 +1,7 @@
 //! Our wrappers under hyper, on both sides: they count bytes and notice who stalls.
 
 pub(crate) mod client;
+pub(crate) mod stream;
 pub(crate) mod upstream;
 
 use std::future::Future;

@@ -29,27 +29,27 @@
 //! `engine.rs` is the page to read first. A request is served by one [`Snapshot`], the compiled form of one revision
 //! of the configuration. [`Gateway::apply`] makes the next from the one before: it compiles what changed, shares the
 //! rest and swaps one pointer. What must outlive a snapshot, a host's addresses, a balancer's position and its
-//! targets' health, is in cells that snapshots share. One acceptor per address hands connections to the least loaded worker, a thread with a
-//! current-thread runtime and a pool of upstream connections of its own. Names are resolved elsewhere, again and again.
-//! Whatever goes wrong with a request is a [`Failure`], and becomes a response in one place.
+//! targets' health, is in cells that snapshots share. One acceptor per address hands connections to the least loaded
+//! worker, a thread with a current-thread runtime and a pool of upstream connections of its own. Names are resolved and
+//! targets probed elsewhere, on the runtime that is handed in. Whatever goes wrong with a request is a [`Failure`], and
+//! becomes a response in one place.
 //!
 //! # Guarantees
 //!
 //! - An exchange is finished exactly once: when the last byte of the response is handed over, when its body fails, or
 //!   when the client goes away. Then the log phase runs and the access log has its line.
-//! - A retry goes to a target that has not been tried. A request that may have reached an upstream is not sent again
-//!   unless its method is idempotent and its body is at hand.
+//! - A retry goes to a target that has not been tried, within the upstream's budget. A request that may have reached an
+//!   upstream is not sent again unless its body is at hand, and its method is idempotent or its service says it may.
 //! - Bodies stream both ways with back-pressure; none is held whole unless a plugin asked for it.
 //! - No lock is shared by workers on the way of a request. A change of configuration fails no request.
 //! - A panicking plugin costs one request. Every future is `Send`: nothing depends on the worker's thread.
 //!
 //! # What it does not do
 //!
-//! No TLS, HTTP/2, gRPC or WebSocket: services of other protocols are answered with 502, `Upgrade` is not passed on.
-//! It probes no targets: it learns of their health from the requests it sends them. It stores nothing: configuration
-//! is handed in.
+//! No streams of plain TCP, TLS or UDP, and no HTTP/3. It stores nothing: configuration is handed in.
 
 mod access_log;
+mod addresses;
 mod arrival;
 mod attempt;
 mod body;
@@ -64,33 +64,46 @@ mod explain;
 mod failure;
 mod forward;
 mod gateway;
+mod hash_key;
 mod health;
 mod hop;
 mod ids;
 mod io;
 mod listener;
+mod opening;
 mod path;
 mod plan;
 mod pool;
+mod probe;
 mod server;
 mod service;
 mod settings;
 mod snapshot;
+mod tls;
+mod tls_client;
+mod upgrade;
+mod upstream_tls;
 mod worker;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use body::{BodyError, ResponseBody};
 pub use conn::Connection;
-pub use dns::{Answer, BoxFuture, ResolveError, Resolver, SystemResolver};
+pub use dns::{
+    Answer, BoxFuture, DnsOptions, DnsResolver, KnownName, RecordType, Records, ResolveError, Resolver,
+    Service as ServiceRecord, SystemResolver,
+};
 pub use explain::{MatchedRoute, Question, RouteCandidate, RouteExplanation, RouteName, RouteOverlap};
 pub use failure::{Failure, Fault};
 pub use gateway::{Counters, Gateway};
 pub use gw_balancer::health::{Ejection, Reason};
 pub use health::{AddressHealth, TargetHealth, UpstreamHealth};
-pub use listener::{Drained, Server};
+pub use listener::{Drained, Listener, Server};
 pub use service::GatewayService;
-pub use settings::{AccessLogSink, HealthSettings, Limits, PoolLimits, RouterFlavor, Settings};
+pub use settings::{
+    AccessLogSink, DnsSettings, HealthSettings, Limits, PoolLimits, RouterFlavor, Settings, TlsSettings,
+    TlsVersion,
+};
 pub use snapshot::{Problem, Snapshot};
 
 /// Takes a lock. A poisoned one is sound: nothing is left half changed under any lock of this crate.

@@ -48,21 +48,76 @@ struct WorkerThread {
     thread: JoinHandle<()>,
 }
 
+/// A socket that clients connect to, and what is spoken there.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    speaks: Speaks,
+}
+
+/// What is spoken at a listener, besides HTTP/1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Speaks {
+    pub(crate) tls: bool,
+    /// Negotiated in TLS; without TLS for clients that begin with it.
+    pub(crate) http2: bool,
+}
+
 /// How connections find a worker.
 #[derive(Clone, Debug)]
 struct Dispatch {
     workers: Vec<(Arc<Worker>, mpsc::UnboundedSender<Message>)>,
 }
 
+impl Listener {
+    /// What comes in at this socket, as plain HTTP.
+    #[must_use]
+    pub fn new(socket: TcpListener) -> Self {
+        Self {
+            socket,
+            speaks: Speaks {
+                tls: false,
+                http2: true,
+            },
+        }
+    }
+
+    /// Clients speak TLS, and are shown the certificate that is configured for the server name they ask for.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.speaks.tls = true;
+        self
+    }
+
+    /// Whether HTTP/2 is spoken besides HTTP/1, as it is unless told otherwise.
+    #[must_use]
+    pub fn http2(mut self, on: bool) -> Self {
+        self.speaks.http2 = on;
+        self
+    }
+}
+
+impl From<TcpListener> for Listener {
+    fn from(socket: TcpListener) -> Self {
+        Self::new(socket)
+    }
+}
+
 impl Server {
     /// Starts the workers and serves what comes in at these listeners. One gateway serves one server.
     ///
+    /// A [`TcpListener`] is one for plain HTTP/1 and HTTP/2.
+    ///
     /// # Errors
     /// A listener cannot be used, or no thread can be started.
-    pub fn start(gateway: Arc<Gateway>, listeners: Vec<TcpListener>) -> io::Result<Self> {
+    pub fn start(
+        gateway: Arc<Gateway>,
+        listeners: impl IntoIterator<Item: Into<Listener>>,
+    ) -> io::Result<Self> {
+        let listeners: Vec<Listener> = listeners.into_iter().map(Into::into).collect();
         let addresses = listeners
             .iter()
-            .map(TcpListener::local_addr)
+            .map(|listener| listener.socket.local_addr())
             .collect::<io::Result<_>>()?;
         let mut workers = Vec::new();
         let mut dispatch = Dispatch { workers: Vec::new() };
@@ -159,7 +214,11 @@ fn start_worker(gateway: &Arc<Gateway>, worker: &Arc<Worker>) -> io::Result<Work
     Ok(WorkerThread { mailbox, thread })
 }
 
-fn start_acceptor(listener: TcpListener, dispatch: Dispatch) -> io::Result<Acceptor> {
+fn start_acceptor(listener: Listener, dispatch: Dispatch) -> io::Result<Acceptor> {
+    let Listener {
+        socket: listener,
+        speaks,
+    } = listener;
     listener.set_nonblocking(true)?;
     let local = listener.local_addr()?;
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -169,7 +228,7 @@ fn start_acceptor(listener: TcpListener, dispatch: Dispatch) -> io::Result<Accep
         .spawn(move || {
             runtime.block_on(async move {
                 match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => accept(&listener, local, &dispatch, stopped).await,
+                    Ok(listener) => accept(&listener, (local, speaks), &dispatch, stopped).await,
                     Err(error) => warn!(%local, %error, "cannot listen"),
                 }
             });
@@ -179,14 +238,14 @@ fn start_acceptor(listener: TcpListener, dispatch: Dispatch) -> io::Result<Accep
 
 async fn accept(
     listener: &tokio::net::TcpListener,
-    local: SocketAddr,
+    at: (SocketAddr, Speaks),
     dispatch: &Dispatch,
     mut stopped: oneshot::Receiver<()>,
 ) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted.and_then(|(stream, client)| Ok((stream.into_std()?, client))) {
-                Ok((stream, client)) => dispatch.hand_over(stream, client, local),
+                Ok((stream, client)) => dispatch.hand_over(stream, client, at),
                 Err(error) => pause(&error).await,
             },
             _ = &mut stopped => break,
@@ -200,7 +259,7 @@ async fn accept(
     .await
     {
         if let Ok(stream) = stream.into_std() {
-            dispatch.hand_over(stream, client, local);
+            dispatch.hand_over(stream, client, at);
         }
     }
 }
@@ -219,7 +278,7 @@ async fn pause(error: &io::Error) {
 }
 
 impl Dispatch {
-    fn hand_over(&self, stream: TcpStream, client: SocketAddr, local: SocketAddr) {
+    fn hand_over(&self, stream: TcpStream, client: SocketAddr, (local, speaks): (SocketAddr, Speaks)) {
         // A listener on all addresses tells nothing, the connection does.
         let local = stream.local_addr().unwrap_or(local);
         let Some((worker, mailbox)) = self
@@ -233,9 +292,16 @@ impl Dispatch {
         let connection = Connection {
             client,
             local,
-            scheme: Protocol::Http,
+            scheme: if speaks.tls {
+                Protocol::Https
+            } else {
+                Protocol::Http
+            },
         };
-        if mailbox.send(Message::Serve(stream, connection)).is_err() {
+        if mailbox
+            .send(Message::Serve(stream, (connection, speaks)))
+            .is_err()
+        {
             worker.load.fetch_sub(1, Relaxed);
         }
     }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use gw_core::{Protocol, Protocols, Route, Service};
+use gw_core::{Protocol, Protocols, Route, Service, Upstream};
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode, request};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, request};
 
 use crate::cell::Cell;
 use crate::failure::Failure;
 use crate::forward::without_port;
+use crate::hash_key::Sticking;
+use crate::pool::Speaks;
+use crate::upstream_tls::UpstreamTls;
 
 /// A route in the router.
 #[derive(Debug)]
@@ -25,6 +28,10 @@ pub(crate) struct ServicePlan {
     pub(crate) cell: Arc<Cell>,
     /// Whether the cell belongs to an upstream, not to this service.
     pub(crate) balanced: bool,
+    sticking: Option<Sticking>,
+    pub(crate) speaks: Speaks,
+    /// How TLS is spoken with it, if it is.
+    pub(crate) tls: Option<Arc<UpstreamTls>>,
     /// What logs call it.
     pub(crate) label: Box<str>,
 }
@@ -52,20 +59,18 @@ impl RoutePlan {
         target: &str,
     ) -> Option<Failure> {
         let protocols = self.route.protocols;
+        if protocols.contains(Protocol::Grpc) || protocols.contains(Protocol::Grpcs) {
+            if !is_grpc(&head.headers) {
+                return Some(Failure::NotGrpc);
+            }
+            if head.version != Version::HTTP_2 {
+                return Some(Failure::Http2Required);
+            }
+            let insecure = scheme == Protocol::Http && !protocols.contains(Protocol::Grpc);
+            return insecure.then_some(Failure::GrpcsRequired);
+        }
         if protocols.contains(scheme) {
             return None;
-        }
-        if protocols.contains(Protocol::Grpc) || protocols.contains(Protocol::Grpcs) {
-            let content_type = head
-                .headers
-                .get(CONTENT_TYPE)
-                .map_or(&[][..], HeaderValue::as_bytes);
-            let rpc = content_type.starts_with(b"application/grpc");
-            return Some(if rpc {
-                Failure::Http2Required
-            } else {
-                Failure::NotGrpc
-            });
         }
         if scheme != Protocol::Http {
             return None;
@@ -81,17 +86,41 @@ impl RoutePlan {
     }
 }
 
+/// Whether a message is one of gRPC.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type.is_some_and(|content_type| content_type.starts_with(b"application/grpc"))
+}
+
 impl ServicePlan {
-    pub(crate) fn new(service: Arc<Service>, cell: Arc<Cell>, balanced: bool) -> Self {
+    /// The cell is the upstream's, or the service's own if there is none.
+    pub(crate) fn new(
+        service: Arc<Service>,
+        cell: Arc<Cell>,
+        upstream: Option<&Upstream>,
+        tls: Option<Arc<UpstreamTls>>,
+    ) -> Self {
         let label = service
             .name
             .clone()
             .unwrap_or_else(|| service.id.to_string().into());
+        let speaks = match service.target.protocol {
+            Protocol::Grpc | Protocol::Grpcs => Speaks::Http2,
+            _ => Speaks::Http1,
+        };
         Self {
+            speaks,
             service,
             cell,
-            balanced,
+            balanced: upstream.is_some(),
+            sticking: upstream.and_then(Sticking::new),
+            tls,
             label,
         }
+    }
+
+    /// What its requests stick to a target by, if they do.
+    pub(crate) fn sticking(&self) -> Option<&Sticking> {
+        self.sticking.as_ref()
     }
 }

@@ -5,22 +5,45 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper_util::rt::TokioIo;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tracing::debug;
+use tracing::{debug, warn};
 
+use crate::addresses::Tenure;
 use crate::body::RequestBody;
 use crate::failure::Failure;
+use crate::io::stream::UpstreamStream;
 use crate::io::upstream::{Link, UpstreamIo};
 use crate::settings::PoolLimits;
+use crate::upstream_tls::{Secured, Wanted};
 
-/// A connection in the hands of one exchange.
+/// What an upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Http1,
+    Http2,
+}
+
+#[derive(Debug)]
+enum Sender {
+    Http1(http1::SendRequest<RequestBody>),
+    /// One of many of its connection, and what tells whether there are others.
+    Http2(http2::SendRequest<RequestBody>, Arc<()>),
+}
+
+/// A connection in the hands of one exchange, or its part in one of HTTP/2.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(crate) sender: SendRequest<RequestBody>,
+    sender: Sender,
     pub(crate) link: Arc<Link>,
     address: SocketAddr,
+    /// With whom TLS is spoken over it.
+    secured: Option<Secured>,
+    tenure: Tenure,
     served: u32,
 }
 
@@ -28,11 +51,52 @@ impl Lease {
     /// Waits for a connection that is about to be ready. On a worker's thread none has to.
     pub(crate) async fn ready(mut self) -> Option<Self> {
         const MOMENT: Duration = Duration::from_millis(10);
-        if !self.sender.is_ready() {
-            let ready = tokio::time::timeout(MOMENT, self.sender.ready()).await;
-            ready.ok()?.ok()?;
+        match &mut self.sender {
+            Sender::Http1(sender) if !sender.is_ready() => {
+                let ready = tokio::time::timeout(MOMENT, sender.ready()).await;
+                ready.ok()?.ok()?;
+            }
+            Sender::Http1(_) | Sender::Http2(..) => {}
         }
         Some(self)
+    }
+
+    pub(crate) fn speaks(&self) -> Speaks {
+        match self.sender {
+            Sender::Http1(_) => Speaks::Http1,
+            Sender::Http2(..) => Speaks::Http2,
+        }
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secured.is_some()
+    }
+
+    /// Sends a request; hands it back if nothing of it was sent.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.try_send_request(request).await,
+            Sender::Http2(sender, _) => sender.try_send_request(request).await,
+        }
+    }
+}
+
+impl Sender {
+    fn is_ready(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_ready(),
+            Self::Http2(sender, _) => sender.is_ready(),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_closed(),
+            Self::Http2(sender, _) => sender.is_closed(),
+        }
     }
 }
 
@@ -42,6 +106,19 @@ pub(crate) struct Pool {
     limits: PoolLimits,
     idle: HashMap<SocketAddr, Vec<Idle>, foldhash::fast::RandomState>,
     count: usize,
+    /// Those of HTTP/2, in use or not.
+    shared: HashMap<SocketAddr, Vec<Shared>, foldhash::fast::RandomState>,
+}
+
+/// A connection of HTTP/2, on which many requests are at once.
+#[derive(Debug)]
+struct Shared {
+    sender: http2::SendRequest<RequestBody>,
+    users: Arc<()>,
+    secured: Option<Secured>,
+    tenure: Tenure,
+    since: Instant,
+    served: u32,
 }
 
 #[derive(Debug)]
@@ -56,17 +133,58 @@ impl Pool {
             limits,
             idle: HashMap::default(),
             count: 0,
+            shared: HashMap::default(),
         }
     }
 
-    /// An idle connection to this address. It may close any moment; one that has is not given out.
-    pub(crate) fn take(&mut self, address: SocketAddr) -> Option<Lease> {
+    /// A part in a connection of HTTP/2 to this address, with TLS as it is wanted.
+    pub(crate) fn join(&mut self, address: SocketAddr, wanted: Option<Wanted<'_>>) -> Option<Lease> {
+        let all = self.shared.get_mut(&address)?;
+        all.retain(|shared| shared.served < self.limits.requests && !shared.sender.is_closed());
+        let fits =
+            |shared: &&mut Shared| is_wanted(shared.secured.as_ref(), wanted) && !shared.tenure.is_over();
+        let shared = all.iter_mut().find(fits)?;
+        shared.served += 1;
+        Some(Lease {
+            sender: Sender::Http2(shared.sender.clone(), Arc::clone(&shared.users)),
+            link: Arc::default(),
+            address,
+            secured: wanted.map(|wanted| wanted.secured()),
+            tenure: shared.tenure.clone(),
+            served: 0,
+        })
+    }
+
+    /// Lets others join a connection of HTTP/2 that has just been opened.
+    pub(crate) fn share(&mut self, lease: &Lease, wanted: Option<Wanted<'_>>, now: Instant) {
+        let Sender::Http2(sender, users) = &lease.sender else {
+            return;
+        };
+        self.shared.entry(lease.address).or_default().push(Shared {
+            sender: sender.clone(),
+            users: Arc::clone(users),
+            secured: wanted.map(|wanted| wanted.secured()),
+            tenure: lease.tenure.clone(),
+            since: now,
+            served: 1,
+        });
+    }
+
+    /// An idle connection to this address, with TLS as it is wanted. It may close any moment; one that has is not given out.
+    pub(crate) fn take(&mut self, address: SocketAddr, wanted: Option<Wanted<'_>>) -> Option<Lease> {
         let idle = self.idle.get_mut(&address)?;
         let before = idle.len();
         while idle.pop_if(|idle| idle.lease.sender.is_closed()).is_some() {}
-        let ready = idle.iter().rposition(|idle| idle.lease.sender.is_ready());
+        let fits = |idle: &Idle| is_wanted(idle.lease.secured.as_ref(), wanted);
+        let ready = idle
+            .iter()
+            .rposition(|idle| fits(idle) && idle.lease.sender.is_ready());
         // One that is not ready yet is about to be: its last exchange is over.
-        let taken = ready.map(|place| idle.remove(place)).or_else(|| idle.pop());
+        let place = ready.or_else(|| {
+            idle.iter()
+                .rposition(|idle| fits(idle) && !idle.lease.sender.is_closed())
+        });
+        let taken = place.map(|place| idle.remove(place));
         self.count -= before - idle.len();
         if idle.is_empty() {
             self.idle.remove(&address);
@@ -76,8 +194,12 @@ impl Pool {
 
     /// Takes a connection back, if it may serve again.
     pub(crate) fn put(&mut self, mut lease: Lease, now: Instant) {
+        if lease.speaks() == Speaks::Http2 {
+            return; // the connection has never left
+        }
         lease.served += 1;
-        if lease.served >= self.limits.requests || lease.sender.is_closed() || self.limits.idle == 0 {
+        let spent = lease.served >= self.limits.requests || lease.tenure.is_over();
+        if spent || lease.sender.is_closed() || self.limits.idle == 0 {
             return;
         }
         if self.count >= self.limits.idle {
@@ -88,6 +210,12 @@ impl Pool {
             .entry(lease.address)
             .or_default()
             .push(Idle { lease, since: now });
+    }
+
+    /// Closes what idles at an address that nobody uses any more.
+    pub(crate) fn retire(&mut self, address: SocketAddr) {
+        self.shared.remove(&address);
+        self.count -= self.idle.remove(&address).map_or(0, |idle| idle.len());
     }
 
     fn evict_oldest(&mut self) {
@@ -117,19 +245,81 @@ impl Pool {
             !idle.is_empty()
         });
         self.count = self.idle.values().map(Vec::len).sum();
+        self.shared.retain(|_, all| {
+            all.retain_mut(|shared| {
+                if Arc::strong_count(&shared.users) > 1 {
+                    shared.since = now;
+                }
+                !shared.sender.is_closed() && now.duration_since(shared.since) < timeout
+            });
+            !all.is_empty()
+        });
     }
 
     /// Closes all.
     pub(crate) fn clear(&mut self) {
         self.idle.clear();
         self.count = 0;
+        self.shared.clear();
     }
 }
 
-/// Opens a connection, driven by a task of its own on the runtime this is called from.
-pub(crate) async fn connect(address: SocketAddr, limit: Duration) -> Result<Lease, Failure> {
-    let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
-    let stream = connected.map_err(|_| Failure::ConnectTimeout)?.map_err(|error| {
+fn is_wanted(secured: Option<&Secured>, wanted: Option<Wanted<'_>>) -> bool {
+    match (secured, wanted) {
+        (None, None) => true,
+        (Some(secured), Some(wanted)) => wanted.is(secured),
+        _ => false,
+    }
+}
+
+/// Opens a connection, driven by a task of its own on the runtime this is called from. It is used again for as long as
+/// the address's tenure lasts.
+pub(crate) async fn connect(
+    address: SocketAddr,
+    tenure: Tenure,
+    wanted: Option<Wanted<'_>>,
+    speaks: Speaks,
+    limit: Duration,
+) -> Result<Lease, Failure> {
+    let stream = tokio::time::timeout(limit, open(address, wanted)).await;
+    let stream = stream.map_err(|_| Failure::ConnectTimeout)??;
+    let link = Arc::new(Link::default());
+    let io = TokioIo::new(UpstreamIo::new(stream, Arc::clone(&link)));
+    let sender = match speaks {
+        Speaks::Http1 => {
+            let handshake = http1::Builder::new().handshake(io).await;
+            let (sender, connection) = handshake.map_err(|_| Failure::ConnectFailed)?;
+            drive(address, connection.with_upgrades());
+            Sender::Http1(sender)
+        }
+        Speaks::Http2 => {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            let handshake = builder.timer(TokioTimer::new()).handshake(io).await;
+            let (sender, connection) = handshake.map_err(|_| Failure::ConnectFailed)?;
+            drive(address, connection);
+            Sender::Http2(sender, Arc::default())
+        }
+    };
+    Ok(Lease {
+        sender,
+        link,
+        address,
+        secured: wanted.map(|wanted| wanted.secured()),
+        tenure,
+        served: 0,
+    })
+}
+
+fn drive(address: SocketAddr, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            debug!(%address, %error, "upstream connection ended");
+        }
+    });
+}
+
+async fn open(address: SocketAddr, wanted: Option<Wanted<'_>>) -> Result<UpstreamStream, Failure> {
+    let stream = TcpStream::connect(address).await.map_err(|error| {
         debug!(%address, %error, "upstream connection failed");
         Failure::ConnectFailed
     })?;
@@ -137,21 +327,14 @@ pub(crate) async fn connect(address: SocketAddr, limit: Duration) -> Result<Leas
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%address, %error, "small writes will be delayed");
     }
-    let link = Arc::new(Link::default());
-    let io = TokioIo::new(UpstreamIo::new(stream, Arc::clone(&link)));
-    let (sender, connection) = Builder::new()
-        .handshake(io)
-        .await
-        .map_err(|_| Failure::ConnectFailed)?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            debug!(%address, %error, "upstream connection ended");
-        }
-    });
-    Ok(Lease {
-        sender,
-        link,
-        address,
-        served: 0,
-    })
+    let Some(wanted) = wanted else {
+        return Ok(UpstreamStream::Plain(stream, Bytes::new()));
+    };
+    let name = wanted.server_name().ok_or(Failure::UpstreamTls)?;
+    let secured = wanted.tls.client.connect(name, stream).await;
+    let secured = secured.map_err(|error| {
+        warn!(%address, %error, "no TLS with an upstream");
+        Failure::UpstreamTls
+    })?;
+    Ok(UpstreamStream::Tls(Box::new(secured)))
 }

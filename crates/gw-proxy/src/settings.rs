@@ -21,6 +21,10 @@ pub struct Settings {
     pub pool: PoolLimits,
     /// What becomes of targets that fail.
     pub health: HealthSettings,
+    /// How long what a name stands for is believed.
+    pub dns: DnsSettings,
+    /// What is negotiated with clients that speak TLS.
+    pub tls: TlsSettings,
     /// How long a client may take to send a request's head, and how long a connection may idle between two.
     pub header_timeout: Duration,
     /// How long a client may stall between two reads of a request's body, or between two writes of a response.
@@ -48,6 +52,26 @@ pub struct Limits {
     pub head: usize,
     /// Bytes of a request's target: path and query. More is answered with 414.
     pub target: usize,
+    /// Requests at once on one connection of HTTP/2.
+    pub streams: u32,
+}
+
+/// What is negotiated with clients that speak TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// No older version is spoken.
+    pub min_version: TlsVersion,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2
+    #[default]
+    Tls12,
+    /// TLS 1.3
+    Tls13,
 }
 
 /// What becomes of targets that fail.
@@ -57,6 +81,18 @@ pub struct HealthSettings {
     pub ejection: Ejection,
     /// Whether targets go out where the configuration says nothing of passive health checks.
     pub by_default: bool,
+}
+
+/// How long what a name stands for is believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsSettings {
+    /// Every answer is believed for as long, whatever its time to live.
+    pub min_ttl: Duration,
+    /// No answer is believed for longer, whatever its time to live.
+    pub max_ttl: Duration,
+    /// For how long after that time the last answer is used while name servers fail. A name that servers say does not
+    /// exist goes at the second time they say so.
+    pub stale: Duration,
 }
 
 /// Bounds on the idle connections one worker keeps.
@@ -100,6 +136,8 @@ impl Default for Settings {
             limits: Limits::default(),
             pool: PoolLimits::default(),
             health: HealthSettings::default(),
+            dns: DnsSettings::default(),
+            tls: TlsSettings::default(),
             header_timeout: Duration::from_secs(60),
             client_timeout: Duration::from_secs(60),
             half_close: false,
@@ -112,6 +150,7 @@ impl Default for Limits {
         Self {
             head: 32 << 10,
             target: 8 << 10,
+            streams: 128,
         }
     }
 }
@@ -121,6 +160,16 @@ impl Default for HealthSettings {
         Self {
             ejection: Ejection::default(),
             by_default: true,
+        }
+    }
+}
+
+impl Default for DnsSettings {
+    fn default() -> Self {
+        Self {
+            min_ttl: Duration::from_secs(1),
+            max_ttl: Duration::from_secs(300),
+            stale: Duration::from_secs(3600),
         }
     }
 }

@@ -6,20 +6,26 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use gw_core::{Change, Config, Id, Kind, PluginUse, Route, Service, TargetAddress, Upstream};
+use gw_balancer::Checks;
+use gw_core::{
+    Certificate, Change, Config, Id, Kind, PluginUse, Protocol, Route, Service, TargetAddress, Upstream,
+};
 use gw_plugins::{Instance, Registry};
 use gw_router::{Router, RuleId};
 use imbl::GenericHashMap;
 use imbl::shared_ptr::DefaultSharedPtr;
 use uuid::Uuid;
 
-use crate::cell::{Cell, Spec};
+use crate::cell::{Cell, Place, Spec};
 use crate::chain::Chain;
 use crate::dns::Names;
 use crate::health;
 use crate::plan::{RoutePlan, ServicePlan};
+use crate::probe::Prober;
 use crate::settings::{HealthSettings, RouterFlavor};
 use crate::snapshot::touched::Touched;
+use crate::tls::Shown;
+use crate::upstream_tls::UpstreamTls;
 
 type Map<K, V> = GenericHashMap<K, V, foldhash::quality::RandomState, DefaultSharedPtr>;
 
@@ -33,6 +39,7 @@ pub struct Snapshot {
     cells: Map<Id<Upstream>, Arc<Cell>>,
     instances: Map<Id<PluginUse>, Instance>,
     chains: Chains,
+    certificates: Map<Id<Certificate>, Arc<Shown>>,
     problems: Map<(Kind, Uuid), Problem>,
 }
 
@@ -62,6 +69,7 @@ pub struct Problem {
 pub(crate) struct Compiler<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) names: &'a Arc<Names>,
+    pub(crate) prober: &'a Prober,
     pub(crate) health: &'a HealthSettings,
 }
 
@@ -86,6 +94,7 @@ impl Snapshot {
             cells: Map::default(),
             instances: Map::default(),
             chains: Chains::default(),
+            certificates: Map::default(),
             problems: Map::default(),
         }
     }
@@ -142,6 +151,22 @@ impl Snapshot {
         self.cells.get(&id)
     }
 
+    /// What is shown to a client that asks for a server name: the certificate of that name, else of `*.` and what follows
+    /// its first label, else of what is before its last label and `.*`, else of `*`.
+    pub(crate) fn shown_for(&self, server_name: Option<&str>) -> Option<&Arc<Shown>> {
+        let shown = |name: &str| {
+            let sni = self.config.sni_named(name)?;
+            self.certificates.get(&sni.certificate)
+        };
+        let named = server_name.and_then(|name| {
+            let name = &*name.to_ascii_lowercase();
+            let first = || shown(&format!("*.{}", name.split_once('.')?.1));
+            let last = || shown(&format!("{}.*", name.rsplit_once('.')?.0));
+            shown(name).or_else(first).or_else(last)
+        });
+        named.or_else(|| shown("*"))
+    }
+
     /// The chain of a request that has no route.
     pub(crate) fn global_chain(&self) -> &Arc<Chain> {
         &self.chains.global
@@ -163,6 +188,7 @@ impl Snapshot {
             cells: self.cells.clone(),
             instances: self.instances.clone(),
             chains: self.chains.clone(),
+            certificates: self.certificates.clone(),
             problems: self.problems.clone(),
         };
         // In this order: each uses what those before have made. Sorted, so that it does not depend on hashing.
@@ -179,6 +205,9 @@ impl Snapshot {
             next.compile_route(id);
         }
         next.compile_chains(&touched);
+        for id in sorted(&touched.certificates) {
+            next.compile_certificate(id);
+        }
         next
     }
 
@@ -204,18 +233,32 @@ impl Snapshot {
 
     fn compile_upstream(&mut self, compiler: &Compiler<'_>, id: Id<Upstream>) {
         let Some(upstream) = self.config.upstream(id) else {
-            self.cells.remove(&id);
+            if let Some(cell) = self.cells.remove(&id) {
+                cell.retire();
+            }
             return;
         };
-        let targets = self
-            .config
-            .targets_of(id)
-            .map(|target| (target.address.clone(), target.weight));
+        let targets = self.config.targets_of(id).map(|target| Place {
+            address: target.address.clone(),
+            weight: target.weight,
+            priority: target.priority,
+        });
+        let checks = health::checks(compiler.health, Some(&upstream.healthchecks));
         let spec = Spec {
             label: upstream.name.clone(),
             policy: upstream.policy.clone(),
-            checks: health::checks(compiler.health, Some(&upstream.healthchecks)),
+            checks: Checks {
+                panic: upstream.panic.unwrap_or(checks.panic),
+                slow_start: upstream.slow_start,
+                max_in_flight: upstream.max_in_flight,
+                ..checks
+            },
+            probes: Some(&upstream.healthchecks.active)
+                .filter(|active| active.is_in_use())
+                .map(|active| Arc::new(active.clone())),
+            budget: upstream.retry_budget,
             host_header: upstream.host_header.clone(),
+            srv_names: upstream.use_srv_name,
             upstream: true,
             targets: targets.collect(),
         };
@@ -223,7 +266,8 @@ impl Snapshot {
             // The cell survives: services go on pointing at it, round-robin position and counts stay.
             Some(cell) => cell.update(spec),
             None => {
-                self.cells.insert(id, Cell::new(compiler.names, spec));
+                self.cells
+                    .insert(id, Cell::new(compiler.names, compiler.prober, spec));
             }
         }
     }
@@ -231,11 +275,24 @@ impl Snapshot {
     fn compile_service(&mut self, compiler: &Compiler<'_>, id: Id<Service>) {
         let Some(service) = self.config.service(id).cloned() else {
             self.services.remove(&id);
+            self.solved(Kind::Service, id.uuid());
             return;
         };
+        let before = self.services.get(&id).and_then(|plan| plan.tls.as_ref());
+        let tls = match service.target.protocol {
+            Protocol::Https | Protocol::Grpcs => match UpstreamTls::new(&service, &self.config, before) {
+                Ok(tls) => Some(tls),
+                Err(error) => {
+                    let kept = self.services.contains_key(&id);
+                    return self.problem(Kind::Service, id.uuid(), &error, kept);
+                }
+            },
+            _ => None,
+        };
+        self.solved(Kind::Service, id.uuid());
         let upstream = self.config.upstream_named(&service.target.host);
-        let plan = match upstream.and_then(|upstream| self.cells.get(&upstream.id)) {
-            Some(cell) => ServicePlan::new(service, Arc::clone(cell), true),
+        let plan = match upstream.and_then(|upstream| Some((upstream, self.cells.get(&upstream.id)?))) {
+            Some((upstream, cell)) => ServicePlan::new(service, Arc::clone(cell), Some(upstream), tls),
             None => {
                 let address = TargetAddress {
                     host: service.target.host.clone(),
@@ -247,13 +304,13 @@ impl Snapshot {
                         .spec()
                         .targets
                         .iter()
-                        .any(|(known, _)| *known == address)
+                        .any(|known| known.address == address)
                 });
                 let cell = same.map_or_else(
-                    || Cell::new(compiler.names, host_spec(compiler, address)),
+                    || Cell::new(compiler.names, compiler.prober, host_spec(compiler, address)),
                     |plan| Arc::clone(&plan.cell),
                 );
-                ServicePlan::new(service, cell, false)
+                ServicePlan::new(service, cell, None, tls)
             }
         };
         self.services.insert(id, Arc::new(plan));
@@ -347,6 +404,26 @@ impl Snapshot {
         Chain::compile(uses.filter_map(|bound| Some((&**bound, self.instances.get(&bound.id)?))))
     }
 
+    fn compile_certificate(&mut self, id: Id<Certificate>) {
+        let Some(certificate) = self.config.certificate(id) else {
+            self.certificates.remove(&id);
+            self.solved(Kind::Certificate, id.uuid());
+            return;
+        };
+        match Shown::new(certificate) {
+            Ok(shown) => {
+                self.certificates.insert(id, Arc::new(shown));
+                self.solved(Kind::Certificate, id.uuid());
+            }
+            Err(error) => self.problem(
+                Kind::Certificate,
+                id.uuid(),
+                &error,
+                self.certificates.contains_key(&id),
+            ),
+        }
+    }
+
     fn problem(&mut self, kind: Kind, id: Uuid, error: &dyn fmt::Display, kept: bool) {
         let message = error.to_string().into();
         self.problems.insert(
@@ -372,9 +449,16 @@ fn host_spec(compiler: &Compiler<'_>, address: TargetAddress) -> Spec {
         label: address.to_string().into(),
         policy: gw_balancer::Policy::default(),
         checks: health::checks(compiler.health, None),
+        probes: None,
+        budget: gw_balancer::BudgetPolicy::default(),
         host_header: None,
+        srv_names: false,
         upstream: false,
-        targets: vec![(address, WEIGHT)],
+        targets: vec![Place {
+            address,
+            weight: WEIGHT,
+            priority: 0,
+        }],
     }
 }
 

@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
-use crate::conn::{Conn, Connection};
+use crate::conn::Connection;
 use crate::gateway::Gateway;
 use crate::ids::Ids;
+use crate::listener::Speaks;
 use crate::lock;
 use crate::pool::Pool;
 use crate::server::{Door, Serve};
 
-/// What the connections of one worker share. Its locks are taken by one thread only, but for shutdown.
+/// What the connections of one worker share. Its locks are taken by one thread only, but for shutdown and for an
+/// address that leaves.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) index: usize,
@@ -53,7 +55,7 @@ struct Wakers {
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Serve this connection.
-    Serve(std::net::TcpStream, Connection),
+    Serve(std::net::TcpStream, (Connection, Speaks)),
     /// End: let requests in flight finish until the deadline, then answer how many connections were cut.
     Drain(tokio::time::Instant, oneshot::Sender<usize>),
 }
@@ -100,7 +102,7 @@ pub(crate) async fn run(
     worker: Arc<Worker>,
     mut mailbox: mpsc::UnboundedReceiver<Message>,
 ) {
-    let door = Door::new(gateway.settings());
+    let door = Arc::new(Door::new(gateway.settings()));
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -112,14 +114,13 @@ pub(crate) async fn run(
             }
         };
         match message {
-            Some(Message::Serve(stream, connection)) => {
+            Some(Message::Serve(stream, arrived)) => {
                 let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
                     worker.load.fetch_sub(1, Relaxed);
                     continue;
                 };
                 worker.counters.connections.fetch_add(1, Relaxed);
-                let conn = Arc::new(Conn::new(Arc::clone(&gateway), Arc::clone(&worker), connection));
-                tokio::spawn(Serve::new(&door, stream, conn));
+                tokio::spawn(Serve::new(&door, &gateway, &worker, stream, arrived));
             }
             Some(Message::Drain(deadline, report)) => {
                 let cut = drain(&worker, deadline).await;

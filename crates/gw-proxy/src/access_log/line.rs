@@ -199,7 +199,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
 mod tests {
     use std::sync::Arc;
 
-    use http::HeaderValue;
     use serde_json::{Value, json};
 
     use super::*;
@@ -215,12 +214,7 @@ mod tests {
 
     fn attempt(outcome: TryOutcome, micros: u64) -> Try {
         let address = "127.0.0.1:9001".parse().unwrap();
-        let target = Member {
-            address,
-            host: HeaderValue::from_static("h"),
-            label: "127.0.0.1:9001".into(),
-            place: 0,
-        };
+        let target = Member::plain(address, "127.0.0.1:9001");
         Try {
             target: Arc::new(target),
             outcome,

@@ -1,7 +1,9 @@
 //! A response's body, with the exchange that rides in it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -10,22 +12,58 @@ use hyper::body::Incoming;
 use super::BodyError;
 use crate::exchange::{End, Exchange};
 use crate::failure::Failure;
+use crate::io::Stall;
+use crate::io::upstream::Link;
 
 /// What the engine answers with, before it is bound to its exchange.
 #[derive(Debug)]
 pub(crate) enum Content {
     /// The upstream's body, as it comes.
     Upstream(Incoming),
+    /// The same, over a connection that does not notice by itself when it stops coming.
+    Timed(Box<Timed>),
     /// These bytes.
     Bytes(Bytes),
 }
 
+/// A body that fails when nothing has come of it for too long.
+#[derive(Debug)]
+pub(crate) struct Timed {
+    body: Incoming,
+    stall: Stall,
+    limit: Duration,
+    link: Arc<Link>,
+}
+
+impl Timed {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.stall.end();
+            return Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::Upstream(error.into()))));
+        }
+        ready!(self.stall.poll(cx, self.limit));
+        let error = self.link.late();
+        Poll::Ready(Some(Err(BodyError::Upstream(error.into()))))
+    }
+}
+
 impl Content {
+    /// What comes over a connection that others use too; it may stall for `limit`.
+    pub(crate) fn timed(body: Incoming, limit: Duration, link: Arc<Link>) -> Self {
+        Self::Timed(Box::new(Timed {
+            body,
+            stall: Stall::default(),
+            limit,
+            link,
+        }))
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
             Self::Upstream(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(|error| BodyError::Upstream(error.into())),
+            Self::Timed(timed) => timed.poll_frame(cx),
             Self::Bytes(bytes) => {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
@@ -36,6 +74,7 @@ impl Content {
     pub(crate) fn is_end_stream(&self) -> bool {
         match self {
             Self::Upstream(body) => body.is_end_stream(),
+            Self::Timed(timed) => timed.body.is_end_stream(),
             Self::Bytes(bytes) => bytes.is_empty(),
         }
     }
@@ -43,6 +82,7 @@ impl Content {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Upstream(body) => body.size_hint(),
+            Self::Timed(timed) => timed.body.size_hint(),
             Self::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
@@ -52,7 +92,8 @@ impl Content {
 #[derive(Debug)]
 pub struct ResponseBody {
     content: Content,
-    exchange: Box<Exchange>,
+    /// None if what follows the head is no body: then there is nothing to do.
+    exchange: Option<Box<Exchange>>,
     /// Body filters have still to see the last chunk.
     filtering: bool,
     /// What follows the chunk that the filters made of the end.
@@ -66,8 +107,19 @@ impl ResponseBody {
         let filtering = exchange.filters_body() && !content.is_end_stream();
         Self {
             content,
-            exchange,
+            exchange: Some(exchange),
             filtering,
+            trailers: None,
+            ended: false,
+        }
+    }
+
+    /// The body of a response whose exchange goes on elsewhere.
+    pub(crate) fn none() -> Self {
+        Self {
+            content: Content::Bytes(Bytes::new()),
+            exchange: None,
+            filtering: false,
             trailers: None,
             ended: false,
         }
@@ -76,16 +128,20 @@ impl ResponseBody {
     /// Lets the filters see a chunk; what they leave of it, if anything.
     fn filter(&mut self, mut chunk: Bytes, last: bool) -> Result<Option<Bytes>, BodyError> {
         self.filtering = !last;
-        if self.exchange.body_filter(&mut chunk, last).is_err() {
-            self.exchange.finish(End::Failed(Failure::PluginPanicked));
+        if let Some(exchange) = &mut self.exchange
+            && exchange.body_filter(&mut chunk, last).is_err()
+        {
+            exchange.finish(End::Failed(Failure::PluginPanicked));
             return Err(BodyError::Plugin);
         }
         Ok((!chunk.is_empty()).then_some(chunk))
     }
 
     fn fail<T>(&mut self, error: BodyError) -> Result<T, BodyError> {
-        let failure = self.exchange.body_failure();
-        self.exchange.finish(End::Failed(failure));
+        if let Some(exchange) = &mut self.exchange {
+            let failure = exchange.body_failure();
+            exchange.finish(End::Failed(failure));
+        }
         Err(error)
     }
 }
@@ -104,7 +160,9 @@ impl Body for ResponseBody {
                 return Poll::Ready(Some(Ok(trailers)));
             }
             if this.ended && !this.filtering {
-                this.exchange.finish(End::Complete);
+                if let Some(exchange) = &mut this.exchange {
+                    exchange.finish(End::Complete);
+                }
                 return Poll::Ready(None);
             }
             let mut frame = ready!(this.content.poll_frame(cx))
@@ -124,7 +182,9 @@ impl Body for ResponseBody {
                 frame = this.filter(chunk, last)?.map(Frame::data);
             }
             if let Some(frame) = frame {
-                this.exchange.count(frame.data_ref().map_or(0, Bytes::len));
+                if let Some(exchange) = &mut this.exchange {
+                    exchange.count(frame.data_ref().map_or(0, Bytes::len));
+                }
                 return Poll::Ready(Some(Ok(frame)));
             }
         }
@@ -145,11 +205,15 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        let end = if self.is_end_stream() || self.exchange.wants_no_body() {
+        let ended = self.is_end_stream();
+        let Some(exchange) = &mut self.exchange else {
+            return;
+        };
+        let end = if ended || exchange.wants_no_body() {
             End::Complete
         } else {
             End::Aborted
         };
-        self.exchange.finish(end);
+        exchange.finish(end);
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Stall;
+use super::stream::ClientStream;
 use crate::conn::Conn;
 use crate::engine;
 use crate::failure::Failure;
@@ -21,7 +21,9 @@ use crate::failure::Failure;
 /// A client's connection.
 #[derive(Debug)]
 pub(crate) struct ClientIo {
-    stream: TcpStream,
+    stream: ClientStream,
+    /// Of HTTP/1, whose heads hyper refuses by itself.
+    is_http1: bool,
     conn: Arc<Conn>,
     write: Stall,
     /// What goes out in place of hyper's bare answer.
@@ -47,9 +49,10 @@ struct Line {
 }
 
 impl ClientIo {
-    pub(crate) fn new(stream: TcpStream, conn: Arc<Conn>) -> Self {
+    pub(crate) fn new(stream: ClientStream, http2: bool, conn: Arc<Conn>) -> Self {
         Self {
             stream,
+            is_http1: !http2,
             conn,
             write: Stall::default(),
             instead: None,
@@ -160,7 +163,9 @@ impl AsyncRead for ClientIo {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let read = buf.filled().get(before..).unwrap_or_default();
-        this.note_line(read);
+        if this.is_http1 {
+            this.note_line(read);
+        }
         this.conn
             .worker
             .counters
@@ -172,7 +177,8 @@ impl AsyncRead for ClientIo {
 
 impl AsyncWrite for ClientIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.instead.is_none()
+        if self.is_http1
+            && self.instead.is_none()
             && let Some(status) = bare_answer(buf)
         {
             let failure = match status {

@@ -2,15 +2,16 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::Stall;
+use super::stream::UpstreamStream;
+use crate::lock;
 
 /// What an upstream's connection shares with the exchange that uses it.
 #[derive(Debug, Default)]
@@ -24,6 +25,10 @@ pub(crate) struct Link {
     late: AtomicBool,
     read_limit: AtomicU32,
     write_limit: AtomicU32,
+    /// What is written next begins with a head that is to be kept.
+    keeps_head: AtomicBool,
+    /// The head that was kept last. Its room serves all requests of the connection.
+    head: Mutex<Vec<u8>>,
 }
 
 impl Link {
@@ -35,6 +40,31 @@ impl Link {
         self.uploading.store(uploading, Relaxed);
         self.answered.store(false, Relaxed);
         self.busy.store(true, Relaxed);
+    }
+
+    /// The head of the request that is sent next may be needed once more. Copied as it is written, it costs a fraction of
+    /// a copied header map.
+    pub(crate) fn keep_head(&self) {
+        self.keeps_head.store(true, Relaxed);
+    }
+
+    /// The head that was kept, as it was written; none if none has been.
+    pub(crate) fn with_head<T>(&self, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+        let written = !self.keeps_head.load(Relaxed);
+        written.then(|| read(&lock(&self.head))).flatten()
+    }
+
+    /// Looks at what hyper is about to write.
+    ///
+    /// Invariant: it is what hyper writes, nothing is encrypted in between; and hyper writes a head whole, at the start of a
+    /// write.
+    fn note(&self, written: &[u8]) {
+        if self.keeps_head.load(Relaxed) {
+            self.keeps_head.store(false, Relaxed);
+            let mut head = lock(&self.head);
+            head.clear();
+            head.extend_from_slice(written);
+        }
     }
 
     /// The request has been handed over to its end.
@@ -61,7 +91,8 @@ impl Link {
         self.late.load(Relaxed)
     }
 
-    fn late(&self) -> io::Error {
+    /// The upstream is given up.
+    pub(crate) fn late(&self) -> io::Error {
         self.late.store(true, Relaxed);
         io::ErrorKind::TimedOut.into()
     }
@@ -74,14 +105,14 @@ fn millis(limit: &AtomicU32) -> Duration {
 /// An upstream's connection: bounds the time between two successive reads and between two successive writes.
 #[derive(Debug)]
 pub(crate) struct UpstreamIo {
-    stream: TcpStream,
+    stream: UpstreamStream,
     link: Arc<Link>,
     read: Stall,
     write: Stall,
 }
 
 impl UpstreamIo {
-    pub(crate) fn new(stream: TcpStream, link: Arc<Link>) -> Self {
+    pub(crate) fn new(stream: UpstreamStream, link: Arc<Link>) -> Self {
         Self {
             stream,
             link,
@@ -139,6 +170,7 @@ impl AsyncRead for UpstreamIo {
 
 impl AsyncWrite for UpstreamIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.link.note(buf);
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.wrote(cx, result)
     }
@@ -148,6 +180,7 @@ impl AsyncWrite for UpstreamIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.link.note(bufs.first().map_or(&[], |first| first));
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.wrote(cx, result)
     }

@@ -11,7 +11,10 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::addresses::Addresses;
 use crate::dns::{Answer, BoxFuture, ResolveError, Resolver};
+use crate::probe::Prober;
+use crate::settings::DnsSettings;
 
 struct Mark;
 
@@ -42,10 +45,10 @@ struct Nowhere;
 impl Resolver for Nowhere {
     fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Answer, ResolveError>> {
         Box::pin(async {
-            Ok(Answer {
-                addresses: vec![[127, 0, 0, 1].into()],
-                ttl: Duration::from_secs(60),
-            })
+            Ok(Answer::addresses(
+                vec![[127, 0, 0, 1].into()],
+                Duration::from_secs(60),
+            ))
         })
     }
 }
@@ -55,6 +58,7 @@ struct Bench {
     registry: Registry,
     kinds: Kinds,
     names: Arc<Names>,
+    prober: Prober,
     health: HealthSettings,
 }
 
@@ -65,10 +69,16 @@ impl Bench {
             .build()
             .unwrap();
         let registry = Registry::builtin().with::<Mark>();
-        let names = Arc::new(Names::new(Arc::new(Nowhere), runtime.handle().clone()));
+        let names = Arc::new(Names::new(
+            Arc::new(Nowhere),
+            runtime.handle().clone(),
+            DnsSettings::default(),
+            Addresses::new(Box::default()),
+        ));
         Self {
             kinds: registry.kinds().unwrap(),
             names,
+            prober: Prober::start(runtime.handle()),
             health: HealthSettings::default(),
             registry,
             runtime,
@@ -79,6 +89,7 @@ impl Bench {
         Compiler {
             registry: &self.registry,
             names: &self.names,
+            prober: &self.prober,
             health: &self.health,
         }
     }
@@ -294,20 +305,27 @@ fn what_cannot_compile_keeps_its_last_good_version() {
 #[test]
 fn members_follow_names_and_weights() {
     let bench = Bench::new();
-    let address = |host: &str| TargetAddress {
-        host: host.into(),
-        port: 80,
+    let place = |host: &str, weight| Place {
+        address: TargetAddress {
+            host: host.into(),
+            port: 80,
+        },
+        weight,
+        priority: 0,
     };
-    let targets = vec![(address("10.0.0.9"), 5), (address("app.test"), 7)];
+    let targets = vec![place("10.0.0.9", 5), place("app.test", 7)];
     let spec = Spec {
         label: "up".into(),
-        checks: gw_balancer::Checks::default(),
+        checks: Checks::default(),
         policy: gw_balancer::Policy::default(),
+        probes: None,
+        budget: gw_balancer::BudgetPolicy::default(),
         host_header: None,
+        srv_names: false,
         upstream: true,
         targets,
     };
-    let cell = Cell::new(&bench.names, spec.clone());
+    let cell = Cell::new(&bench.names, &bench.prober, spec.clone());
     assert!(cell.members().pending);
     assert_eq!(
         cell.members().balancer.targets().len(),
@@ -330,6 +348,6 @@ fn members_follow_names_and_weights() {
     assert_eq!(seen, [("10.0.0.9:80", 5), ("app.test:80@127.0.0.1", 7)]);
     let member = members.member(gw_balancer::TargetIdx(1)).unwrap();
     assert_eq!(member.address, SocketAddr::from(([127, 0, 0, 1], 80)));
-    assert_eq!(member.host, "app.test");
+    assert_eq!(member.host(false), "app.test");
     assert_eq!(bench.names.known(), 1);
 }

@@ -1,8 +1,9 @@
 //! What a change makes necessary to compile.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use gw_core::{Change, Config, Entity, Id, Kind, PluginUse, Route, Scope, Service, Upstream};
+use gw_core::{Certificate, Change, Config, Entity, Id, Kind, PluginUse, Route, Scope, Service, Upstream};
 use uuid::Uuid;
 
 /// The objects to compile: those that changed, and those that see a change of another.
@@ -15,6 +16,7 @@ pub(super) struct Touched {
     pub(super) service_chains: HashSet<Id<Service>>,
     pub(super) route_chains: HashSet<Id<Route>>,
     pub(super) global_chain: bool,
+    pub(super) certificates: HashSet<Id<Certificate>>,
 }
 
 impl Touched {
@@ -76,7 +78,18 @@ impl Touched {
             }
             // Looked up through the configuration when a request needs them.
             Kind::Consumer | Kind::Credential(_) | Kind::ConsumerGroup | Kind::GroupMember => {}
-            Kind::Certificate | Kind::Sni | Kind::CaCertificate => {}
+            Kind::Certificate => {
+                self.certificates.insert(Id::from(id));
+                let shows = |service: &&Arc<Service>| service.tls.certificate == Some(Id::from(id));
+                self.services
+                    .extend(config.services().filter(shows).map(|service| service.id));
+            }
+            Kind::CaCertificate => {
+                let believes = |service: &&Arc<Service>| service.tls.authorities.contains(&Id::from(id));
+                self.services
+                    .extend(config.services().filter(believes).map(|service| service.id));
+            }
+            Kind::Sni => {}
             // Kept for what is to come.
             Kind::Vault | Kind::Key | Kind::KeySet | Kind::FilterChain => {}
         }
@@ -108,6 +121,9 @@ impl Touched {
             touched
                 .upstreams
                 .extend(config.upstreams().map(|upstream| upstream.id));
+            touched
+                .certificates
+                .extend(config.certificates().map(|certificate| certificate.id));
             touched.plugins.extend(config.plugins().map(|plugin| plugin.id));
         }
         touched.service_chains.clone_from(&touched.services);

@@ -20,6 +20,7 @@ fn patient(pause: Duration) -> ProxyBuilder {
     let ejection = Ejection {
         first: pause,
         longest: pause,
+        ..Ejection::default()
     };
     Proxy::builder().settings(|settings| settings.health.ejection = ejection)
 }
@@ -204,12 +205,7 @@ struct Always(Vec<IpAddr>);
 impl Resolver for Always {
     fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Answer, ResolveError>> {
         let addresses = self.0.clone();
-        Box::pin(async {
-            Ok(Answer {
-                addresses,
-                ttl: Duration::from_secs(60),
-            })
-        })
+        Box::pin(async { Ok(Answer::addresses(addresses, Duration::from_secs(60))) })
     }
 }
 

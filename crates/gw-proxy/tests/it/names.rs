@@ -13,13 +13,13 @@ use tokio::sync::Notify;
 
 use crate::support::Proxy;
 
-/// Answers what the test says; a name it does not know does not exist.
+/// Answers what the test says; a name it does not know does not exist, one that is broken cannot be looked up.
 #[derive(Clone, Debug, Default)]
 struct Scripted(Arc<Script>);
 
 #[derive(Debug, Default)]
 struct Script {
-    answers: Mutex<HashMap<String, Vec<IpAddr>>>,
+    answers: Mutex<HashMap<String, Option<Vec<IpAddr>>>>,
     asked: Mutex<HashMap<String, usize>>,
     changed: Notify,
     gate: Option<Gate>,
@@ -42,7 +42,15 @@ impl Scripted {
             .answers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned(), addresses);
+            .insert(name.to_owned(), Some(addresses));
+    }
+
+    fn break_down(&self, name: &str) {
+        self.0
+            .answers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), None);
     }
 
     fn asked(&self, name: &str) -> usize {
@@ -92,14 +100,17 @@ impl Resolver for Scripted {
                 .unwrap_or_else(PoisonError::into_inner)
                 .get(name)
                 .cloned()
-                .unwrap_or_default();
+                .unwrap_or(Some(Vec::new()));
+            let Some(addresses) = addresses else {
+                return Err(ResolveError::Failed {
+                    name: name.into(),
+                    source: std::io::ErrorKind::TimedOut.into(),
+                });
+            };
             if addresses.is_empty() {
                 return Err(ResolveError::NotFound { name: name.into() });
             }
-            Ok(Answer {
-                addresses,
-                ttl: Duration::ZERO,
-            })
+            Ok(Answer::addresses(addresses, Duration::ZERO))
         })
     }
 }
@@ -176,7 +187,17 @@ async fn changes_of_a_name_are_followed_and_failures_survived() {
         client.get(proxy.url("/")).await.expect_status(200);
     }
     assert_eq!(two.counts().requests, 2, "each address gets its turn");
+    names.break_down("app.test");
+    names.wait_asked("app.test", names.asked("app.test") + 1).await;
+    client.get(proxy.url("/")).await.expect_status(200);
+    names.set("app.test", &["127.0.0.1"]);
+    names.wait_asked("app.test", names.asked("app.test") + 1).await;
     names.set("app.test", &[]);
+    names.wait_asked("app.test", names.asked("app.test") + 1).await;
+    client.get(proxy.url("/")).await.expect_status(200);
+    names.wait_asked("app.test", names.asked("app.test") + 1).await;
+    client.get(proxy.url("/")).await.expect_status(503);
+    names.set("app.test", &["127.0.0.1"]);
     names.wait_asked("app.test", names.asked("app.test") + 2).await;
     client.get(proxy.url("/")).await.expect_status(200);
 }

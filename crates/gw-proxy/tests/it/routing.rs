@@ -165,8 +165,8 @@ async fn a_route_that_cannot_be_served_says_why() {
     let mut proxy = Proxy::start();
     let upstream = Upstream::echo();
     proxy.put(Kind::Route, json!({ "paths": ["/nowhere"] }));
-    let tls = proxy.service(upstream.addr(), json!({ "protocol": "https" }));
-    proxy.route(tls, json!({ "paths": ["/tls"] }));
+    let tcp = proxy.service(upstream.addr(), json!({ "protocol": "tcp" }));
+    proxy.route(tcp, json!({ "paths": ["/tcp"] }));
     let rpc = proxy.service(upstream.addr(), json!({ "protocol": "grpc" }));
     proxy.route(
         rpc,
@@ -176,7 +176,7 @@ async fn a_route_that_cannot_be_served_says_why() {
     for (path, content_type, status, message) in [
         ("/nowhere", "a/b", 503, "no Service found with those values"),
         (
-            "/tls",
+            "/tcp",
             "a/b",
             502,
             "An invalid response was received from the upstream server",

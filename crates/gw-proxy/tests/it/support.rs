@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gw_core::{Change, Config, Kind, Kinds};
 use gw_plugins::Registry;
-use gw_proxy::{AccessLogSink, Gateway, Problem, Resolver, Server, Settings, SystemResolver};
+use gw_proxy::{AccessLogSink, Gateway, Listener, Problem, Resolver, Server, Settings, SystemResolver};
 use gw_testkit::{Upstream, within};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -27,12 +27,19 @@ pub(crate) struct Proxy {
 }
 
 pub(crate) struct ProxyBuilder {
+    listen: fn(Listener) -> Listener,
     registry: Registry,
     settings: Settings,
     resolver: Arc<dyn Resolver>,
 }
 
 impl ProxyBuilder {
+    /// What is spoken at its address.
+    pub(crate) fn listen(mut self, change: fn(Listener) -> Listener) -> Self {
+        self.listen = change;
+        self
+    }
+
     pub(crate) fn registry(mut self, registry: Registry) -> Self {
         self.registry = registry;
         self
@@ -56,7 +63,8 @@ impl ProxyBuilder {
         let gateway =
             Gateway::new(self.registry.clone(), self.settings, control, self.resolver).expect("a log");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let server = Server::start(Arc::clone(&gateway), vec![listener]).expect("threads");
+        let server =
+            Server::start(Arc::clone(&gateway), [(self.listen)(Listener::new(listener))]).expect("threads");
         Proxy {
             addr: server.addresses()[0],
             server: Some(server),
@@ -74,6 +82,7 @@ impl ProxyBuilder {
 impl Proxy {
     pub(crate) fn builder() -> ProxyBuilder {
         ProxyBuilder {
+            listen: |listener| listener,
             registry: Registry::builtin(),
             settings: Settings {
                 workers: 2,

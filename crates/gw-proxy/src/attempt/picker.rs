@@ -1,0 +1,114 @@
+//! Picks a request's targets, never one twice.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gw_balancer::{Handle, Refusal, Rng, Tried};
+
+use crate::attempt::{Try, TryOutcome};
+use crate::cell::{Member, Members};
+use crate::failure::Failure;
+use crate::plan::ServicePlan;
+
+/// Picks targets for one request, never one twice.
+pub(super) struct Picker<'s> {
+    service: &'s ServicePlan,
+    /// What the request sticks to.
+    key: Option<u64>,
+    tried: Tried,
+    /// Of the members that `tried` has indices into.
+    generation: u64,
+    /// How many further tries the budget gets back if one is answered.
+    owed: u16,
+    rng: Rng,
+}
+
+/// A target, and the count of its requests in flight that this one is in.
+pub(super) struct Picked {
+    pub(super) target: Arc<Member>,
+    pub(super) handle: Handle,
+    /// When it was picked.
+    pub(super) at: Instant,
+}
+
+impl<'s> Picker<'s> {
+    pub(super) fn new(service: &'s ServicePlan, key: Option<u64>) -> Self {
+        Self {
+            service,
+            key,
+            tried: Tried::new(),
+            generation: 0,
+            owed: 0,
+            rng: Rng::seeded(fastrand::u64(..)),
+        }
+    }
+
+    /// The first target. Waits for a name that has never been answered, as long as connecting may take.
+    pub(super) async fn first(&mut self, now: Instant) -> Result<Picked, Failure> {
+        {
+            let members = self.service.cell.members();
+            members.budget.request(now);
+            if let Some(picked) = self.pick(&members, &[], now)? {
+                return Ok(picked);
+            }
+        }
+        let deadline = tokio::time::Instant::now() + self.service.service.timeouts.connect;
+        loop {
+            let changed = self.service.cell.changed().notified();
+            tokio::pin!(changed);
+            // Enabled before looking again, so that a change in between is not missed.
+            changed.as_mut().enable();
+            if let Some(picked) = self.pick(&self.service.cell.members(), &[], Instant::now())? {
+                return Ok(picked);
+            }
+            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return Err(Failure::NameResolution);
+            }
+        }
+    }
+
+    /// Another target, if there is one that these tries have not been at and the upstream's budget allows the try.
+    pub(super) fn another(&mut self, tries: &[Try], now: Instant) -> Option<Picked> {
+        let members = self.service.cell.members();
+        let picked = self.pick(&members, tries, now).ok().flatten()?;
+        let last = tries.last().map(|last| last.outcome);
+        if !members.budget.try_retry(now) {
+            return None;
+        }
+        self.owed += u16::from(matches!(
+            last,
+            Some(TryOutcome::ConnectFailed | TryOutcome::Broken)
+        ));
+        Some(picked)
+    }
+
+    /// The request is answered: what followed on nothing but a dead connection was no further load.
+    pub(super) fn answered(&self, now: Instant) {
+        for _ in 0..self.owed {
+            self.service.cell.members().budget.refund(now);
+        }
+    }
+
+    /// A target; none if one may come up.
+    fn pick(&mut self, members: &Members, tries: &[Try], now: Instant) -> Result<Option<Picked>, Failure> {
+        if members.generation != self.generation {
+            self.generation = members.generation;
+            self.tried = members.tried(tries);
+        }
+        let Some(handle) = members.balancer.pick(self.key, &self.tried, now, &mut self.rng) else {
+            return match members.balancer.refusal(&self.tried) {
+                Refusal::Full => Err(Failure::UpstreamBusy),
+                _ if members.pending => Ok(None),
+                _ => Err(members.failure()),
+            };
+        };
+        let target = handle.target();
+        self.tried.insert(target);
+        let target = members.member(target).cloned().ok_or(Failure::Internal)?;
+        Ok(Some(Picked {
+            target,
+            handle,
+            at: now,
+        }))
+    }
+}

@@ -1,0 +1,150 @@
+//! TLS towards services: whom the gateway believes, what it shows, which connections it uses again.
+
+use std::net::SocketAddr;
+
+use gw_core::Kind;
+use gw_testkit::{Authority, Client, Identity, Reply, TlsFront, Upstream};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{Proxy, merged};
+
+fn echo() -> Upstream {
+    Upstream::start(|request| Reply::ok(request.header("host").unwrap_or("-")))
+}
+
+/// A service that speaks TLS, at this address under this name.
+fn secure(proxy: &mut Proxy, name: &str, addr: SocketAddr, more: Value) -> Uuid {
+    let upstream = proxy.put(Kind::Upstream, json!({ "name": name }));
+    proxy.put(
+        Kind::Target,
+        json!({ "upstream": { "id": upstream }, "target": addr.to_string() }),
+    );
+    let document = json!({ "protocol": "https", "host": name, "port": addr.port(), "retries": 0 });
+    let service = proxy.put(Kind::Service, merged(document, more));
+    proxy.route(service, json!({ "hosts": [name], "preserve_host": true }));
+    service
+}
+
+fn believe(proxy: &mut Proxy, authority: &Authority) -> Uuid {
+    proxy.put(Kind::CaCertificate, json!({ "cert": authority.pem() }))
+}
+
+fn show(proxy: &mut Proxy, identity: &Identity) -> Uuid {
+    let (cert, key) = identity.pem();
+    proxy.put(Kind::Certificate, json!({ "cert": cert, "key": key }))
+}
+
+async fn ask(proxy: &Proxy, name: &str) -> (u16, String) {
+    let answer = Client::new()
+        .call("GET", proxy.url("/"))
+        .header("host", name)
+        .send()
+        .await;
+    (answer.status, answer.text().to_owned())
+}
+
+#[tokio::test]
+async fn a_certificate_is_verified_where_the_service_says_so() {
+    let (upstream, authority, other) = (echo(), Authority::new(), Authority::new());
+    let front = TlsFront::start(authority.identity(&["a.test"]), &[], upstream.addr());
+    let mut proxy = Proxy::start();
+    let (known, unknown) = (believe(&mut proxy, &authority), believe(&mut proxy, &other));
+    let verified = |authority: Uuid| json!({ "tls_verify": true, "ca_certificates": [authority] });
+    for (name, more, status) in [
+        ("a.test", verified(known), 200),
+        ("b.test", verified(known), 502),    // another name
+        ("unverified.test", json!({}), 200), // as in Kong
+        ("off.test", json!({ "tls_verify": false }), 200),
+        ("system.test", json!({ "tls_verify": true }), 502), // the system does not know it
+    ] {
+        secure(&mut proxy, name, front.addr(), more);
+        assert_eq!(ask(&proxy, name).await.0, status, "{name}");
+    }
+    let service = secure(&mut proxy, "c.test", front.addr(), verified(unknown));
+    assert_eq!(ask(&proxy, "c.test").await.0, 502);
+    // Nothing of it remains when the service is changed.
+    let front = TlsFront::start(authority.identity(&["c.test"]), &[], upstream.addr());
+    let document = json!({ "id": service.to_string(), "protocol": "https", "host": "127.0.0.1", "port": front.addr().port() });
+    proxy.put(Kind::Service, merged(document, verified(known)));
+    assert_eq!(ask(&proxy, "c.test").await, (200, "c.test".to_owned()));
+    let log = proxy.shutdown().await;
+    let failures: Vec<_> = log.iter().filter_map(|line| line["failure"].as_str()).collect();
+    assert_eq!(failures, ["upstream_tls"; 3]);
+}
+
+#[tokio::test]
+async fn the_server_is_asked_for_by_the_name_it_is_sent_as_host() {
+    let (upstream, authority) = (echo(), Authority::new());
+    let front = TlsFront::start(authority.identity(&["a.test"]), &[], upstream.addr());
+    let mut proxy = Proxy::builder().settings(|s| s.workers = 1).start(); // one pool
+    secure(&mut proxy, "a.test", front.addr(), json!({}));
+    for _ in 0..3 {
+        assert_eq!(ask(&proxy, "a.test").await, (200, "a.test".to_owned()));
+    }
+    secure(&mut proxy, "b.test", front.addr(), json!({}));
+    assert_eq!(ask(&proxy, "b.test:81").await, (200, "b.test:81".to_owned()));
+    // One connection for all requests with one name, and none for an address.
+    let service = proxy.service(front.addr(), json!({ "protocol": "https" }));
+    proxy.route(service, json!({ "hosts": ["c.test"] }));
+    assert_eq!(ask(&proxy, "c.test").await, (200, front.addr().to_string()));
+    let names = front.handshakes().names;
+    assert_eq!(
+        names,
+        [Some("a.test".to_owned()), Some("b.test".to_owned()), None]
+    );
+    proxy.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_and_can_be_changed() {
+    let (upstream, authority, clients) = (echo(), Authority::new(), Authority::new());
+    let front = TlsFront::mutual(authority.identity(&["a.test"]), &clients, upstream.addr());
+    let mut proxy = Proxy::start();
+    let (good, bad) = (clients.identity(&["gateway"]), authority.identity(&["gateway"]));
+    let shown = show(&mut proxy, &bad);
+    secure(&mut proxy, "none.test", front.addr(), json!({}));
+    secure(
+        &mut proxy,
+        "a.test",
+        front.addr(),
+        json!({ "client_certificate": { "id": shown } }),
+    );
+    assert_eq!(ask(&proxy, "none.test").await.0, 502);
+    assert_eq!(ask(&proxy, "a.test").await.0, 502);
+    let (cert, key) = good.pem();
+    proxy.put(
+        Kind::Certificate,
+        json!({ "id": shown.to_string(), "cert": cert, "key": key }),
+    );
+    assert_eq!(ask(&proxy, "a.test").await.0, 200);
+    proxy.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_chain_may_not_be_longer_than_is_said() {
+    let (upstream, authority) = (echo(), Authority::new());
+    let front = TlsFront::start(authority.identity(&["a.test"]), &[], upstream.addr());
+    let mut proxy = Proxy::start();
+    let known = believe(&mut proxy, &authority);
+    let settings = json!({ "tls_verify": true, "tls_verify_depth": 0, "ca_certificates": [known] });
+    secure(&mut proxy, "a.test", front.addr(), settings);
+    assert_eq!(ask(&proxy, "a.test").await.0, 200);
+    proxy.shutdown().await;
+}
+
+#[tokio::test]
+async fn whoever_does_not_speak_tls_is_a_failed_try() {
+    let (plain, upstream, authority) = (echo(), echo(), Authority::new());
+    let front = TlsFront::start(authority.identity(&["a.test"]), &[], upstream.addr());
+    let mut proxy = Proxy::start();
+    // It waits for a head that does not come.
+    let service = json!({ "protocol": "https", "connect_timeout": 300 });
+    proxy.balanced("pair.test", &[plain.addr(), front.addr()], service);
+    for _ in 0..4 {
+        let answer = Client::new().get(proxy.url("/")).await;
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(plain.requests().len(), 0);
+    proxy.shutdown().await;
+}
