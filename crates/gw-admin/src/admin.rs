@@ -20,7 +20,7 @@ use crate::body::{self, Arguments};
 use crate::entity::{Entities, Verb};
 use crate::ports::Ports;
 use crate::problem::Problem;
-use crate::{explain, fields, form, health, node, openapi};
+use crate::{dns, explain, fields, form, health, node, openapi};
 
 /// Bound: how long an answer waits for this node to serve what was written.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -208,6 +208,7 @@ impl AdminApi {
             Endpoint::VaultSchema => fields::of_vault(&self.shared.kinds, site.name(0)?)?,
             Endpoint::LogLevel => node::log_level(&**ports),
             Endpoint::Health => health::show(&entities, &**ports, site, path, &query)?,
+            Endpoint::Dns => dns::show(&**ports),
             Endpoint::Filters(which) => entities.filters(*which, site.name(0)?)?,
             Endpoint::OpenApi => openapi::document(api, &self.shared.kinds, registry),
             Endpoint::Config

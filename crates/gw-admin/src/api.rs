@@ -46,6 +46,8 @@ pub(crate) enum Endpoint {
     Health,
     /// `/upstreams/{upstreams}/targets/{targets}/healthy`, `…/targets/{targets}/{address}/unhealthy`
     SetHealth { healthy: bool },
+    /// `/dns`
+    Dns,
     /// `/explain`
     Explain,
     /// `/explain/overlaps`
@@ -226,6 +228,7 @@ impl Api {
         api.add("/debug/node/log-level".to_owned(), Endpoint::LogLevel);
         api.add("/debug/node/log-level/{level}".to_owned(), Endpoint::SetLogLevel);
         api.add_health();
+        api.add("/dns".to_owned(), Endpoint::Dns);
         api.add("/explain".to_owned(), Endpoint::Explain);
         api.add("/explain/overlaps".to_owned(), Endpoint::Overlaps);
         for (name, which) in [

@@ -162,16 +162,11 @@ fn balancer(id: Uuid, health: &UpstreamHealth) -> Value {
 
 fn host(target: &TargetHealth, shown: impl Fn(&AddressHealth, u16) -> Value) -> Value {
     let (total, available) = weights(target);
-    let dns = match target.addresses.first().map(|known| known.address) {
-        None if target.named => "no address is known",
-        Some(SocketAddr::V6(_)) => "AAAA",
-        Some(SocketAddr::V4(_)) | None => "A",
-    };
-    let addresses = target.addresses.iter().map(|known| shown(known, target.weight));
+    let addresses = target.addresses.iter().map(|known| shown(known, known.weight));
     json!({
         "host": target.host,
         "port": target.port,
-        "dns": dns,
+        "dns": target.dns,
         "nodeWeight": target.weight,
         "weight": weight(total, available),
         "addresses": addresses.collect::<Vec<_>>(),
@@ -192,9 +187,14 @@ fn shown(known: &AddressHealth, weight: u16) -> Value {
 
 /// Total weight, and how much of it is available.
 fn weights(target: &TargetHealth) -> (u64, u64) {
-    let healthy = target.addresses.iter().filter(|address| address.healthy).count();
-    let of = |count: usize| count as u64 * u64::from(target.weight);
-    (of(target.addresses.len()), of(healthy))
+    let sum = |(total, available), address: &AddressHealth| {
+        let weight = u64::from(address.weight);
+        (
+            total + weight,
+            available + if address.healthy { weight } else { 0 },
+        )
+    };
+    target.addresses.iter().fold((0, 0), sum)
 }
 
 fn weight(total: u64, available: u64) -> Value {
@@ -202,7 +202,7 @@ fn weight(total: u64, available: u64) -> Value {
 }
 
 /// Unix seconds, with milliseconds.
-fn seconds(time: SystemTime) -> Option<f64> {
+pub(crate) fn seconds(time: SystemTime) -> Option<f64> {
     let since = time.duration_since(UNIX_EPOCH).ok()?;
     #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
     let millis = since.as_millis() as f64;

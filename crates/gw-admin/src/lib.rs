@@ -23,6 +23,9 @@
 //! #         &self, _: uuid::Uuid, _: &str, _: Option<std::net::SocketAddr>, _: bool,
 //! #     ) -> Result<(), SetHealthError> { Ok(()) }
 //! # }
+//! # impl Names for Alone {
+//! #     fn names(&self) -> Vec<KnownName> { Vec::new() }
+//! # }
 //! # impl Routing for Alone {
 //! #     fn explain(&self, _: &Question) -> Explanation { Explanation::default() }
 //! #     fn overlaps(&self) -> Vec<Overlap> { Vec::new() }
@@ -66,6 +69,7 @@ mod answer;
 mod api;
 mod body;
 pub mod declarative;
+mod dns;
 mod entity;
 mod explain;
 mod fields;

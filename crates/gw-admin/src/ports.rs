@@ -1,5 +1,6 @@
 //! What the server lends to the Admin API: small traits, one per concern, so that this crate never sees the data plane.
 
+mod names;
 mod routing;
 
 use std::future::Future;
@@ -10,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use names::{KnownAddress, KnownName, KnownService, Names};
 pub use routing::{Candidate, Explanation, Matched, Named, Overlap, Question, Routing};
 
 /// How far this node has got with serving what is stored.
@@ -61,9 +63,9 @@ pub trait Health: Send + Sync {
 }
 
 /// Everything the server lends, as one object.
-pub trait Ports: Applied + Status + Reports + Health + Routing {}
+pub trait Ports: Applied + Status + Reports + Health + Names + Routing {}
 
-impl<T: Applied + Status + Reports + Health + Routing> Ports for T {}
+impl<T: Applied + Status + Reports + Health + Names + Routing> Ports for T {}
 
 /// The health of an upstream's targets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,10 +87,12 @@ pub struct TargetHealth {
     pub host: Box<str>,
     /// The port.
     pub port: u16,
-    /// Of each of its addresses.
+    /// As it is configured.
     pub weight: u16,
     /// Whether the host is a name.
     pub named: bool,
+    /// The type of record its addresses come from: `A`, `AAAA` or `SRV`; if there are none, why.
+    pub dns: Box<str>,
     /// None if its name has none that is known.
     pub addresses: Vec<AddressHealth>,
 }
@@ -98,6 +102,8 @@ pub struct TargetHealth {
 pub struct AddressHealth {
     /// The address.
     pub address: SocketAddr,
+    /// Its share.
+    pub weight: u16,
     /// Whether it is sent requests.
     pub healthy: bool,
     /// Why, as an operator reads it; none if it has always been healthy.

@@ -1,5 +1,7 @@
 //! The command line, as typed.
 
+mod dns;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +9,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use gw_core::{TargetAddress, TargetAddressError};
-use gw_proxy::RouterFlavor;
+use gw_proxy::{RouterFlavor, TlsVersion};
+
+use crate::listen::Listen;
 
 /// An API gateway: Kong's Admin API, an embedded store, one binary.
 ///
@@ -24,16 +28,27 @@ pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// Addresses clients connect to, separated by commas. Port 0 takes a free one.
+    /// Addresses clients connect to, separated by commas. Port 0 takes a free one. After an address `ssl` means TLS, with
+    /// the certificates of the configuration, and `http1` that HTTP/2 is not spoken.
     #[arg(
         long,
         env = "GW_PROXY_LISTEN",
-        value_name = "ADDR,…",
+        value_name = "ADDR [ssl],…",
         value_delimiter = ',',
-        default_value = "0.0.0.0:8000",
+        default_value = "0.0.0.0:8000,0.0.0.0:8443 ssl",
         global = true
     )]
-    pub(crate) proxy_listen: Vec<SocketAddr>,
+    pub(crate) proxy_listen: Vec<Listen>,
+
+    /// The oldest version of TLS that is spoken with clients.
+    #[arg(
+        long,
+        env = "GW_TLS_MIN_VERSION",
+        value_name = "VERSION",
+        default_value = "1.2",
+        global = true
+    )]
+    pub(crate) tls_min_version: MinVersion,
 
     /// Address of the Admin API. Whoever reaches it controls the gateway: keep it on a loopback address.
     #[arg(
@@ -103,6 +118,9 @@ pub(crate) struct Args {
     )]
     pub(crate) router_flavor: Flavor,
 
+    #[command(flatten)]
+    pub(crate) dns: dns::DnsArgs,
+
     /// What the gateway reports of itself on stderr: error, warn, info, debug, trace, or a `tracing` filter.
     #[arg(
         long,
@@ -162,36 +180,20 @@ pub(crate) enum Command {
     ///   gw-server proxy --to app1:80 --to app2:80 --to /users=users:8080
     #[command(verbatim_doc_comment)]
     Proxy {
-        /// Addresses clients connect to, separated by commas; `:PORT` is that port of every IPv4 address.
+        /// Addresses clients connect to, separated by commas, as for --proxy-listen; `:PORT` is that port of every IPv4 address.
         #[arg(
             long,
             env = "GW_LISTEN",
-            value_name = "ADDR,…",
+            value_name = "ADDR [ssl],…",
             value_delimiter = ',',
             default_value = ":8000"
         )]
-        listen: Vec<ListenAddress>,
+        listen: Vec<Listen>,
 
         /// A destination, `HOST[:PORT]` or `/PREFIX=HOST[:PORT]`; the port is 80 if not given. May be repeated.
         #[arg(long, value_name = "[/PREFIX=]HOST[:PORT]", required = true)]
         to: Vec<Destination>,
     },
-}
-
-/// An address to listen on; `:PORT` is that port of every IPv4 address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ListenAddress(pub(crate) SocketAddr);
-
-impl std::str::FromStr for ListenAddress {
-    type Err = std::net::AddrParseError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix(':') {
-            Some(port) => format!("0.0.0.0:{port}").parse(),
-            None => text.parse(),
-        }
-        .map(Self)
-    }
 }
 
 /// Where requests of one path prefix may go.
@@ -240,6 +242,24 @@ impl std::str::FromStr for Workers {
         match text.parse() {
             Ok(count @ 1..=1024) => Ok(Self::Exactly(count)),
             _ => Err("expected `auto` or a number from 1 to 1024"),
+        }
+    }
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MinVersion {
+    #[value(name = "1.2")]
+    Tls12,
+    #[value(name = "1.3")]
+    Tls13,
+}
+
+impl From<MinVersion> for TlsVersion {
+    fn from(version: MinVersion) -> Self {
+        match version {
+            MinVersion::Tls12 => Self::Tls12,
+            MinVersion::Tls13 => Self::Tls13,
         }
     }
 }

@@ -4,10 +4,12 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::listen::Listen;
+
 /// Where things are.
 #[derive(Debug)]
 pub(crate) struct Banner {
-    pub(crate) proxies: Vec<SocketAddr>,
+    pub(crate) proxies: Vec<(Listen, SocketAddr)>,
     pub(crate) admin: SocketAddr,
     pub(crate) data_dir: PathBuf,
     pub(crate) revision: u64,
@@ -19,12 +21,9 @@ pub(crate) struct Banner {
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "gw-server {} is ready", env!("CARGO_PKG_VERSION"))?;
-        for proxy in &self.proxies {
-            writeln!(
-                f,
-                "  proxy listening on http://{proxy}  ({} workers)",
-                self.workers
-            )?;
+        for (listen, proxy) in &self.proxies {
+            let (scheme, workers) = (listen.scheme(), self.workers);
+            writeln!(f, "  proxy listening on {scheme}://{proxy}  ({workers} workers)")?;
         }
         writeln!(f, "  admin listening on http://{}", self.admin)?;
         writeln!(
@@ -60,8 +59,8 @@ impl fmt::Display for Banner {
             "  curl -X POST http://{}/services/hello/routes --data 'paths[]=/'",
             self.admin
         )?;
-        match self.proxies.first() {
-            Some(proxy) => writeln!(f, "  curl http://{}/", reachable(*proxy)),
+        match self.proxies.iter().find(|(listen, _)| !listen.tls) {
+            Some((_, proxy)) => writeln!(f, "  curl http://{}/", reachable(*proxy)),
             None => Ok(()),
         }
     }

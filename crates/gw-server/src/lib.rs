@@ -9,6 +9,7 @@ mod args;
 mod banner;
 mod demo;
 mod error;
+mod listen;
 mod logging;
 mod one_line;
 mod ports;

@@ -11,13 +11,14 @@ use gw_proxy::Server;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::args::{AccessLogTo, Args, Destination, ListenAddress};
+use crate::args::{AccessLogTo, Args, Destination};
 use crate::error::StartError;
+use crate::listen::Listen;
 use crate::run;
 use crate::signal::Stop;
 
 /// Serves until told to stop.
-pub(crate) async fn run(args: &Args, listen: &[ListenAddress], to: &[Destination]) -> Result<(), StartError> {
+pub(crate) async fn run(args: &Args, listen: &[Listen], to: &[Destination]) -> Result<(), StartError> {
     let mut stop = Stop::listen().map_err(|source| StartError::System {
         what: "signal handlers",
         source,
@@ -26,7 +27,7 @@ pub(crate) async fn run(args: &Args, listen: &[ListenAddress], to: &[Destination
     let kinds = registry
         .kinds()
         .map_err(|error| StartError::Schema(error.into()))?;
-    let listeners = run::bind_proxies(listen.iter().map(|address| address.0), "--listen")?;
+    let listeners = run::bind_proxies(listen, "--listen")?;
     let gateway = run::gateway(args, registry, AccessLogTo::Off)?;
     let (config, changes) = configuration(&kinds, to)?;
     gateway.apply(config, &changes, 1);
@@ -35,7 +36,7 @@ pub(crate) async fn run(args: &Args, listen: &[ListenAddress], to: &[Destination
         source,
     })?;
     announce(&Banner {
-        addresses: server.addresses(),
+        addresses: listen.iter().zip(server.addresses()).collect(),
         to,
     });
     let signal = stop.next().await;
@@ -109,14 +110,14 @@ fn prefix_name(prefix: &str) -> Option<String> {
 }
 
 struct Banner<'a> {
-    addresses: &'a [SocketAddr],
+    addresses: Vec<(&'a Listen, &'a SocketAddr)>,
     to: &'a [Destination],
 }
 
 impl Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for address in self.addresses {
-            writeln!(f, "proxy listening on http://{address}")?;
+        for (listen, address) in &self.addresses {
+            writeln!(f, "proxy listening on {}://{address}", listen.scheme())?;
         }
         for destination in self.to {
             writeln!(f, "  {} to {}", destination.prefix, destination.address)?;

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gw_admin::ports::{
-    AddressHealth, Applied, Counters, Health, LogLevel, Node, Reports, SetHealthError, Status, TargetHealth,
-    UpstreamHealth,
+    AddressHealth, Applied, Counters, Health, KnownAddress, KnownName, KnownService, LogLevel, Names, Node,
+    Reports, SetHealthError, Status, TargetHealth, UpstreamHealth,
 };
 use gw_core::{Id, Upstream};
-use gw_proxy::Gateway;
+use gw_proxy::{Gateway, Records};
 use gw_store::Revision;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -96,6 +96,7 @@ impl Health for ThisNode {
             port: target.port,
             weight: target.weight,
             named: target.named,
+            dns: target.dns,
         });
         Some(UpstreamHealth {
             checked: self.is_checked(id),
@@ -120,6 +121,12 @@ impl Health for ThisNode {
     }
 }
 
+impl Names for ThisNode {
+    fn names(&self) -> Vec<KnownName> {
+        self.gateway.names().into_iter().map(known_name).collect()
+    }
+}
+
 impl ThisNode {
     /// Whether Kong would check anything of this upstream.
     fn is_checked(&self, id: Id<Upstream>) -> bool {
@@ -132,10 +139,41 @@ impl ThisNode {
 fn address_health(known: gw_proxy::AddressHealth) -> AddressHealth {
     AddressHealth {
         address: known.address,
+        weight: known.weight,
         healthy: known.healthy,
         reason: known.reason.map(|reason| reason.to_string().into()),
         since: known.since,
         next_try: known.trial,
+    }
+}
+
+fn known_name(known: gw_proxy::KnownName) -> KnownName {
+    let plain = |address| KnownAddress {
+        address,
+        service: None,
+    };
+    let service = |record: gw_proxy::ServiceRecord| KnownAddress {
+        address: record.address,
+        service: Some(KnownService {
+            host: record.host,
+            port: record.port,
+            weight: record.weight,
+            priority: record.priority,
+        }),
+    };
+    KnownName {
+        name: known.name,
+        kind: known.records.as_ref().map(|records| records.kind().into()),
+        addresses: match known.records {
+            Some(Records::Addresses(list)) => list.into_iter().map(plain).collect(),
+            Some(Records::Services(list)) => list.into_iter().map(service).collect(),
+            None => Vec::new(),
+        },
+        ttl: known.ttl,
+        expires: known.expires,
+        next_lookup: known.next,
+        stale: known.stale,
+        error: known.error,
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 use clap::Parser;
 use gw_admin::{AdminApi, StoreIndex};
 use gw_plugins::Registry;
-use gw_proxy::{AccessLogSink, Ejection, Gateway, HealthSettings, Server, Settings, SystemResolver};
+use gw_proxy::{
+    AccessLogSink, DnsResolver, Ejection, Gateway, HealthSettings, Listener, Server, Settings, TlsSettings,
+};
 use gw_store::Store;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -19,6 +21,7 @@ use crate::args::{AccessLogTo, Args, Command, EjectFor, Workers};
 use crate::banner::Banner;
 use crate::demo;
 use crate::error::StartError;
+use crate::listen::Listen;
 use crate::logging::{self, Reporting};
 use crate::one_line;
 use crate::ports::{self, ThisNode};
@@ -86,7 +89,7 @@ async fn run(args: &Args, samples: Vec<SocketAddr>, reporting: Reporting) -> Res
     let kinds = registry
         .kinds()
         .map_err(|error| StartError::Schema(error.into()))?;
-    let proxies = bind_proxies(args.proxy_listen.iter().copied(), "--proxy-listen")?;
+    let proxies = bind_proxies(&args.proxy_listen, "--proxy-listen")?;
     let admin = bind_admin(args.admin_listen).await?;
     let admin_address = admin
         .local_addr()
@@ -119,7 +122,12 @@ async fn run(args: &Args, samples: Vec<SocketAddr>, reporting: Reporting) -> Res
         let _ended = stopped.await;
     }));
     announce(&Banner {
-        proxies: server.addresses().to_vec(),
+        proxies: args
+            .proxy_listen
+            .iter()
+            .copied()
+            .zip(server.addresses().iter().copied())
+            .collect(),
         admin: admin_address,
         data_dir: std::path::absolute(&args.data_dir).unwrap_or_else(|_| args.data_dir.clone()),
         revision: store.view().revision().0,
@@ -206,32 +214,36 @@ pub(crate) fn gateway(
     let settings = Settings {
         workers: workers(args.workers),
         router_flavor: args.router_flavor.into(),
+        tls: TlsSettings {
+            min_version: args.tls_min_version.into(),
+        },
         access_log,
         health: health(args.eject_for),
+        dns: args.dns.settings(),
         ..Settings::default()
     };
-    let resolver = Arc::new(SystemResolver::default());
+    let resolver = DnsResolver::new(args.dns.options()).map_err(|source| StartError::System {
+        what: "a resolver",
+        source,
+    })?;
+    let resolver = Arc::new(resolver);
     Gateway::new(registry, settings, Handle::current(), resolver).map_err(|source| StartError::AccessLog {
         to: log_to.to_string(),
         source,
     })
 }
 
-pub(crate) fn bind_proxies(
-    wanted: impl IntoIterator<Item = SocketAddr>,
-    flag: &'static str,
-) -> Result<Vec<TcpListener>, StartError> {
-    wanted
-        .into_iter()
-        .map(|address| {
-            TcpListener::bind(address).map_err(|source| StartError::Listen {
-                address,
-                what: "clients",
-                flag,
-                source,
-            })
-        })
-        .collect()
+pub(crate) fn bind_proxies(wanted: &[Listen], flag: &'static str) -> Result<Vec<Listener>, StartError> {
+    let bind = |listen: &Listen| {
+        let bound = TcpListener::bind(listen.address).map_err(|source| StartError::Listen {
+            address: listen.address,
+            what: "clients",
+            flag,
+            source,
+        });
+        Ok(listen.on(bound?))
+    };
+    wanted.iter().map(bind).collect()
 }
 
 async fn bind_admin(address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {
@@ -264,7 +276,7 @@ fn shown_settings(args: &Args) -> serde_json::Value {
     serde_json::json!({
         "database": "embedded",
         "router_flavor": args.router_flavor.as_str(),
-        "proxy_listen": args.proxy_listen,
+        "proxy_listen": args.proxy_listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "admin_listen": [args.admin_listen],
         "data_dir": args.data_dir,
         "plugins": args.plugins,

@@ -287,6 +287,7 @@ impl Operations<'_> {
             Endpoint::Tags | Endpoint::Tagged => reference("tags.page"),
             Endpoint::Schema | Endpoint::PluginSchema | Endpoint::VaultSchema => reference("fields"),
             Endpoint::Filters(_) => reference("filters"),
+            Endpoint::Dns => reference("names.page"),
             Endpoint::Explain => reference("explanation"),
             Endpoint::Overlaps => reference("overlaps.page"),
             Endpoint::Health => {

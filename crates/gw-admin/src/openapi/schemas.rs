@@ -4,7 +4,7 @@ use gw_core::{Document, Kind, KindSpec, Kinds};
 use gw_plugins::Registry;
 use serde_json::{Value, json};
 
-use super::{config, explain, health, reference};
+use super::{config, dns, explain, health, reference};
 use crate::explain::WARNINGS;
 
 /// All schemas, by name: `services` is one as it is shown, `services.new`, `services.patch` and `services.page` are
@@ -29,6 +29,7 @@ pub(super) fn components(kinds: &Kinds, registry: &Registry) -> Document {
     schemas.extend(node(kinds));
     schemas.extend(config::schemas(kinds));
     schemas.extend(health::schemas());
+    schemas.extend(dns::schemas());
     schemas.extend(explain::schemas());
     schemas
 }

@@ -13,6 +13,7 @@ use crate::support::{Admin, JSON};
 fn address(address: &str, reason: Option<&str>, healthy: bool) -> AddressHealth {
     AddressHealth {
         address: address.parse::<SocketAddr>().expect("an address"),
+        weight: 0,
         healthy,
         reason: reason.map(Box::from),
         since: reason.map(|_| UNIX_EPOCH + Duration::from_millis(1_500)),
@@ -20,13 +21,20 @@ fn address(address: &str, reason: Option<&str>, healthy: bool) -> AddressHealth 
     }
 }
 
-fn target(host: &str, weight: u16, addresses: Vec<AddressHealth>) -> TargetHealth {
+fn target(host: &str, weight: u16, mut addresses: Vec<AddressHealth>) -> TargetHealth {
+    addresses.iter_mut().for_each(|address| address.weight = weight);
     TargetHealth {
         target: format!("{host}:80").into(),
         host: host.into(),
         port: 80,
         weight,
         named: host.parse::<std::net::IpAddr>().is_err(),
+        dns: if addresses.is_empty() {
+            "the name has no address"
+        } else {
+            "A"
+        }
+        .into(),
         addresses,
     }
 }
@@ -125,7 +133,7 @@ async fn each_target_has_kong_s_word_for_its_health() {
                 ],
             })
         );
-        assert_eq!(items[4]["data"]["dns"], "no address is known");
+        assert_eq!(items[4]["data"]["dns"], "the name has no address");
     }
 }
 

@@ -5,10 +5,12 @@
 mod about; // tags, schemas, validation
 mod applied; // answers wait for the data plane
 mod bad_input; // whatever is sent, 4xx and nothing changed
+mod balancing; // fields about spreading and repeating requests
 mod certificates; // keys are never shown, names are written through
 mod concurrency; // many clients at once
 mod declarative; // whole configurations
 mod delete; // cascades and refusals
+mod dns; // names in use
 mod endpoints; // what holds for every path
 mod errors; // one test per error code
 mod explain; // where a request would go, warnings

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gw_admin::ports::{
-    Applied, Counters, Explanation, Health, LogLevel, Node, Overlap, Question, Reports, Routing,
-    SetHealthError, Status, UpstreamHealth,
+    Applied, Counters, Explanation, Health, KnownName, LogLevel, Names, Node, Overlap, Question, Reports,
+    Routing, SetHealthError, Status, UpstreamHealth,
 };
 use gw_admin::{AdminApi, StoreIndex};
 use gw_core::Kinds;
@@ -38,6 +38,7 @@ pub(crate) struct FakePlane {
     pub(crate) unchecked: AtomicBool,
     /// What was set, as text.
     pub(crate) set: Mutex<Vec<String>>,
+    pub(crate) names: Mutex<Vec<KnownName>>,
     /// What is said of every request, and what was asked.
     pub(crate) explanation: Mutex<Explanation>,
     pub(crate) asked: Mutex<Vec<Question>>,
@@ -120,6 +121,12 @@ impl Routing for FakePlane {
         let mut overlaps = self.overlaps();
         overlaps.retain(|overlap| overlap.routes.iter().any(|named| named.id == route));
         overlaps
+    }
+}
+
+impl Names for FakePlane {
+    fn names(&self) -> Vec<KnownName> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -25,6 +25,7 @@ async fn every_call_has_the_answer_of_the_tutorial() {
             "name": "moesif-service", "protocol": "http", "host": "localhost", "port": 9001, "path": null, "retries": 5,
             "connect_timeout": 60000, "write_timeout": 60000, "read_timeout": 60000, "enabled": true, "tags": null,
             "client_certificate": null, "tls_verify": null, "tls_verify_depth": null, "ca_certificates": null,
+            "retry_statuses": [], "retry_non_idempotent": false, "try_timeout": null,
         })
     );
     admin
@@ -153,7 +154,9 @@ async fn every_call_has_the_answer_of_the_tutorial() {
             made["created_at"].is_f64() && made["updated_at"].is_f64(),
             "{made}"
         );
-        let expected = json!({ "target": target, "weight": 100, "upstream": { "id": u }, "tags": null });
+        let upstream = json!({ "id": u });
+        let expected =
+            json!({ "target": target, "weight": 100, "priority": 0, "upstream": upstream, "tags": null });
         assert_eq!(without_made_values(made), expected);
         let (status, again) = admin.send(&path, FORM, &format!("target={target}")).await;
         let message =

@@ -328,8 +328,8 @@ fn broken_heads() -> Vec<(&'static str, Vec<u8>)> {
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(),
         ),
         (
-            "HTTP/2 without asking",
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            "half of what HTTP/2 begins with",
+            b"PRI * HTTP/2.0\r\n\r\nHost: a\r\n\r\n".to_vec(),
         ),
         ("no request line", b"\r\n\r\nHost: a\r\n\r\n\r\n".to_vec()),
         ("HTTP/0.9", b"GET /\r\n\r\n".to_vec()),

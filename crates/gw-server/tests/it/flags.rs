@@ -55,7 +55,12 @@ async fn help_and_documentation_name_the_same_flags() {
         let entry = entry.unwrap_or_else(|| panic!("{flag} is not in:\n{help}"));
         // One entry ends where the next flag begins.
         let entry = entry.split("\n      --").next().unwrap_or_default();
-        let entry = entry.split_whitespace().collect::<Vec<_>>().join(" ");
+        // What has a blank in it is shown in quotes.
+        let entry = entry
+            .replace('"', "")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         for part in [format!("[env: {variable}="), format!("[default: {default}")] {
             assert!(
                 entry.contains(&part),

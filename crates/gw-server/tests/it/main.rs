@@ -1,18 +1,26 @@
 //! What a user of the program sees, and the rules its sources keep.
 
+#![recursion_limit = "256"]
+
 mod support; // starting the program, its operator, its access log
 
 mod bad_input; // what no honest client sends: answered with 4xx or closed, and nothing changes
 mod clients; // open clients of Kong's Admin API, from PyPI
+mod dns; // names whose addresses change, name servers that fail
 mod durability; // what was acknowledged survives kill -9, restarts and a second process; stopping loses no request
+mod failover; // outages under load: tries, budgets, timeouts, recovery
 mod flags; // flags, variables, what is said about wrong ones
 mod headers; // what is added, dropped and rewritten on the way, both ways
 mod health; // targets that keep failing go out and come back; what operators see and set
 mod live; // a write is live when its answer arrives, and disturbs nobody
 mod matchers; // what routes match beside Kong's own fields, how it is explained, what is warned of
 mod one_line; // the command `proxy`
+mod probes; // targets that are asked how they are, in Kong's words
 mod retries; // dead, hanging and failing targets, and what the access log says of them
 mod routing; // which route gets a request, and what becomes of its path
+mod spread; // which target gets the next request, by algorithm and priority
+mod sticking; // requests that stick to a target, by each hash input
 mod streaming; // bodies of any size in flat memory; HEAD, 204, 304, chunks
 mod tidy; // arrows between crates, no runtime in the pure ones, how files are kept
+mod tls; // certificates from the Admin API, seen by a client that verifies
 mod tutorial; // Kong's load-balancing tutorial, call by call

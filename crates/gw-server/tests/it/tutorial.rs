@@ -119,6 +119,7 @@ fn service(port: u16) -> Value {
         "name": "moesif-service", "protocol": "http", "host": "localhost", "port": port, "path": null, "retries": 5,
         "connect_timeout": 60000, "write_timeout": 60000, "read_timeout": 60000, "enabled": true, "tags": null,
         "client_certificate": null, "tls_verify": null, "tls_verify_depth": null, "ca_certificates": null,
+        "retry_statuses": [], "retry_non_idempotent": false, "try_timeout": null,
     })
 }
 
@@ -139,11 +140,13 @@ fn upstream() -> Value {
         "hash_on_query_arg": null, "hash_fallback_query_arg": null, "hash_on_uri_capture": null,
         "hash_fallback_uri_capture": null, "slots": 10000, "host_header": null, "client_certificate": null,
         "use_srv_name": false, "tags": null,
+        "hash_balance_factor": null, "slow_start": 0, "max_in_flight": null, "panic_threshold": null,
+        "retry_budget": { "percent": 20, "min_per_second": 10, "window": 10 },
         "healthchecks": {
             "threshold": 0,
             "active": {
                 "type": "http", "timeout": 1, "concurrency": 10, "http_path": "/", "https_sni": null,
-                "https_verify_certificate": true, "headers": null,
+                "https_verify_certificate": true, "headers": null, "grpc_service": null,
                 "healthy": { "interval": 0, "successes": 0, "http_statuses": [200, 302] },
                 "unhealthy": {
                     "interval": 0, "tcp_failures": 0, "timeouts": 0, "http_failures": 0,
@@ -379,7 +382,7 @@ async fn two_targets(me: &Typist, ports: [u16; 2]) {
     for port in ports {
         let form = format!("target=localhost:{port}");
         let target = json!({
-            "target": format!("localhost:{port}"), "weight": 100, "upstream": { "id": id(&made) }, "tags": null,
+            "target": format!("localhost:{port}"), "weight": 100, "priority": 0, "upstream": { "id": id(&made) }, "tags": null,
         });
         let target = created(me.post(&targets, &form).await, target);
         assert!(target["updated_at"].is_number(), "{target}");

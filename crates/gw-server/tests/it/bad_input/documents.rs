@@ -186,7 +186,7 @@ POST  /upstreams                             | {}                               
 POST  /upstreams                             | {"name":"10.0.0.1"}                  | 400 2 | /name   | Invalid name
 POST  /upstreams                             | {"name":"a.test:80"}                 | 400 2 | /name   | Invalid name
 POST  /upstreams                             | {"name":"b","slots":9}               | 400 2 | /slots  | value should be between 10 and 65536
-POST  /upstreams                             | {"name":"b","algorithm":"random"}    | 400 2 | /algorithm | expected one of
+POST  /upstreams                             | {"name":"b","algorithm":"fastest"}   | 400 2 | /algorithm | expected one of
 POST  /upstreams                             | {"name":"b","hash_on":"header"}      | 400 2 |         |
 POST  /upstreams                             | {"name":"b","healthchecks":{"threshold":101}} | 400 2 | /healthchecks/threshold | value should be between 0 and 100
 POST  /upstreams                             | {"name":"b","healthchecks":{"activ":{}}} | 400 2 | /healthchecks/activ | unknown field
