@@ -442,6 +442,7 @@ mod tests {
                 "/consumers/{consumers}/plugins/{plugins}",
                 "/debug/node/log-level",
                 "/debug/node/log-level/{level}",
+                "/dns",
                 "/endpoints",
                 "/explain",
                 "/explain/overlaps",

@@ -187,12 +187,9 @@ async fn attempt(
     patience: &Patience,
 ) -> (Brought, Option<Again>) {
     let retry = &service.service.retry;
-    let host = request.headers().get(HOST).cloned();
-    let wanted = service
-        .tls
-        .as_deref()
-        .zip(host.as_ref())
-        .map(|(tls, host)| Wanted::new(tls, host));
+    let tls = service.tls.as_deref();
+    let host = tls.and_then(|_| request.headers().get(HOST).cloned());
+    let wanted = tls.zip(host.as_ref()).map(|(tls, host)| Wanted::new(tls, host));
     let speaks = service.speaks;
     let bounded;
     let patience = match speaks {
@@ -202,10 +199,7 @@ async fn attempt(
             &bounded
         }
     };
-    let pooled = match speaks {
-        Speaks::Http1 => lock(&exchange.about.conn.worker.pool).take(target.address, wanted),
-        Speaks::Http2 => lock(&exchange.about.conn.worker.pool).join(target.address, wanted),
-    };
+    let pooled = lock(&exchange.about.conn.worker.pool).take(target.address, wanted, speaks);
     let pooled = match pooled {
         Some(lease) => lease.ready().await,
         None => None,
@@ -231,7 +225,9 @@ async fn attempt(
         Ok(lease) => lease,
         Err(failure) => return (Err(failure), Some(Again::Whole(Box::new(request)))),
     };
-    lock(&exchange.about.conn.worker.pool).share(&lease, wanted, Instant::now());
+    if speaks == Speaks::Http2 {
+        lock(&exchange.about.conn.worker.pool).share(&lease, wanted, Instant::now());
+    }
     let spare = Spare::of(&request, &lease, retry).map(Again::Spare);
     match over(exchange, service, lease, request, patience).await {
         Ok(response) => (Ok(response), spare),

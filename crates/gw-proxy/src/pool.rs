@@ -137,8 +137,20 @@ impl Pool {
         }
     }
 
-    /// A part in a connection of HTTP/2 to this address, with TLS as it is wanted.
-    pub(crate) fn join(&mut self, address: SocketAddr, wanted: Option<Wanted<'_>>) -> Option<Lease> {
+    /// A connection to this address that is open already, with TLS as it is wanted; of HTTP/2 a part in one.
+    pub(crate) fn take(
+        &mut self,
+        address: SocketAddr,
+        wanted: Option<Wanted<'_>>,
+        speaks: Speaks,
+    ) -> Option<Lease> {
+        match speaks {
+            Speaks::Http1 => self.take_idle(address, wanted),
+            Speaks::Http2 => self.join(address, wanted),
+        }
+    }
+
+    fn join(&mut self, address: SocketAddr, wanted: Option<Wanted<'_>>) -> Option<Lease> {
         let all = self.shared.get_mut(&address)?;
         all.retain(|shared| shared.served < self.limits.requests && !shared.sender.is_closed());
         let fits =
@@ -170,8 +182,8 @@ impl Pool {
         });
     }
 
-    /// An idle connection to this address, with TLS as it is wanted. It may close any moment; one that has is not given out.
-    pub(crate) fn take(&mut self, address: SocketAddr, wanted: Option<Wanted<'_>>) -> Option<Lease> {
+    /// An idle connection may close any moment; one that has is not given out.
+    fn take_idle(&mut self, address: SocketAddr, wanted: Option<Wanted<'_>>) -> Option<Lease> {
         let idle = self.idle.get_mut(&address)?;
         let before = idle.len();
         while idle.pop_if(|idle| idle.lease.sender.is_closed()).is_some() {}
