@@ -3,7 +3,7 @@
 mod compile;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::handle::Handle;
 use crate::health::{Checks, Condition, Transition};
@@ -201,9 +201,35 @@ impl Balancer {
     /// target that is out is picked for one first attempt once its pause is over, unless it is probed. Allocates
     /// nothing.
     pub fn pick(&self, key: Option<u64>, tried: &Tried, now: Instant, rng: &mut Rng) -> Option<Handle> {
+        self.pick_by(key, tried, now, Some(now), rng)
+    }
+
+    /// As [`pick`](Self::pick), for a request that cannot be sent again if it fails: it makes a trial only if that has
+    /// been due for ten seconds, so that others would have made it if there were any.
+    pub fn pick_unrepeatable(
+        &self,
+        key: Option<u64>,
+        tried: &Tried,
+        now: Instant,
+        rng: &mut Rng,
+    ) -> Option<Handle> {
+        /// Bound: how long a trial waits for a request that can be sent again.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        self.pick_by(key, tried, now, now.checked_sub(PATIENCE), rng)
+    }
+
+    fn pick_by(
+        &self,
+        key: Option<u64>,
+        tried: &Tried,
+        now: Instant,
+        due_by: Option<Instant>,
+        rng: &mut Rng,
+    ) -> Option<Handle> {
         if tried.is_empty()
-            && self.due.is_some_and(|due| due <= now)
-            && let Some(handle) = self.trial(now, rng)
+            && let Some(due_by) = due_by
+            && self.due.is_some_and(|due| due <= due_by)
+            && let Some(handle) = self.trial(due_by, now, rng)
         {
             return Some(handle);
         }
@@ -284,10 +310,22 @@ impl Balancer {
         })
     }
 
-    /// A target whose trial is due and not under way.
+    /// A target whose trial is due and not under way, of a group that is sent requests or comes before one that is: what
+    /// stands by is tried when it is needed.
     #[cold]
-    fn trial(&self, now: Instant, rng: &mut Rng) -> Option<Handle> {
-        let mut due = self.out.iter().filter(|out| out.due <= now);
+    fn trial(&self, due_by: Instant, now: Instant, rng: &mut Rng) -> Option<Handle> {
+        let needed = |level: &&Level| level.group.load > 0;
+        let last = self
+            .levels
+            .iter()
+            .filter(needed)
+            .map(|level| level.group.priority)
+            .max();
+        let wanted = |out: &&Out| {
+            let target = self.roster.targets.get(out.target.index());
+            last.is_none() || target.map(|target| target.priority) <= last
+        };
+        let mut due = self.out.iter().filter(|out| out.due <= due_by).filter(wanted);
         due.find_map(|out| {
             let seat = self.seats.get(out.target.index())?;
             let claim = seat.claim(out.ticket)?;

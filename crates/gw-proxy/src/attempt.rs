@@ -4,6 +4,7 @@ mod discard;
 mod picker;
 mod spare;
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use hyper::body::Incoming;
 
 use crate::attempt::discard::discard;
 use crate::attempt::picker::Picker;
-use crate::attempt::spare::{Again, Spare};
+use crate::attempt::spare::{Again, Spare, is_repeatable};
 use crate::body::RequestBody;
 use crate::cell::Member;
 use crate::exchange::Exchange;
@@ -53,6 +54,10 @@ pub(crate) enum TryOutcome {
     TimedOut,
     /// The connection broke.
     Broken,
+    /// A connection that had been kept was closed: that says nothing of the target.
+    Closed,
+    /// No agreement on TLS.
+    TlsFailed,
     /// What came back is not HTTP.
     BadResponse,
     /// The client went away, or its body failed.
@@ -77,19 +82,15 @@ pub(crate) async fn send(exchange: &mut Exchange, mut request: Request<RequestBo
         return Err(Failure::NoService);
     };
     let retry = &service.service.retry;
-    let preserve_host = exchange
-        .about
-        .route
-        .as_deref()
-        .is_some_and(|plan| plan.route.preserve_host);
-    let mut picker = Picker::new(&service, exchange.stuck.key);
+    let repeatable = is_repeatable(&request, retry);
+    let mut picker = Picker::new(&service, exchange.stuck.key, repeatable);
     let mut picked = picker.first(Instant::now()).await?;
     let mut left = retry.most;
     loop {
         exchange.asked.get_or_insert(picked.at);
         exchange.trying = Some((Arc::clone(&picked.target), picked.at));
         exchange.handle = Some(picked.handle);
-        if !preserve_host || exchange.host.is_none() {
+        if !exchange.names_the_host() {
             request
                 .headers_mut()
                 .insert(HOST, picked.target.host(service.tls.is_some()).clone());
@@ -99,7 +100,8 @@ pub(crate) async fn send(exchange: &mut Exchange, mut request: Request<RequestBo
         let brought = brought.and_then(|response| vet(exchange, response));
         let now = Instant::now();
         close_try(exchange, &brought, now);
-        let again = again.filter(|_| left > 0 && is_worth_another(&brought, retry));
+        let client_s = matches!(brought, Err(Failure::UpstreamTls)) && exchange.names_the_host();
+        let again = again.filter(|_| left > 0 && !client_s && is_worth_another(&brought, retry));
         let next = again.and_then(|again| Some((again.request()?, picker.another(&exchange.tries, now)?)));
         let Some(next) = next else {
             if brought.is_ok() {
@@ -153,7 +155,9 @@ fn close_try(exchange: &mut Exchange, brought: &Brought, now: Instant) {
             TryOutcome::ConnectFailed => Some(Outcome::ConnectFailed),
             TryOutcome::ConnectTimeout | TryOutcome::TimedOut => Some(Outcome::TimedOut),
             TryOutcome::Broken | TryOutcome::BadResponse => Some(Outcome::Broken),
-            TryOutcome::Aborted => None,
+            // The name that the certificate is to be for may be the client's, and then says nothing of the target.
+            TryOutcome::TlsFailed => Some(Outcome::TlsFailed).filter(|_| !exchange.names_the_host()),
+            TryOutcome::Closed | TryOutcome::Aborted => None,
         };
         let transition = report.and_then(|report| handle.report(report, now));
         if let (Some(transition), Some(service)) = (transition, &exchange.about.service) {
@@ -169,7 +173,9 @@ fn close_try(exchange: &mut Exchange, brought: &Brought, now: Instant) {
 
 fn outcome(failure: &Failure) -> TryOutcome {
     match failure {
-        Failure::ConnectFailed | Failure::UpstreamTls => TryOutcome::ConnectFailed,
+        Failure::ConnectFailed => TryOutcome::ConnectFailed,
+        Failure::UpstreamClosed => TryOutcome::Closed,
+        Failure::UpstreamTls => TryOutcome::TlsFailed,
         Failure::ConnectTimeout => TryOutcome::ConnectTimeout,
         Failure::UpstreamTimeout => TryOutcome::TimedOut,
         Failure::BadResponse => TryOutcome::BadResponse,
@@ -214,7 +220,7 @@ async fn attempt(
             Err(Unsent::Spent(Failure::UpstreamBroken)) if !link.is_answered() => {
                 match spare.and_then(Spare::request) {
                     Some(spare) => request = spare,
-                    None => return (Err(Failure::UpstreamBroken), None),
+                    None => return (Err(Failure::UpstreamClosed), None),
                 }
             }
             Err(Unsent::Spent(failure)) => return (Err(failure), spare.map(Again::Spare)),
@@ -299,8 +305,8 @@ async fn over(
     let streams = matches!(request.body(), RequestBody::Stream(_)) && !request.body().is_end_stream();
     lease.link.begin(timeouts.read, timeouts.write, streams);
     request.body_mut().attach(&lease.link);
-    if lease.speaks() == Speaks::Http2 {
-        forward::to_http2(&mut request, lease.is_secure());
+    if lease.speaks() == Speaks::Http2 && !forward::to_http2(&mut request, lease.is_secure()) {
+        return Err(Unsent::Spent(Failure::BadRequest));
     }
     let link = Arc::clone(&lease.link);
     let Some(answer) = patience.wait(lease.send(request), &link).await else {
@@ -321,11 +327,20 @@ async fn over(
     }
 }
 
+/// Whether a server of HTTP/2 has ended its connection in good order, or taken no more on it.
+fn is_refusal(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    let refused = |error: &h2::Error| error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    let ended = |error: &h2::Error| error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+    cause.is_some_and(|error| refused(error) || ended(error))
+}
+
 fn diagnose(exchange: &Exchange, lease: &Lease, error: &hyper::Error) -> Failure {
     let client = exchange.upload.as_ref().and_then(|upload| upload.failure());
     match client {
         Some(failure) => failure,
         None if lease.link.is_late() => Failure::UpstreamTimeout,
+        None if lease.speaks() == Speaks::Http2 && is_refusal(error) => Failure::UpstreamClosed,
         None if error.is_parse() => Failure::BadResponse,
         None => Failure::UpstreamBroken,
     }
@@ -340,6 +355,8 @@ impl TryOutcome {
             Self::ConnectTimeout => "connect_timeout",
             Self::TimedOut => "timed_out",
             Self::Broken => "broken",
+            Self::Closed => "closed",
+            Self::TlsFailed => "tls_failed",
             Self::BadResponse => "bad_response",
             Self::Aborted => "aborted",
         }

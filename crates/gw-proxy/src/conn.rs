@@ -41,6 +41,8 @@ pub(crate) struct Conn {
     pub(crate) heads: AtomicU32,
     /// Requests begun and not finished.
     pub(crate) in_flight: AtomicU32,
+    /// Requests that the client let go of before it had its answer.
+    pub(crate) aborted: AtomicU32,
     /// The client was answered before it had sent all: closing on it at once could cost it the answer.
     pub(crate) unread: AtomicBool,
 }
@@ -60,6 +62,7 @@ impl Conn {
             server_name: None,
             heads: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
+            aborted: AtomicU32::new(0),
             unread: AtomicBool::new(false),
         }
     }

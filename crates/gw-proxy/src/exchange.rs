@@ -211,6 +211,12 @@ impl Exchange {
         refused.map_or(Ok(()), Err)
     }
 
+    /// Whether the `Host` that the upstream is sent is the client's.
+    pub(crate) fn names_the_host(&self) -> bool {
+        let preserved = |plan: &RoutePlan| plan.route.preserve_host;
+        self.host.is_some() && self.about.route.as_deref().is_some_and(preserved)
+    }
+
     /// Finds out what it sticks to a target by, once the consumer is known.
     pub(crate) fn stick(&mut self, head: &request::Parts) {
         if let Some(sticking) = self.about.service.as_deref().and_then(ServicePlan::sticking) {
@@ -294,12 +300,15 @@ impl Exchange {
     fn made(&mut self, mut response: Response<Content>) -> Response<Content> {
         forward::made(self, response.headers_mut());
         if self.grpc {
-            forward::grpc_status(&mut response);
+            response = forward::grpc_status(response);
         }
         self.sending(response)
     }
 
     fn sending(&mut self, mut response: Response<Content>) -> Response<Content> {
+        if let Some(upgrade) = &self.upgrade {
+            upgrade.settle(&mut response);
+        }
         if self.filters_body() && !response.body().is_end_stream() {
             // What the filters leave has another length.
             response.headers_mut().remove(http::header::CONTENT_LENGTH);
@@ -343,6 +352,9 @@ impl Exchange {
             return;
         }
         self.about.conn.in_flight.fetch_sub(1, Relaxed);
+        if end == End::Aborted {
+            self.about.conn.aborted.fetch_add(1, Relaxed);
+        }
         self.about.conn.worker.counters.finished.fetch_add(1, Relaxed);
         if self.upload.as_ref().is_some_and(|upload| !upload.is_done()) {
             self.about.conn.unread.store(true, Relaxed);

@@ -80,6 +80,9 @@ pub enum Failure {
     /// The connection broke before the response's head.
     #[error("the upstream's connection broke")]
     UpstreamBroken,
+    /// A connection that had served before was closed, and nothing of the answer had come.
+    #[error("the upstream closed a connection that it had kept")]
+    UpstreamClosed,
     /// What came back is not HTTP.
     #[error("the upstream's response is not HTTP")]
     BadResponse,
@@ -117,7 +120,8 @@ impl Failure {
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::HttpsRequired { status, .. } => *status,
-            Self::Http2Required | Self::GrpcsRequired => StatusCode::UPGRADE_REQUIRED,
+            Self::Http2Required => StatusCode::UPGRADE_REQUIRED,
+            Self::GrpcsRequired => StatusCode::OK, // as in Kong: gRPC's own status says what is wrong
             Self::NotGrpc => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NoService | Self::NoPeer | Self::UpstreamBusy | Self::NameResolution => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -125,6 +129,7 @@ impl Failure {
             Self::UnsupportedProtocol
             | Self::ConnectFailed
             | Self::UpstreamTls
+            | Self::UpstreamClosed
             | Self::UpstreamBroken
             | Self::BadResponse => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -156,6 +161,7 @@ impl Failure {
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
             Self::UpstreamTls => "upstream_tls",
+            Self::UpstreamClosed => "upstream_closed",
             Self::UpstreamBroken => "upstream_broken",
             Self::BadResponse => "bad_response",
             Self::UpstreamTimeout => "upstream_timeout",
@@ -171,6 +177,7 @@ impl Failure {
             Self::ConnectFailed
             | Self::ConnectTimeout
             | Self::UpstreamTls
+            | Self::UpstreamClosed
             | Self::UpstreamBroken
             | Self::BadResponse
             | Self::UpstreamTimeout => Fault::Upstream,
@@ -211,6 +218,7 @@ impl Failure {
             Self::UnsupportedProtocol
             | Self::ConnectFailed
             | Self::UpstreamTls
+            | Self::UpstreamClosed
             | Self::UpstreamBroken
             | Self::BadResponse => "An invalid response was received from the upstream server",
             Self::ConnectTimeout | Self::UpstreamTimeout => "The upstream server is timing out",
@@ -231,6 +239,10 @@ impl Failure {
             }
             Self::HttpsRequired { .. } => upgrade(headers, "TLS/1.2, HTTP/1.1"),
             Self::Http2Required => upgrade(headers, "HTTP/2"),
+            Self::GrpcsRequired => {
+                headers.insert("grpc-status", HeaderValue::from_static("1"));
+                headers.insert("grpc-message", HeaderValue::from_static(self.message()));
+            }
             // The rest of the request is not going to be read.
             Self::ClientTimeout | Self::ClientBody => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));

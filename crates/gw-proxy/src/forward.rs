@@ -2,16 +2,17 @@
 
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use gw_core::Protocol;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, SERVER, TRANSFER_ENCODING, VIA,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, SERVER,
+    TRANSFER_ENCODING, VIA,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Uri, Version, request, response};
+use http::{HeaderMap, Method, Request, Response, Uri, Version, request, response};
 use http_body::Body as _;
 
-use crate::body::RequestBody;
+use crate::body::{Content, RequestBody};
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::hop;
@@ -233,22 +234,24 @@ pub(crate) fn upstream(
     Ok(Request::from_parts(head, body))
 }
 
-/// Makes of a request for HTTP/1 one for HTTP/2, where the host stands in the target.
-pub(crate) fn to_http2(request: &mut Request<RequestBody>, secure: bool) {
-    let host = request.headers_mut().remove(HOST);
+/// Makes of a request for HTTP/1 one for HTTP/2, where the host stands in the target; false if it cannot stand there.
+pub(crate) fn to_http2(request: &mut Request<RequestBody>, secure: bool) -> bool {
+    let host = request.headers().get(HOST);
+    let Some(authority) = host.and_then(|host| Authority::try_from(host.as_bytes()).ok()) else {
+        return false;
+    };
+    request.headers_mut().remove(HOST);
     for name in [CONNECTION, TRANSFER_ENCODING] {
         request.headers_mut().remove(name);
     }
     *request.version_mut() = Version::HTTP_2;
-    let authority = host.and_then(|host| Authority::from_maybe_shared(host).ok());
     let target = request.uri().path_and_query().cloned();
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
-    parts.authority = authority.or_else(|| Some(Authority::from_static("localhost")));
+    parts.authority = Some(authority);
     parts.path_and_query = target.or_else(|| Some(PathAndQuery::from_static("/")));
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
-    }
+    let uri = Uri::from_parts(parts);
+    uri.map(|uri| *request.uri_mut() = uri).is_ok()
 }
 
 /// Undoes that, as far as it matters for another try.
@@ -327,6 +330,9 @@ fn frame(headers: &mut HeaderMap, body: &RequestBody) {
         // What a client declares of an empty body is true.
         (RequestBody::Empty, _) => {
             headers.remove(TRANSFER_ENCODING);
+            if let Some(length) = headers.get(CONTENT_LENGTH).cloned() {
+                headers.insert(CONTENT_LENGTH, length); // once
+            }
         }
         (_, Some(length)) => {
             headers.remove(TRANSFER_ENCODING);
@@ -364,27 +370,35 @@ pub(crate) fn made(exchange: &Exchange, headers: &mut HeaderMap) {
     headers.insert(SERVER, SERVER_VALUE);
 }
 
-/// Says in gRPC's words what an answer of the gateway means, as Kong does: a client of gRPC looks there.
-pub(crate) fn grpc_status<B>(response: &mut http::Response<B>) {
-    let status = match response.status().as_u16() {
-        200 => "0",
-        400 => "3",
+/// An answer of the gateway in gRPC's words, as Kong says it: nothing but headers, among them what it means.
+pub(crate) fn grpc_status(response: Response<Content>) -> Response<Content> {
+    let (mut head, _) = response.into_parts();
+    let status = match head.status.as_u16() {
+        200..300 => "0",
         401 => "16",
         403 => "7",
         404 => "5",
         409 => "6",
         429 => "8",
         499 => "1",
-        500 => "13",
+        400..500 => "3",
         501 => "12",
         503 => "14",
         504 => "4",
+        500..600 => "13",
         _ => "2",
     };
-    let message = response.status().canonical_reason().unwrap_or_default();
-    let headers = response.headers_mut();
-    headers.insert("grpc-status", HeaderValue::from_static(status));
-    headers.insert("grpc-message", HeaderValue::from_static(message));
+    let message = head.status.canonical_reason().unwrap_or_default();
+    let headers = &mut head.headers;
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers
+        .entry("grpc-status")
+        .or_insert(HeaderValue::from_static(status));
+    headers
+        .entry("grpc-message")
+        .or_insert(HeaderValue::from_static(message));
+    Response::from_parts(head, Content::Bytes(Bytes::new()))
 }
 
 /// Lays a plugin's headers over the gateway's: a name of the plugin's replaces ours, repeated ones all stay.

@@ -93,6 +93,39 @@ pub(crate) fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool
     })
 }
 
+/// Takes out of a request's trailers what has no place there: what frames or routes a message, what says who calls, and what
+/// only the gateway may say.
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
+    strip_request(trailers);
+    let mut out = Names::new();
+    for name in trailers.keys() {
+        let text = name.as_str();
+        let ours = ["x-forwarded-", "x-real-ip", "x-kong-", "forwarded"];
+        let theirs = [
+            "host",
+            "content-",
+            "transfer-encoding",
+            "te",
+            "trailer",
+            "via",
+            "authorization",
+            "proxy-",
+            "cookie",
+            "max-forwards",
+            "range",
+            "if-",
+            "cache-control",
+            "pragma",
+        ];
+        if ours.iter().chain(&theirs).any(|start| text.starts_with(start)) {
+            out.push(name.clone());
+        }
+    }
+    for name in &out {
+        trailers.remove(name);
+    }
+}
+
 /// Whether a body follows.
 pub(crate) fn has_body(headers: &HeaderMap) -> bool {
     let length = headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);

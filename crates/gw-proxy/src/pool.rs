@@ -153,8 +153,10 @@ impl Pool {
     fn join(&mut self, address: SocketAddr, wanted: Option<Wanted<'_>>) -> Option<Lease> {
         let all = self.shared.get_mut(&address)?;
         all.retain(|shared| shared.served < self.limits.requests && !shared.sender.is_closed());
-        let fits =
-            |shared: &&mut Shared| is_wanted(shared.secured.as_ref(), wanted) && !shared.tenure.is_over();
+        let fits = |shared: &&mut Shared| {
+            let room = Arc::strong_count(&shared.users) <= STREAMS;
+            room && is_wanted(shared.secured.as_ref(), wanted) && !shared.tenure.is_over()
+        };
         let shared = all.iter_mut().find(fits)?;
         shared.served += 1;
         Some(Lease {
@@ -172,6 +174,11 @@ impl Pool {
         let Sender::Http2(sender, users) = &lease.sender else {
             return;
         };
+        // Clients may choose the name that connections are kept apart by.
+        let count: usize = self.shared.values().map(Vec::len).sum();
+        if count >= self.limits.idle {
+            return;
+        }
         self.shared.entry(lease.address).or_default().push(Shared {
             sender: sender.clone(),
             users: Arc::clone(users),
@@ -276,6 +283,9 @@ impl Pool {
     }
 }
 
+/// Bound: how many requests share a connection of HTTP/2. Servers commonly take no more at once, and what is beyond would wait.
+const STREAMS: usize = 100;
+
 fn is_wanted(secured: Option<&Secured>, wanted: Option<Wanted<'_>>) -> bool {
     match (secured, wanted) {
         (None, None) => true,
@@ -295,22 +305,30 @@ pub(crate) async fn connect(
 ) -> Result<Lease, Failure> {
     let stream = tokio::time::timeout(limit, open(address, wanted)).await;
     let stream = stream.map_err(|_| Failure::ConnectTimeout)??;
-    let link = Arc::new(Link::default());
+    let link = Arc::new(Link::default()); // of HTTP/2 the connection's own, which nobody begins
     let io = TokioIo::new(UpstreamIo::new(stream, Arc::clone(&link)));
     let sender = match speaks {
         Speaks::Http1 => {
-            let handshake = http1::Builder::new().handshake(io).await;
+            // Invariant: what is written goes out piece by piece, a head at the start of a write: see `Link::keep_head`.
+            let handshake = http1::Builder::new().writev(true).handshake(io).await;
             let (sender, connection) = handshake.map_err(|_| Failure::ConnectFailed)?;
             drive(address, connection.with_upgrades());
             Sender::Http1(sender)
         }
         Speaks::Http2 => {
             let mut builder = http2::Builder::new(TokioExecutor::new());
-            let handshake = builder.timer(TokioTimer::new()).handshake(io).await;
+            let builder = builder.timer(TokioTimer::new());
+            // A connection that is gone without a word is noticed while it is in use.
+            let builder = builder.keep_alive_interval(Some(PING)).keep_alive_timeout(PING);
+            let handshake = builder.handshake(io).await;
             let (sender, connection) = handshake.map_err(|_| Failure::ConnectFailed)?;
             drive(address, connection);
             Sender::Http2(sender, Arc::default())
         }
+    };
+    let link = match speaks {
+        Speaks::Http1 => link,
+        Speaks::Http2 => Arc::default(),
     };
     Ok(Lease {
         sender,
@@ -321,6 +339,9 @@ pub(crate) async fn connect(
         served: 0,
     })
 }
+
+/// Bound: how long a connection of HTTP/2 that is in use may be silent, and then how long an answer to a ping may take.
+const PING: Duration = Duration::from_secs(10);
 
 fn drive(address: SocketAddr, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
     tokio::spawn(async move {

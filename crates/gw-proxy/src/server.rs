@@ -26,6 +26,7 @@ use crate::io::Stall;
 use crate::io::client::ClientIo;
 use crate::listener::Speaks;
 use crate::opening::{Opened, Opening};
+use crate::plan::is_grpc;
 use crate::settings::Settings;
 use crate::worker::Worker;
 
@@ -55,6 +56,8 @@ impl Door {
             .max_concurrent_streams(limits.streams)
             .enable_connect_protocol()
             .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+            .keep_alive_interval(Some(settings.client_timeout / 2))
+            .keep_alive_timeout(settings.client_timeout / 2)
             .max_pending_accept_reset_streams(RESETS)
             .max_local_error_reset_streams(RESETS);
         Self {
@@ -65,9 +68,18 @@ impl Door {
     }
 }
 
-/// Bound: how many streams of one connection may have been reset and not yet be forgotten. More ends the connection: a
+/// Bound: how many streams of one connection may have been reset before they were looked at. More ends the connection: a
 /// client that opens streams to reset them costs more than it pays.
 const RESETS: usize = 64;
+
+/// Bound: a year.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Bound: how many requests a client may let go of, if that is also more than half of them. More ends the connection.
+const ABORTS: u32 = 200;
+
+/// Bound: how long a connection that has been told to end, and has nothing to do, may take to.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A future that hyper's connection is polled through: it can be told to end, and a panic costs only itself.
 trait Connected: Future<Output = hyper::Result<()>> + Send {
@@ -178,6 +190,12 @@ impl Serve {
         let (shared, limit) = (Arc::clone(&conn), self.gateway.settings().client_timeout);
         let service = service_fn(move |request: Request<Incoming>| {
             let conn = Arc::clone(&shared);
+            // A call of gRPC may be silent for as long as the service lets it.
+            let limit = if http2 && is_grpc(request.headers()) {
+                LONGEST
+            } else {
+                limit
+            };
             let request = request.map(|body| RequestBody::incoming(body, limit));
             async move { Ok::<_, Infallible>(engine::handle(conn, request).await) }
         });
@@ -209,7 +227,10 @@ impl Serve {
             Stage::Opening(_) => return Poll::Pending,
             Stage::Http1(http) => http,
             Stage::Http2(multiplexed) => {
-                multiplexed.end_if_idle(cx, self.door.header_timeout);
+                multiplexed.ending |= drain;
+                if multiplexed.is_over(cx, self.door.header_timeout) {
+                    return Poll::Ready(Ok(()));
+                }
                 &mut multiplexed.http
             }
         };
@@ -225,14 +246,24 @@ impl Serve {
 }
 
 impl Multiplexed {
-    /// hyper waits for the next stream for ever.
-    fn end_if_idle(&mut self, cx: &mut Context<'_>, limit: Duration) {
-        if self.ending || self.conn.in_flight.load(Relaxed) > 0 {
+    /// Tells a connection that idles to end, for hyper would wait for the next stream for ever; whether it is to be dropped.
+    fn is_over(&mut self, cx: &mut Context<'_>, limit: Duration) -> bool {
+        let aborted = self.conn.aborted.load(Relaxed);
+        if aborted > ABORTS && aborted > self.conn.heads.load(Relaxed) / 2 {
+            debug!(client = %self.conn.client, aborted, "a client lets go of most of its requests");
+            return true;
+        }
+        if self.conn.in_flight.load(Relaxed) > 0 {
             self.idle.end();
-        } else if self.idle.poll(cx, limit).is_ready() {
+            return false;
+        }
+        if !self.ending && self.idle.poll(cx, limit).is_ready() {
             self.ending = true;
             self.http.as_mut().graceful_shutdown();
+            self.idle.end();
         }
+        // It has been told; a client that does not hear it is not waited for.
+        self.ending && self.idle.poll(cx, FAREWELL).is_ready()
     }
 }
 

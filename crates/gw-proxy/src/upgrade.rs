@@ -77,6 +77,13 @@ impl Upgrade {
         })
     }
 
+    /// In a stream of HTTP/2 any success would grant what was asked for.
+    pub(crate) fn settle<B>(&self, response: &mut Response<B>) {
+        if self.in_stream && self.upstream.is_none() && response.status().is_success() {
+            *response.status_mut() = StatusCode::BAD_GATEWAY;
+        }
+    }
+
     /// Asks the upstream for the same.
     pub(crate) fn ask(&self, head: &mut http::HeaderMap) {
         head.insert(CONNECTION, UPGRADE_VALUE);

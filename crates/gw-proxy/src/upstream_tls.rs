@@ -124,13 +124,13 @@ impl<'a> Wanted<'a> {
     pub(crate) fn secured(&self) -> Secured {
         Secured {
             id: self.tls.id,
-            name: self.name.into(),
+            name: self.name.to_ascii_lowercase().into(),
         }
     }
 
     /// Whether a connection is one of these.
     pub(crate) fn is(&self, secured: &Secured) -> bool {
-        self.tls.id == secured.id && *self.name == *secured.name
+        self.tls.id == secured.id && self.name.eq_ignore_ascii_case(&secured.name)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::Outcome;
 use crate::health::{Checks, Counters, Health, Passive, Reason, Report, Transition, Verdict, Window};
 
 impl Checks {
@@ -42,6 +43,12 @@ impl Health {
                 return self.probed_as_request(checks, window, limits, report, room, now);
             }
             Passive::Window(_) | Passive::Off => match limits.judge(report.outcome) {
+                // What requests have put out is in again when it answers at all: no request would have minded.
+                Verdict::Nothing | Verdict::Failure(_)
+                    if self.is_missed() && !self.is_paused(now) && is_answer(limits, report.outcome) =>
+                {
+                    Verdict::Success
+                }
                 Verdict::Success if self.is_paused(now) => Verdict::Nothing,
                 Verdict::Failure(kind) if limits.limit(kind) == 0 => Verdict::Nothing,
                 // Whatever their limit: one success clears failures, and lets in.
@@ -81,6 +88,14 @@ impl Health {
         room().then(|| self.eject(checks.ejection, reason, report.chance, now))
     }
 
+    /// Whether it is out, and not by probes.
+    fn is_missed(&self) -> bool {
+        let by_probes = self
+            .cause
+            .is_some_and(|(reason, _)| matches!(reason, Reason::Probes { .. }));
+        !self.is_healthy() && !by_probes
+    }
+
     /// Whether failing requests have put it out, and its pause is not over: a probe that succeeds may not see what
     /// they see.
     fn is_paused(&self, now: Instant) -> bool {
@@ -91,10 +106,16 @@ impl Health {
     }
 }
 
+/// Whether a target has answered a probe, with a status that no limit is set for.
+fn is_answer(limits: &Counters, outcome: Outcome) -> bool {
+    let judged = limits.judge(outcome);
+    let unlimited = !matches!(judged, Verdict::Failure(kind) if limits.limit(kind) > 0);
+    unlimited && matches!(outcome, Outcome::Status(_))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Outcome;
 
     fn probed(passive: Passive, successes: u8, trials_beside_probes: bool) -> Checks {
         Checks {

@@ -290,3 +290,28 @@ fn beside_a_full_target_a_key_goes_where_it_would_go_without_it() {
         }
     }
 }
+
+#[test]
+fn what_stands_by_is_tried_when_it_is_needed() {
+    let first = ["a", "b", "c"].map(|name| Target::new(name, 1));
+    let targets: Vec<_> = first
+        .into_iter()
+        .chain([Target::new("z", 1).priority(1)])
+        .collect();
+    let mut stage = Stage::with(Policy::RoundRobin, &Checks::default(), &targets);
+    let (mut rng, mut tried) = (Rng::seeded(1), Tried::new());
+    for target in 0..3 {
+        tried.insert(TargetIdx(target));
+    }
+    for _ in 0..3 {
+        let handle = stage.balancer.pick(None, &tried, stage.now, &mut rng).expect("z");
+        stage.report(&handle, Outcome::ConnectFailed);
+    }
+    assert!(!stage.balancer.condition(TargetIdx(3)).expect("z").healthy);
+    stage.now += 5 * SECOND;
+    assert!((0..20).all(|_| !stage.pick().expect("a target").is_trial()));
+    // Of those that are sent requests each is tried.
+    stage.fail("a", 3);
+    stage.now += 5 * SECOND;
+    assert!(stage.pick().expect("a target").is_trial());
+}

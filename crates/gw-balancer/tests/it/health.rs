@@ -47,6 +47,24 @@ fn one_request_tries_it_when_its_pause_is_over() {
 }
 
 #[test]
+fn a_request_that_cannot_be_sent_again_leaves_the_trial_to_others_for_a_while() {
+    let mut stage = Stage::new(&Checks::default(), &[("a", 1), ("b", 1)]);
+    stage.fail("a", 3);
+    let careful = |stage: &Stage| {
+        let (tried, mut rng) = (Tried::new(), Rng::seeded(0));
+        let picked = stage
+            .balancer
+            .pick_unrepeatable(None, &tried, stage.now, &mut rng);
+        picked.expect("a target").is_trial()
+    };
+    stage.now += 9 * SECOND;
+    assert!(!careful(&stage));
+    assert!(stage.pick().expect("a target").is_trial());
+    stage.now += 2 * SECOND;
+    assert!(careful(&stage), "nobody else has come");
+}
+
+#[test]
 fn each_is_tried_when_its_own_pause_is_over() {
     let mut stage = Stage::new(&Checks::default(), &[("a", 1), ("b", 1), ("c", 1), ("d", 1)]);
     stage.fail("a", 3);

@@ -18,6 +18,8 @@ pub(super) struct Picker<'s> {
     tried: Tried,
     /// Of the members that `tried` has indices into.
     generation: u64,
+    /// Whether it can be sent again if it fails.
+    repeatable: bool,
     /// How many further tries the budget gets back if one is answered.
     owed: u16,
     rng: Rng,
@@ -32,10 +34,11 @@ pub(super) struct Picked {
 }
 
 impl<'s> Picker<'s> {
-    pub(super) fn new(service: &'s ServicePlan, key: Option<u64>) -> Self {
+    pub(super) fn new(service: &'s ServicePlan, key: Option<u64>, repeatable: bool) -> Self {
         Self {
             service,
             key,
+            repeatable,
             tried: Tried::new(),
             generation: 0,
             owed: 0,
@@ -95,7 +98,13 @@ impl<'s> Picker<'s> {
             self.generation = members.generation;
             self.tried = members.tried(tries);
         }
-        let Some(handle) = members.balancer.pick(self.key, &self.tried, now, &mut self.rng) else {
+        let (balancer, tried, rng) = (&members.balancer, &self.tried, &mut self.rng);
+        let handle = if self.repeatable {
+            balancer.pick(self.key, tried, now, rng)
+        } else {
+            balancer.pick_unrepeatable(self.key, tried, now, rng)
+        };
+        let Some(handle) = handle else {
             return match members.balancer.refusal(&self.tried) {
                 Refusal::Full => Err(Failure::UpstreamBusy),
                 _ if members.pending => Ok(None),

@@ -18,8 +18,27 @@ fn is_safe(method: &Method, retry: &Retry) -> bool {
     retry.non_idempotent || is_idempotent(method)
 }
 
+/// By RFC 9110 and RFC 4918. Of a method that nobody knows nothing is known.
 fn is_idempotent(method: &Method) -> bool {
-    !matches!(*method, Method::POST | Method::PATCH) && method.as_str() != "LOCK"
+    let webdav = [
+        "PROPFIND",
+        "PROPPATCH",
+        "REPORT",
+        "SEARCH",
+        "MKCOL",
+        "COPY",
+        "MOVE",
+        "UNLOCK",
+    ];
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+    ) || webdav.contains(&method.as_str())
+}
+
+/// Whether a request can be sent again if it fails.
+pub(crate) fn is_repeatable(request: &Request<RequestBody>, retry: &Retry) -> bool {
+    is_safe(request.method(), retry) && !matches!(request.body(), RequestBody::Stream(_))
 }
 
 /// Takes a small body whole, where that makes a second try possible. Larger ones stream, and are tried once.

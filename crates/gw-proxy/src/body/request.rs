@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 
 use super::{BodyError, BoxError};
 use crate::failure::Failure;
+use crate::hop;
 use crate::io::Stall;
 use crate::io::upstream::Link;
 
@@ -183,6 +184,7 @@ impl Body for Stream {
                 .map_err(|error| BodyError::Client(error.into())),
             Source::Foreign(body) => body.as_mut().poll_frame(cx).map_err(BodyError::Client),
         };
+        let polled = polled.map(|frame| frame.map(|frame| frame.map(trimmed)));
         let Poll::Ready(frame) = polled else {
             ready!(this.stall.poll(cx, this.limit));
             this.upload.state.store(STALLED, Relaxed);
@@ -218,6 +220,17 @@ impl Body for Stream {
             Source::Incoming(body) => body.size_hint(),
             Source::Foreign(body) => body.size_hint(),
         }
+    }
+}
+
+/// Trailers are held to what headers are held to.
+fn trimmed(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            hop::strip_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }
 

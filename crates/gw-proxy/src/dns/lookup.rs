@@ -119,10 +119,13 @@ async fn follow(servers: &Servers, name: &Name, kind: Type) -> Result<Found, Una
             Reply::Answer(response) => response,
         };
         let asked = name.clone();
+        let mut steps = 0;
         while let Some((next, holds)) = alias(&response, &name) {
             ttl = ttl.min(holds);
             name = next;
-            if name == asked {
+            steps += 1;
+            // The circle may begin behind the name that was asked for.
+            if name == asked || steps > response.answers.len() {
                 return Err(circle(&name));
             }
         }

@@ -28,6 +28,8 @@ pub(crate) struct ClientIo {
     write: Stall,
     /// What goes out in place of hyper's bare answer.
     instead: Option<Bytes>,
+    /// How many requests had begun when the last of them was answered to its end, as far as has been seen.
+    settled: u32,
     /// How many requests had begun when the next one's line was measured.
     heads: u32,
     line: Line,
@@ -56,6 +58,7 @@ impl ClientIo {
             conn,
             write: Stall::default(),
             instead: None,
+            settled: 0,
             heads: 0,
             line: Line::default(),
             closed: false,
@@ -111,6 +114,24 @@ impl ClientIo {
                     .map(|()| Err(io::ErrorKind::TimedOut.into()))
             }
         }
+    }
+
+    /// Whether every request that has begun is answered to its last byte: what is written now answers a head that is none,
+    /// and no upstream has a say in it.
+    fn is_settled(&self) -> bool {
+        self.conn.in_flight.load(Relaxed) == 0 && self.conn.heads.load(Relaxed) == self.settled
+    }
+
+    /// Fails what the client keeps waiting for too long.
+    fn unless_stalled(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        if result.is_ready() {
+            self.write.end();
+            return result;
+        }
+        let limit = self.conn.gateway.settings().client_timeout;
+        self.write
+            .poll(cx, limit)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Writes our answer; reports hyper's as written once ours is.
@@ -179,6 +200,7 @@ impl AsyncWrite for ClientIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.is_http1
             && self.instead.is_none()
+            && self.is_settled()
             && let Some(status) = bare_answer(buf)
         {
             let failure = match status {
@@ -214,13 +236,21 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let this = &mut *self;
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        ready!(this.unless_stalled(cx, flushed))?;
+        // hyper flushes when all it has is written.
+        if this.conn.in_flight.load(Relaxed) == 0 {
+            this.settled = this.conn.heads.load(Relaxed);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.closed {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            let closed = Pin::new(&mut this.stream).poll_shutdown(cx);
+            ready!(this.unless_stalled(cx, closed))?;
             this.closed = true;
         }
         if this.conn.unread.load(Relaxed) {

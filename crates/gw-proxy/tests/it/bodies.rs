@@ -1,7 +1,8 @@
 //! Bodies: they stream both ways, framed anew, and push back.
 
-use gw_testkit::{Bodies, Client, Gate, Raw, Reply, Upstream};
+use gw_testkit::{Bodies, Client, Gate, Raw, Reply, Upstream, within};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::Proxy;
 
@@ -225,4 +226,60 @@ async fn an_overridden_length_frames_nothing() {
     raw.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n")
         .await;
     assert_eq!(raw.read_response().await.status, 400);
+}
+
+#[tokio::test]
+async fn what_an_upstream_says_is_never_taken_for_the_gateway_s_own_answer() {
+    let body = [
+        "AAAA",
+        "HTTP/1.1 400 \r\n\r\n",
+        "HTTP/1.1 431 x\r\ncontent-length: 0\r\ndate: x\r\n\r\n",
+    ];
+    let listener = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a free port");
+    let addr = listener.local_addr().expect("it is bound");
+    let (next, mut asked) = tokio::sync::mpsc::channel::<()>(1);
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await?;
+        let mut head = [0; 1024];
+        while !head.ends_with(b"\r\n\r\n") {
+            let n = stream.read(&mut head).await?;
+            if head[..n].ends_with(b"\r\n\r\n") {
+                break;
+            }
+        }
+        let length: usize = body.iter().map(|piece| piece.len()).sum();
+        stream
+            .write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").as_bytes())
+            .await?;
+        for piece in body {
+            stream.write_all(piece.as_bytes()).await?;
+            // The next one is a write of its own.
+            asked.recv().await;
+        }
+        std::io::Result::Ok(())
+    });
+    let mut proxy = Proxy::start();
+    proxy.route_all(addr, json!({}));
+    let mut stream = tokio::net::TcpStream::connect(proxy.addr())
+        .await
+        .expect("it listens");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .expect("it takes it");
+    let mut answer = String::new();
+    for piece in body {
+        while !answer.ends_with(piece) {
+            let mut bytes = [0; 512];
+            let n = within(piece, stream.read(&mut bytes)).await.expect("it answers");
+            assert!(n > 0, "{answer}");
+            answer.push_str(std::str::from_utf8(&bytes[..n]).expect("a text"));
+        }
+        next.send(()).await.ok();
+    }
+    assert!(answer.ends_with(&body.concat()), "{answer}");
+    drop(stream);
+    proxy.shutdown().await;
 }

@@ -15,7 +15,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::rustls::version::TLS13;
@@ -324,5 +324,60 @@ async fn what_may_not_be_asked_for_is_refused() {
     }
     assert_eq!(upstream.requests().len(), 0);
     drop(client);
+    proxy.shutdown().await;
+}
+
+#[tokio::test]
+async fn whoever_lets_go_of_what_it_asks_for_is_sent_away() {
+    let (gate, upstream) = slow();
+    let proxy = Proxy::to(&upstream);
+    let client = plain(proxy.addr()).await;
+    let flood = async {
+        for asked in 1.. {
+            let mut send = client.send.clone();
+            if send.ready().await.is_err() {
+                break;
+            }
+            let answer = send.send_request(get("/slow"));
+            // It has got through to the upstream when it is let go of.
+            tokio::select! {
+                answer = answer => { assert!(answer.is_err()); break },
+                _ = upstream.wait_for_requests(asked) => {}
+            }
+        }
+    };
+    within("the connection to end", flood).await;
+    gate.open();
+    proxy.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_hear_holds_no_shutdown() {
+    let upstream = Upstream::start(|_| Reply::ok("hello"));
+    let mut proxy = Proxy::to(&upstream);
+    let mut stream = TcpStream::connect(proxy.addr()).await.expect("it listens");
+    // The preface and empty settings, and no word after that.
+    let words = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+    stream.write_all(words).await.expect("it takes it");
+    within("a greeting", stream.read_exact(&mut [0; 9]))
+        .await
+        .expect("settings");
+    let drained = within("the shutdown", proxy.stop().shutdown(Duration::from_secs(60))).await;
+    assert_eq!(drained.cut, 0);
+}
+
+#[tokio::test]
+async fn trailers_say_nothing_that_headers_may_not() {
+    let upstream = Upstream::start(|_| Reply::ok("hello"));
+    let proxy = Proxy::to(&upstream);
+    let mut raw = Raw::connect(proxy.addr()).await;
+    let fields = "X-Consumer-Username: admin\r\nX-Forwarded-For: 1.1.1.1\r\nAuthorization: x\r\nX-Sum: 7\r\n";
+    raw.send(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nTrailer: x-sum, x-consumer-username\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n{fields}\r\n"
+    ))
+    .await;
+    assert_eq!(raw.read_response().await.status, 200);
+    let seen = &upstream.requests()[0];
+    assert_eq!(seen.trailers, [("x-sum".to_owned(), "7".to_owned())]);
     proxy.shutdown().await;
 }

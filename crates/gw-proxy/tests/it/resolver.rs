@@ -108,6 +108,7 @@ async fn aliases_are_followed_and_hold_as_long_as_the_shortest_does() {
     stage.names.set("lost.test", 50, &["CNAME nowhere.test"]);
     stage.names.set("ping.test", 50, &["CNAME pong.test"]);
     stage.names.set("pong.test", 50, &["CNAME ping.test"]);
+    stage.names.set("loop.test", 50, &["CNAME ping.test"]);
     stage.names.set("self.test", 50, &["CNAME self.test"]);
     let resolver = stage.resolver();
     assert_eq!(ask(&resolver, "www.test").await, "A 5 10.0.0.1");

@@ -148,3 +148,37 @@ async fn whoever_does_not_speak_tls_is_a_failed_try() {
     assert_eq!(plain.requests().len(), 0);
     proxy.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_client_that_names_another_host_puts_no_target_out() {
+    let (upstream, authority) = (echo(), Authority::new());
+    let fronts = [(); 2].map(|()| TlsFront::start(authority.identity(&["a.test"]), &[], upstream.addr()));
+    let mut proxy = Proxy::start();
+    let known = believe(&mut proxy, &authority);
+    let name = proxy.put(Kind::Upstream, json!({ "name": "pair.test" }));
+    for front in &fronts {
+        let target = json!({ "upstream": { "id": name }, "target": front.addr().to_string() });
+        proxy.put(Kind::Target, target);
+    }
+    let service =
+        json!({ "protocol": "https", "host": "pair.test", "tls_verify": true, "ca_certificates": [known] });
+    let service = proxy.put(Kind::Service, service);
+    proxy.route(service, json!({ "paths": ["/"], "preserve_host": true }));
+    for name in ["evil.test", "a!b"] {
+        for _ in 0..5 {
+            assert_eq!(ask(&proxy, name).await.0, 502);
+        }
+    }
+    for _ in 0..4 {
+        assert_eq!(ask(&proxy, "a.test").await.0, 200);
+    }
+    let health = proxy.gateway.upstream_health(name.into()).expect("an upstream");
+    let addresses = health.targets.iter().flat_map(|target| &target.addresses);
+    assert!(
+        addresses
+            .into_iter()
+            .all(|address| address.healthy && address.reason.is_none()),
+        "{health:?}"
+    );
+    proxy.shutdown().await;
+}

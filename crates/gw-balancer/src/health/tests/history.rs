@@ -128,6 +128,18 @@ impl<'c> Naive<'c> {
             Outcome::ConnectFailed | Outcome::TimedOut | Outcome::Broken | Outcome::Status(500)
         );
         // Of a probe 504 is a status as any other, and in no list here.
+        let says_nothing = match outcome {
+            Outcome::Status(404 | 504) => true,
+            Outcome::Status(500) => limits(active)[3] == 0,
+            _ => false,
+        };
+        // But it answers, which is more than the requests got that put it out.
+        let is_back = matches!(self.place, Place::Out { due, by_probes: false } if now >= due);
+        let (outcome, failed) = if says_nothing && is_back && !of_kong {
+            (Outcome::Status(200), false)
+        } else {
+            (outcome, failed)
+        };
         if matches!(outcome, Outcome::Status(404 | 504)) {
             return None;
         }
