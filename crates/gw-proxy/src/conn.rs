@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use gw_core::Protocol;
 use http::HeaderValue;
@@ -41,6 +41,8 @@ pub(crate) struct Conn {
     pub(crate) heads: AtomicU32,
     /// Requests begun and not finished.
     pub(crate) in_flight: AtomicU32,
+    /// Bytes written to the client.
+    pub(crate) written: AtomicU64,
     /// Requests that the client let go of before it had its answer.
     pub(crate) aborted: AtomicU32,
     /// The client was answered before it had sent all: closing on it at once could cost it the answer.
@@ -62,6 +64,7 @@ impl Conn {
             server_name: None,
             heads: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
+            written: AtomicU64::new(0),
             aborted: AtomicU32::new(0),
             unread: AtomicBool::new(false),
         }

@@ -78,8 +78,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Bound: how many requests a client may let go of, if that is also more than half of them. More ends the connection.
 const ABORTS: u32 = 200;
 
-/// Bound: how long a connection that has been told to end, and has nothing to do, may take to.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// Bound: for how long nothing may move on a connection that has been told to end and has nothing to do.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// A future that hyper's connection is polled through: it can be told to end, and a panic costs only itself.
 trait Connected: Future<Output = hyper::Result<()>> + Send {
@@ -141,6 +141,8 @@ struct Multiplexed {
     http: Pin<Box<dyn Connected>>,
     conn: Arc<Conn>,
     idle: Stall,
+    /// How much had been written when that was last looked at.
+    written: u64,
     ending: bool,
 }
 
@@ -204,6 +206,7 @@ impl Serve {
                 http: Box::pin(self.door.http2.serve_connection(io, service)),
                 conn,
                 idle: Stall::default(),
+                written: 0,
                 ending: false,
             }))
         } else {
@@ -227,7 +230,10 @@ impl Serve {
             Stage::Opening(_) => return Poll::Pending,
             Stage::Http1(http) => http,
             Stage::Http2(multiplexed) => {
-                multiplexed.ending |= drain;
+                if drain && !multiplexed.ending {
+                    multiplexed.ending = true;
+                    multiplexed.idle.end(); // however long it has idled, it is given a moment from now on
+                }
                 if multiplexed.is_over(cx, self.door.header_timeout) {
                     return Poll::Ready(Ok(()));
                 }
@@ -253,8 +259,13 @@ impl Multiplexed {
             debug!(client = %self.conn.client, aborted, "a client lets go of most of its requests");
             return true;
         }
-        if self.conn.in_flight.load(Relaxed) > 0 {
+        let written = self.conn.written.load(Relaxed);
+        // What has been answered may still be on its way.
+        let moves = std::mem::replace(&mut self.written, written) != written;
+        if moves || self.conn.in_flight.load(Relaxed) > 0 {
             self.idle.end();
+        }
+        if self.conn.in_flight.load(Relaxed) > 0 {
             return false;
         }
         if !self.ending && self.idle.poll(cx, limit).is_ready() {

@@ -99,6 +99,7 @@ impl ClientIo {
             Poll::Ready(result) => {
                 self.write.end();
                 if let Ok(written) = result {
+                    self.conn.written.fetch_add(written as u64, Relaxed);
                     self.conn
                         .worker
                         .counters
