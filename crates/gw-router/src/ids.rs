@@ -14,7 +14,7 @@ enum Node<V> {
     Leaf([Option<V>; WAYS]),
 }
 
-const BITS: u32 = 2;
+const BITS: u32 = 4;
 const WAYS: usize = 1 << BITS;
 
 impl<V: Clone> Ids<V> {
