@@ -100,8 +100,9 @@ pub(crate) async fn send(exchange: &mut Exchange, mut request: Request<RequestBo
         let brought = brought.and_then(|response| vet(exchange, response));
         let now = Instant::now();
         close_try(exchange, &brought, now);
-        let client_s = matches!(brought, Err(Failure::UpstreamTls)) && exchange.names_the_host();
-        let again = again.filter(|_| left > 0 && !client_s && is_worth_another(&brought, retry));
+        // No target has a certificate for a name that only the client knows.
+        let misnamed = matches!(brought, Err(Failure::UpstreamTls)) && exchange.names_the_host();
+        let again = again.filter(|_| left > 0 && !misnamed && is_worth_another(&brought, retry));
         let next = again.and_then(|again| Some((again.request()?, picker.another(&exchange.tries, now)?)));
         let Some(next) = next else {
             if brought.is_ok() {
@@ -216,8 +217,9 @@ async fn attempt(
         match over(exchange, service, lease, request, patience).await {
             Ok(response) => return (Ok(response), spare.map(Again::Spare)),
             Err(Unsent::Whole(whole)) => request = *whole,
-            // It closed while it idled: that says nothing of the target, a fresh connection does.
-            Err(Unsent::Spent(Failure::UpstreamBroken)) if !link.is_answered() => {
+            // It closed while it idled: that says nothing of the target, a fresh connection does. In HTTP/2 others may be on
+            // it, and what ends in good order is told apart.
+            Err(Unsent::Spent(Failure::UpstreamBroken)) if speaks == Speaks::Http1 && !link.is_answered() => {
                 match spare.and_then(Spare::request) {
                     Some(spare) => request = spare,
                     None => return (Err(Failure::UpstreamClosed), None),

@@ -352,7 +352,7 @@ impl Exchange {
             return;
         }
         self.about.conn.in_flight.fetch_sub(1, Relaxed);
-        if end == End::Aborted {
+        if end == End::Aborted && self.answered.is_none() {
             self.about.conn.aborted.fetch_add(1, Relaxed);
         }
         self.about.conn.worker.counters.finished.fetch_add(1, Relaxed);

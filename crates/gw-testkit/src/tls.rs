@@ -29,6 +29,7 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 /// A certificate and its key.
 pub struct Identity {
     certificate: CertificateDer<'static>,
+    above: Option<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     texts: (String, String),
 }
@@ -106,6 +107,7 @@ impl Authority {
         Identity {
             texts: (certificate.pem(), key.serialize_pem()),
             certificate: certificate.der().clone(),
+            above: None,
             key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
         }
     }
@@ -117,6 +119,13 @@ impl Authority {
 }
 
 impl Identity {
+    /// The same, showing the authority's own certificate beside it.
+    #[must_use]
+    pub fn with_chain(mut self, authority: &Authority) -> Self {
+        self.above = Some(authority.certificate());
+        self
+    }
+
     /// Certificate and key, as files have them.
     pub fn pem(&self) -> (&str, &str) {
         (&self.texts.0, &self.texts.1)
@@ -163,11 +172,12 @@ impl TlsFront {
         clients: Arc<dyn ClientCertVerifier>,
         target: SocketAddr,
     ) -> Self {
+        let chain = [identity.certificate].into_iter().chain(identity.above).collect();
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("the provider has them")
             .with_client_cert_verifier(clients)
-            .with_single_cert(vec![identity.certificate], identity.key)
+            .with_single_cert(chain, identity.key)
             .expect("the key is the certificate's");
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let acceptor = TlsAcceptor::from(Arc::new(config));

@@ -124,13 +124,21 @@ async fn a_client_certificate_is_shown_and_can_be_changed() {
 #[tokio::test]
 async fn a_chain_may_not_be_longer_than_is_said() {
     let (upstream, authority) = (echo(), Authority::new());
-    let front = TlsFront::start(authority.identity(&["a.test"]), &[], upstream.addr());
-    let mut proxy = Proxy::start();
-    let known = believe(&mut proxy, &authority);
-    let settings = json!({ "tls_verify": true, "tls_verify_depth": 0, "ca_certificates": [known] });
-    secure(&mut proxy, "a.test", front.addr(), settings);
-    assert_eq!(ask(&proxy, "a.test").await.0, 200);
-    proxy.shutdown().await;
+    let identity = || authority.identity(&["a.test", "b.test"]);
+    let alone = TlsFront::start(identity(), &[], upstream.addr());
+    let with_authority = TlsFront::start(identity().with_chain(&authority), &[], upstream.addr());
+    for (front, depth, status) in [
+        (&alone, 0, 200),
+        (&with_authority, 0, 502),
+        (&with_authority, 1, 200),
+    ] {
+        let mut proxy = Proxy::start();
+        let known = believe(&mut proxy, &authority);
+        let settings = json!({ "tls_verify": true, "tls_verify_depth": depth, "ca_certificates": [known] });
+        secure(&mut proxy, "a.test", front.addr(), settings);
+        assert_eq!(ask(&proxy, "a.test").await.0, status, "{depth}");
+        proxy.shutdown().await;
+    }
 }
 
 #[tokio::test]
