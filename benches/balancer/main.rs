@@ -8,6 +8,8 @@ mod case; // what is timed
 mod chart; // the figures as pictures
 mod flat; // loads of targets
 mod others; // what others' algorithms do
+#[path = "../page.rs"]
+mod page; // tables that a run writes into a page
 mod quality; // shares and movement, which are counted
 mod report; // the figures as tables
 mod threads; // two threads beside one

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::chart;
 use crate::others::KONG;
+use crate::page;
 use crate::quality::Quality;
 use crate::turns::Times;
 
@@ -89,7 +90,7 @@ impl Figures {
             (case.clone(), json!(figures))
         });
         json!({
-            "machine": machine(),
+            "machine": page::machine(),
             "nanoseconds": times.collect::<serde_json::Map<_, _>>(),
             "quality: most, least, percent gained, percent moved in excess": quality.collect::<Vec<_>>(),
             "two threads to one": self.threads.iter().map(|(name, gain)| json!([name, (gain * 100.0).round() / 100.0])).collect::<Vec<_>>(),
@@ -141,7 +142,7 @@ impl Figures {
 fn fill(text: &str, figures: &Figures) -> String {
     type Table = fn(&Figures) -> String;
     let tables: [(&str, Table); 7] = [
-        ("balancer-machine", |_| format!("Machine: {}.\n", machine())),
+        ("balancer-machine", |_| format!("Machine: {}.\n", page::machine())),
         ("balancer-goals", goals),
         ("balancer-shares", shares),
         ("balancer-movement", movement),
@@ -149,28 +150,9 @@ fn fill(text: &str, figures: &Figures) -> String {
         ("balancer-rebuilds", rebuilds),
         ("balancer-threads", threads),
     ];
-    tables.into_iter().fold(text.to_owned(), |text, (name, table)| {
-        let (begin, end) = (format!("<!-- begin {name} -->\n"), format!("<!-- end {name} -->"));
-        let Some((head, rest)) = text.split_once(&begin) else {
-            return text;
-        };
-        match rest.split_once(&end) {
-            Some((_, tail)) => format!("{head}{begin}\n{}\n{end}{tail}", table(figures)),
-            None => text,
-        }
+    tables.into_iter().fold(text.to_owned(), |page, (name, table)| {
+        page::fill(&page, name, &table(figures))
     })
-}
-
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let model = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(": ")?.1.to_owned())
-    });
-    format!(
-        "{cores} cores, {}",
-        model.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
-    )
 }
 
 /// A table with a head, and a row of figures for each name; what is not known is a dash.

@@ -6,6 +6,8 @@
 
 mod chart; // the figures as a picture
 mod goals; // what is to be reached
+#[path = "../page.rs"]
+mod page; // tables that a run writes into a page
 mod report; // the figures as tables
 mod shapes; // tables of any size
 

@@ -12,6 +12,8 @@ mod conditions; // hosts, methods, conditions
 mod finder; // ours and the rivals
 mod goals; // what is to be reached
 mod kong; // Kong's paths
+#[path = "../page.rs"]
+mod page; // tables that a run writes into a page
 mod published; // what others have published
 mod report; // the figures as tables
 mod routes; // real route tables

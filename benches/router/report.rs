@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::chart;
 use crate::goals;
+use crate::page;
 
 /// Instructions of a lookup by router and shape (`gw/param`), then by size of the table.
 pub(crate) type Instructions = BTreeMap<String, Vec<(usize, f64)>>;
@@ -94,7 +95,7 @@ impl Figures {
             .iter()
             .map(|(shape, bytes)| (shape.clone(), json!(bytes)));
         json!({
-            "machine": machine(),
+            "machine": page::machine(),
             "nanoseconds": times.collect::<Map<_, _>>(),
             "instructions": instructions.collect::<Map<_, _>>(),
             "bytes": bytes.collect::<Map<_, _>>(),
@@ -148,7 +149,7 @@ fn rounded(value: f64) -> f64 {
 fn fill(text: &str, figures: &Figures) -> String {
     type Table = fn(&Figures) -> String;
     let tables: [(&str, Table); 7] = [
-        ("machine", |_| format!("Machine: {}.\n", machine())),
+        ("machine", |_| format!("Machine: {}.\n", page::machine())),
         ("goals", goals::table),
         ("tables", routes),
         ("scale", scale),
@@ -156,28 +157,9 @@ fn fill(text: &str, figures: &Figures) -> String {
         ("counts", counts),
         ("others", others),
     ];
-    tables.into_iter().fold(text.to_owned(), |text, (name, table)| {
-        let (begin, end) = (format!("<!-- begin {name} -->\n"), format!("<!-- end {name} -->"));
-        let Some((head, rest)) = text.split_once(&begin) else {
-            return text;
-        };
-        match rest.split_once(&end) {
-            Some((_, tail)) => format!("{head}{begin}\n{}\n{end}{tail}", table(figures)),
-            None => text,
-        }
+    tables.into_iter().fold(text.to_owned(), |page, (name, table)| {
+        page::fill(&page, name, &table(figures))
     })
-}
-
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let model = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(": ")?.1.to_owned())
-    });
-    format!(
-        "{cores} cores, {}",
-        model.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
-    )
 }
 
 /// Nanoseconds of a lookup in real tables.
