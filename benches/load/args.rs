@@ -9,6 +9,17 @@ pub(crate) enum Request {
     Origin { ports: usize },
     /// Send requests and report.
     Drive(Drive),
+    /// Send one request on each of many connections, and keep them until standard input ends.
+    Hold(Hold),
+}
+
+/// What to ask for on each connection that is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Hold {
+    pub(crate) target: SocketAddr,
+    pub(crate) path: String,
+    pub(crate) expect: u64,
+    pub(crate) connections: usize,
 }
 
 /// What to send, how, and for how long.
@@ -16,6 +27,8 @@ pub(crate) enum Request {
 pub(crate) struct Drive {
     pub(crate) target: SocketAddr,
     pub(crate) path: String,
+    /// A header field, `name:value`.
+    pub(crate) header: Option<String>,
     /// Bytes of a POST's body; without it the requests are GETs.
     pub(crate) post: Option<usize>,
     /// Bytes that the body of each answer must have.
@@ -38,8 +51,9 @@ pub(crate) enum Until {
 
 pub(crate) const USAGE: &str = "\
 gw-load origin [--ports N]
-gw-load drive --target ADDR --path PATH [--post BYTES] --expect BYTES [--connections N] [--rate PER_SECOND]
-              [--warmup SECONDS] (--seconds SECONDS | --requests N)";
+gw-load drive --target ADDR --path PATH [--header NAME:VALUE] [--post BYTES] --expect BYTES [--connections N]
+              [--rate PER_SECOND] [--warmup SECONDS] (--seconds SECONDS | --requests N)
+gw-load hold --target ADDR --path PATH --expect BYTES [--connections N]";
 
 /// Reads the arguments after the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Request, String> {
@@ -56,6 +70,12 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Request, S
             ports: options.take("--ports")?.unwrap_or(2),
         },
         "drive" => Request::Drive(drive(&mut options)?),
+        "hold" => Request::Hold(Hold {
+            target: options.required("--target")?,
+            path: options.required("--path")?,
+            expect: options.required("--expect")?,
+            connections: options.take("--connections")?.unwrap_or(1000),
+        }),
         _ => return Err(format!("no command `{command}`")),
     };
     match options.0.first() {
@@ -71,10 +91,11 @@ fn drive(options: &mut Options) -> Result<Drive, String> {
         _ => return Err("give one of `--seconds` and `--requests`".to_owned()),
     };
     Ok(Drive {
-        target: options.take("--target")?.ok_or("`--target` is missing")?,
-        path: options.take("--path")?.ok_or("`--path` is missing")?,
+        target: options.required("--target")?,
+        path: options.required("--path")?,
+        header: options.take("--header")?,
         post: options.take("--post")?,
-        expect: options.take("--expect")?.ok_or("`--expect` is missing")?,
+        expect: options.required("--expect")?,
         connections: options.take("--connections")?.unwrap_or(64),
         rate: options.take("--rate")?,
         warmup: options.seconds("--warmup")?.unwrap_or_default(),
@@ -93,6 +114,10 @@ impl Options {
         let read = text.parse();
         read.map(Some)
             .map_err(|_| format!("`{name} {text}` is not understood"))
+    }
+
+    fn required<T: std::str::FromStr>(&mut self, name: &str) -> Result<T, String> {
+        self.take(name)?.ok_or_else(|| format!("`{name}` is missing"))
     }
 
     fn seconds(&mut self, name: &str) -> Result<Option<Duration>, String> {
@@ -130,6 +155,7 @@ mod tests {
             ("", "no command"),
             ("drive --path /", "`--seconds` and `--requests`"),
             ("drive --path / --requests 1", "`--target`"),
+            ("hold --target 127.0.0.1:80 --path /", "`--expect`"),
             ("origin --ports many", "`--ports many`"),
             ("origin --port 3", "takes no `--port`"),
             ("origin --ports", "lacks its value"),

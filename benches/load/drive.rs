@@ -213,7 +213,10 @@ fn request(plan: &Drive) -> Vec<u8> {
             plan.path
         ),
     };
-    let mut request = (head + "User-Agent: gw-load\r\nAccept: */*\r\n\r\n").into_bytes();
+    let field = plan.header.as_ref().map(|field| format!("{field}\r\n"));
+    let head =
+        head + "User-Agent: gw-load\r\nAccept: */*\r\n" + field.as_deref().unwrap_or_default() + "\r\n";
+    let mut request = head.into_bytes();
     request.resize(request.len() + plan.post.unwrap_or(0), b'x');
     request
 }
@@ -249,6 +252,7 @@ mod tests {
         let mut plan = Drive {
             target,
             path: "/".to_owned(),
+            header: None,
             post: None,
             expect: origin::SHORT.len() as u64,
             connections: 7,
@@ -274,6 +278,15 @@ mod tests {
             assert!((300..307).contains(&report.answered), "{report}");
             assert_eq!(report.times.total(), report.answered);
         }
+    }
+
+    #[test]
+    fn a_field_that_is_asked_for_is_sent() {
+        let report = driven(|plan| {
+            (plan.path, plan.header) = ("/echo".to_owned(), Some("apikey:k".to_owned()));
+            plan.expect = request(plan).len() as u64;
+        });
+        assert_eq!(report.failed, 0, "{report}");
     }
 
     #[test]

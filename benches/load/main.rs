@@ -3,7 +3,9 @@
 mod answer; // the client's side of a connection
 mod args; // the command line
 mod drive; // requests by number of connections, or by the clock
+mod grpc; // the upstream of calls
 mod histogram; // percentiles
+mod hold; // connections that are kept
 mod origin; // the upstream
 mod ready; // epoll
 
@@ -20,6 +22,9 @@ fn main() -> ExitCode {
         Ok(Request::Drive(plan)) => drive::run(&plan)
             .and_then(|report| writeln!(io::stdout(), "{report}"))
             .map_err(|error| format!("cannot drive {}: {error}", plan.target)),
+        Ok(Request::Hold(plan)) => {
+            hold::run(&plan).map_err(|error| format!("cannot hold connections to {}: {error}", plan.target))
+        }
         Err(wrong) => Err(format!("{wrong}\n{}", args::USAGE)),
     };
     match ended {

@@ -1,12 +1,13 @@
 //! The upstream: answers at once, on several ports, with as little work of its own as can be.
 //!
 //! A path that begins with `/64k` is answered with 64 KiB, `/echo` with the head of the request, anything else with a
-//! short text.
+//! short text. As many ports again take calls of gRPC.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use crate::answer;
+use crate::grpc;
 use crate::ready::{Interest, Ready};
 
 /// The number of the listener among the sockets; connections count from the next one.
@@ -17,7 +18,9 @@ pub(crate) const SHORT: &str = "Hello from the origin";
 
 /// Serves until standard input ends, so that it never outlives whoever started it.
 pub(crate) fn run(ports: usize) -> io::Result<()> {
-    let addresses: Vec<String> = start(ports)?.iter().map(SocketAddr::to_string).collect();
+    let mut addresses = start(ports)?;
+    addresses.extend(grpc::start(ports)?);
+    let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     writeln!(io::stdout(), "listening on {}", addresses.join(" "))?;
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
     Ok(())

@@ -67,7 +67,8 @@ Options:
 const BENCH_HELP: &str = "\
 Measures gw-server (profile `dist`) beside nginx, which does the same work or nothing but proxy, and beside HAProxy where
 it is installed: 2 workers each, two upstream targets, in interleaved rounds of one run. Only ratios within a run mean
-anything. Writes benches/results/proxy.json and proxy.svg (proxy-quick.* with --quick) and prints a table.
+anything. Writes benches/results/proxy.json and proxy.svg (proxy-quick.* with --quick), prints tables and, without --quick,
+puts them into benches/README.md and docs/performance.md. TLS, HTTP/2 and gRPC are sent by h2load.
 
 Usage: cargo xtask bench proxy [options]
 
@@ -75,10 +76,10 @@ Options:
   --quick            A look, not a record: two short rounds, under a minute once everything is built
   --rounds <N>       Rounds; each measures every proxy once in every scenario [default: 5]
   --seconds <S>      How long one measurement lasts [default: 3]
-  --only <SCENARIO>  small, 64k, post, log or open; may be repeated [default: all]
+  --only <SCENARIO>  small, full, 64k, post, log, tls, handshake, h2, grpc or open; may be repeated [default: all]
   --bin <FILE>       Measure this gw-server instead of building one
   --also <FILE>      Measure a second gw-server, such as one from before a change; may be repeated
-  --no-install       Install nothing: where nginx is missing, say so and stop
+  --no-install       Install nothing: where nginx, h2load or openssl is missing, say so and stop
   -h, --help         Print this
 ";
 
@@ -235,7 +236,7 @@ mod tests {
             ("bench proxy --fast", "`--fast`"),
             ("bench proxy --rounds", "`--rounds` lacks its value"),
             ("bench proxy --rounds 0", "`--rounds 0`: expected a number from 1"),
-            ("bench proxy --only tls", "`tls`"),
+            ("bench proxy --only quic", "`quic`"),
             ("api-fuzz --fast", "`--fast`"),
             (
                 "api-fuzz --max-examples 0",

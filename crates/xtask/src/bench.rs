@@ -2,9 +2,13 @@
 
 mod chart; // results as a picture
 mod contender; // the proxies
+mod h2load; // a load generator of others, for what ours does not speak
+mod idle; // memory of what does nothing
 mod load; // the load generator and the origin
+mod page; // the tables in the documents
 mod results; // medians and ratios
 mod scenario; // what is sent
+mod setup; // what a proxy is set up for
 mod syscalls; // counted by strace
 mod table; // results as text
 
@@ -16,6 +20,7 @@ pub(crate) use self::scenario::Scenario;
 use self::contender::{Contender, Kind};
 use self::load::{Amount, Origins};
 use self::results::{Profile, Results, Sample, Series};
+use self::setup::Setup;
 use crate::{build, programs, suite, usage};
 
 /// What the command line says.
@@ -47,7 +52,10 @@ impl Default for Options {
 
 /// Builds, measures, prints and records.
 pub(crate) fn proxy(options: &Options) -> Result<(), String> {
-    programs::require(&[programs::NGINX], options.install)?;
+    programs::require(
+        &[programs::NGINX, programs::H2LOAD, programs::OPENSSL],
+        options.install,
+    )?;
     let load = build::program("dist", "gw-benches", "gw-load")?;
     let gateway = match &options.bin {
         Some(bin) => bin.clone(),
@@ -57,7 +65,8 @@ pub(crate) fn proxy(options: &Options) -> Result<(), String> {
     io::stdout()
         .write_all(table::tables(&results).as_bytes())
         .map_err(|error| error.to_string())?;
-    record(&results, options.quick)
+    // What is on record is of all scenarios.
+    record(&results, options.quick || !options.only.is_empty())
 }
 
 fn kinds(gateway: PathBuf, also: &[PathBuf]) -> Vec<Kind> {
@@ -124,13 +133,8 @@ fn measure(options: &Options, load: &Path, kinds: Vec<Kind>) -> Result<Results, 
             }
         }
     }
-    eprintln!("xtask: counting system calls");
-    let profiles = contenders
-        .iter()
-        .filter(|contender| !contender.logs && contender.kind != Kind::Direct)
-        .map(|contender| Profile::of(contender, syscalls::count(contender, load)));
     Ok(Results {
-        profiles: profiles.collect(),
+        profiles: profiles(&contenders, load, &origins)?,
         machine: machine(),
         rounds: options.rounds,
         seconds: options.seconds,
@@ -138,17 +142,40 @@ fn measure(options: &Options, load: &Path, kinds: Vec<Kind>) -> Result<Results, 
     })
 }
 
-/// All of them, those that log apart from those that do not.
+/// What is known of each apart from the rounds, of those that were set up for plain requests.
+fn profiles(contenders: &[Contender], load: &Path, origins: &Origins) -> Result<Vec<Profile>, String> {
+    let mut profiles = Vec::new();
+    for contender in contenders {
+        if contender.setup != Setup::Plain || contender.kind == Kind::Direct {
+            continue;
+        }
+        eprintln!("xtask: {}: system calls, memory", contender.kind.label());
+        let mut profile = Profile::of(contender, syscalls::count(contender, load));
+        profile.held = Some(idle::connections(contender, load)?);
+        if matches!(contender.kind, Kind::Gateway { .. }) {
+            profile.routes = Some(idle::routes(&contender.kind, origins)?);
+        }
+        profiles.push(profile);
+    }
+    Ok(profiles)
+}
+
+/// All of them, each once for whatever it has to be set up for.
 fn start(kinds: Vec<Kind>, scenarios: &[Scenario], origins: &Origins) -> Result<Vec<Contender>, String> {
     let mut contenders = Vec::new();
     for kind in kinds {
-        eprintln!("xtask: starting {}", kind.label());
-        let contender = Contender::start(kind.clone(), false, &origins.addresses)?;
-        contender.check_its_work()?;
-        contenders.push(contender);
-        let writes = matches!(kind, Kind::Gateway { .. } | Kind::NginxSameWork);
-        if writes && scenarios.contains(&Scenario::Log) {
-            contenders.push(Contender::start(kind, true, &origins.addresses)?);
+        let mut setups = vec![Setup::Plain];
+        for scenario in scenarios.iter().filter(|scenario| scenario.admits(&kind)) {
+            let setup = scenario.setup(&kind);
+            if !setups.contains(&setup) {
+                setups.push(setup);
+            }
+        }
+        for setup in setups {
+            eprintln!("xtask: starting {} ({setup:?})", kind.label());
+            let contender = Contender::start(kind.clone(), setup, origins)?;
+            contender.check_its_work()?;
+            contenders.push(contender);
         }
     }
     Ok(contenders)
@@ -165,7 +192,7 @@ fn sample(
     let tree = contender.tree();
     let cpu = || tree.as_ref().map(usage::Tree::cpu).unwrap_or_default();
     let before = cpu();
-    let report = load::drive(load, contender.address, scenario, amount)?;
+    let report = load::drive(load, contender, scenario, amount)?;
     let used = cpu() - before;
     Ok(Sample {
         round,
@@ -202,5 +229,8 @@ fn record(results: &Results, quick: bool) -> Result<(), String> {
         .and_then(|()| std::fs::write(folder.join(format!("{name}.svg")), chart::svg(results)))
         .map_err(|error| format!("cannot write to {}: {error}", folder.display()))?;
     eprintln!("xtask: recorded in benches/results/{name}.json and {name}.svg");
-    Ok(())
+    if quick {
+        return Ok(());
+    }
+    page::write(&table::tables(results))
 }

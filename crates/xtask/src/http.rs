@@ -27,11 +27,6 @@ pub(crate) fn send_json(to: SocketAddr, method: &str, path: &str, document: &Val
     send(to, method, path, "application/json", &document.to_string())
 }
 
-/// Sends a form, as a browser would.
-pub(crate) fn post_form(to: SocketAddr, path: &str, form: &str) -> io::Result<Answer> {
-    send(to, "POST", path, "application/x-www-form-urlencoded", form)
-}
-
 fn send(to: SocketAddr, method: &str, path: &str, media_type: &str, body: &str) -> io::Result<Answer> {
     let head = format!(
         "{method} {path} HTTP/1.1\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n",

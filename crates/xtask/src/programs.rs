@@ -24,6 +24,22 @@ pub(crate) const NGINX: Program = Program {
     probe: &[],
 };
 
+/// The load generator for TLS, HTTP/2 and gRPC.
+pub(crate) const H2LOAD: Program = Program {
+    name: "h2load",
+    package: "nghttp2-client",
+    unit: None,
+    probe: &[],
+};
+
+/// Makes the certificate that benches use.
+pub(crate) const OPENSSL: Program = Program {
+    name: "openssl",
+    package: "openssl",
+    unit: None,
+    probe: &[],
+};
+
 /// Debian has the means to make virtual environments in a package of their own.
 pub(crate) const PYTHON: Program = Program {
     name: "python3",

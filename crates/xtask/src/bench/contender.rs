@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::load::Origins;
+use super::setup::{self, Setup};
 use crate::child::Child;
 use crate::http;
 use crate::usage::{Memory, Tree};
@@ -41,9 +43,11 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Contender {
     pub(crate) kind: Kind,
-    /// Whether it writes an access log.
-    pub(crate) logs: bool,
+    pub(crate) setup: Setup,
+    /// Where plain requests go.
     pub(crate) address: SocketAddr,
+    /// Where others go, if it is set up for some.
+    pub(crate) second: SocketAddr,
     /// From starting the program to its first answer, each time.
     pub(crate) starts: Vec<Duration>,
     pub(crate) idle: Memory,
@@ -95,20 +99,22 @@ impl Kind {
 /// Where a contender is put up.
 struct Site<'a> {
     address: SocketAddr,
-    origins: &'a [SocketAddr],
+    second: SocketAddr,
+    origins: &'a Origins,
     dir: &'a Path,
-    logs: bool,
+    setup: Setup,
 }
 
 impl Contender {
     /// Starts it a few times, for the record, and leaves it running.
-    pub(crate) fn start(kind: Kind, logs: bool, origins: &[SocketAddr]) -> Result<Self, String> {
+    pub(crate) fn start(kind: Kind, setup: Setup, origins: &Origins) -> Result<Self, String> {
         let dir =
             TempDir::with_prefix("gw-bench-").map_err(|error| format!("no temporary directory: {error}"))?;
         let mut contender = Self {
-            address: origins[0],
+            address: origins.addresses[0],
+            second: origins.addresses[0],
             kind,
-            logs,
+            setup,
             starts: Vec::new(),
             idle: Memory::default(),
             child: None,
@@ -117,7 +123,7 @@ impl Contender {
         if contender.kind == Kind::Direct {
             return Ok(contender);
         }
-        contender.address = free_address()?;
+        (contender.address, contender.second) = (free_address()?, free_address()?);
         contender.run(origins).map_err(|why| {
             let label = contender.kind.label();
             format!("{label} does not run: {why}")
@@ -125,13 +131,17 @@ impl Contender {
         Ok(contender)
     }
 
-    fn run(&mut self, origins: &[SocketAddr]) -> Result<(), String> {
+    fn run(&mut self, origins: &Origins) -> Result<(), String> {
         let site = Site {
             address: self.address,
+            second: self.second,
             origins,
             dir: self._dir.path(),
-            logs: self.logs,
+            setup: self.setup,
         };
+        if self.setup == Setup::Tls {
+            setup::certificate(site.dir)?;
+        }
         if matches!(self.kind, Kind::Gateway { .. }) {
             gateway::configure(self.kind.command(&site)?, &site)?;
         }
@@ -140,7 +150,7 @@ impl Contender {
             let mut child = Child::spawn(&mut self.kind.command(&site)?)?;
             child.until("its first answer", Duration::from_millis(1), |_| {
                 http::get(self.address, "/small")
-                    .is_ok_and(|answer| answer.status == 200)
+                    .is_ok_and(|answer| self.setup.answers(answer.status))
                     .then_some(())
             })?;
             self.starts.push(before.elapsed());
@@ -161,7 +171,7 @@ impl Contender {
 
     /// Looks at what the origin gets and what the client gets: whoever is to do the work does it, others do not.
     pub(crate) fn check_its_work(&self) -> Result<(), String> {
-        if self.kind == Kind::Direct {
+        if self.kind == Kind::Direct || self.setup == Setup::Full {
             return Ok(());
         }
         let answer = http::get(self.address, "/echo?a=b").map_err(|error| error.to_string())?;
@@ -215,7 +225,7 @@ fn free_address() -> Result<SocketAddr, String> {
         .map_err(|error| format!("there is no free port: {error}"))
 }
 
-fn write(file: &Path, text: &str) -> Result<(), String> {
+pub(super) fn write(file: &Path, text: &str) -> Result<(), String> {
     std::fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::scenario::Scenario;
+use super::contender::Contender;
+use super::h2load;
+use super::scenario::{Driver, Scenario};
 use crate::child::Child;
 
 /// Connections that clients keep open.
@@ -20,6 +22,8 @@ const ORIGINS: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Origins {
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Those that take calls of gRPC.
+    pub(crate) grpc: Vec<SocketAddr>,
     _child: Child,
 }
 
@@ -48,8 +52,11 @@ impl Origins {
                 .map(|address| address.parse().ok())
                 .collect::<Option<Vec<_>>>()
         })?;
+        // First those for plain requests, then as many for calls.
+        let (plain, grpc) = addresses.split_at(ORIGINS.min(addresses.len()));
         Ok(Self {
-            addresses,
+            addresses: plain.to_vec(),
+            grpc: grpc.to_vec(),
             _child: child,
         })
     }
@@ -58,14 +65,34 @@ impl Origins {
 /// Sends what the scenario says; any failure of the proxy is one of the bench.
 pub(crate) fn drive(
     load: &Path,
-    target: SocketAddr,
+    contender: &Contender,
     scenario: Scenario,
     amount: Amount,
 ) -> Result<Report, String> {
+    let requests = scenario.requests(contender);
+    match (scenario.driver(), amount) {
+        (Driver::Own, amount) => own(load, contender.address, requests, amount),
+        (Driver::H2load { connections, streams }, Amount::Seconds { warmup, measured }) => {
+            // Its warm-up is not counted, but costs the proxy; a steady burst needs none.
+            h2load::run(
+                &requests,
+                connections,
+                streams,
+                &h2load::Until::Seconds(warmup + measured),
+            )
+        }
+        (Driver::H2load { connections, streams }, Amount::Requests(count)) => {
+            h2load::run(&requests, connections, streams, &h2load::Until::Requests(count))
+        }
+        (Driver::Connections(count), _) => h2load::run(&requests, count, 1, &h2load::Until::Requests(count)),
+    }
+}
+
+fn own(load: &Path, target: SocketAddr, requests: Vec<String>, amount: Amount) -> Result<Report, String> {
     let output = Command::new(load)
         .args(["drive", "--target", &target.to_string()])
         .args(["--connections", &CONNECTIONS.to_string()])
-        .args(scenario.requests())
+        .args(requests)
         .args(match amount {
             Amount::Seconds { warmup, measured } => vec![
                 "--warmup".to_owned(),

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::contender::{Contender, Kind};
+use super::idle::Held;
 use super::scenario::Scenario;
 use super::syscalls::Calls;
 use crate::usage::Memory;
@@ -38,6 +39,10 @@ pub(crate) struct Profile {
     /// After the last round.
     pub(crate) after: Memory,
     pub(crate) calls: Result<Calls, String>,
+    /// What idle connections take.
+    pub(crate) held: Option<Held>,
+    /// MiB with 100,000 routes; known of ours.
+    pub(crate) routes: Option<f64>,
 }
 
 /// A whole run.
@@ -94,6 +99,8 @@ impl Profile {
             idle: contender.idle,
             after: tree.map(|tree| tree.memory()).unwrap_or_default(),
             calls,
+            held: None,
+            routes: None,
         }
     }
 
@@ -130,6 +137,30 @@ impl Results {
             .flatten()
     }
 
+    /// What it adds to the median time of an answer, in units of what nginx doing the same work adds.
+    pub(crate) fn added(&self, series: &Series) -> Option<Ratio> {
+        let of = |kind: Kind| self.of(series.scenario).find(move |other| other.kind == kind);
+        let (nginx, direct) = (of(Kind::NginxSameWork)?, of(Kind::Direct)?);
+        let beyond = |series: &Series| Series {
+            scenario: series.scenario,
+            kind: series.kind.clone(),
+            samples: series
+                .samples
+                .iter()
+                .filter_map(|sample| {
+                    let bare = direct.samples.iter().find(|bare| bare.round == sample.round)?;
+                    Some(Sample {
+                        p50: sample.p50 - bare.p50,
+                        ..*sample
+                    })
+                })
+                .collect(),
+        };
+        (series.kind != Kind::Direct)
+            .then(|| beyond(series).ratio(&beyond(nginx), |sample| sample.p50))
+            .flatten()
+    }
+
     pub(crate) fn json(&self) -> Value {
         let scenarios = self.scenarios().map(|scenario| {
             let contenders: Vec<Value> = self.of(scenario).map(|series| self.series_json(series)).collect();
@@ -162,6 +193,7 @@ impl Results {
         json!({
             "name": series.kind.label(),
             "cpu_to_nginx_same_work": ratio,
+            "added_p50_to_nginx_same_work": self.added(series).map(|added| rounded(added.median)),
             "per_second": rounded(series.median(|sample| sample.per_second)),
             "p50_us": rounded(series.median(|sample| sample.p50)),
             "p99_us": rounded(series.median(|sample| sample.p99)),
@@ -188,6 +220,8 @@ fn profile_json(profile: &Profile) -> Value {
         "idle_pss_mib": rounded(profile.idle.proportional),
         "loaded_pss_mib": rounded(profile.after.proportional),
         "peak_mib": rounded(profile.after.peak),
+        "idle_connection_kib": profile.held.map(|held| rounded(held.connection)),
+        "routes_100k_mib": profile.routes.map(rounded),
         "calls_per_request": profile.calls_per_request().map(rounded),
         "calls": calls,
     })
@@ -247,6 +281,8 @@ pub(crate) mod tests {
                 peak: 14.0,
             },
             calls,
+            held: Some(Held { connection: 12.25 }),
+            routes: None,
         };
         let calls = Calls::from([("read".to_owned(), 2.0), ("writev".to_owned(), 2.25)]);
         Results {

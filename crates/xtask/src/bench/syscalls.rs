@@ -35,7 +35,7 @@ pub(crate) fn count(contender: &Contender, load: &Path) -> Result<Calls, String>
     child.until("strace to attach", Duration::from_secs(1), |lines| {
         (lines.iter().filter(|line| line.contains(" attached")).count() >= processes).then_some(())
     })?;
-    let report = load::drive(load, contender.address, Scenario::Small, Amount::Requests(BURST))?;
+    let report = load::drive(load, contender, Scenario::Small, Amount::Requests(BURST))?;
     child.end(Signal::INT).map_err(|error| error.to_string())?;
     let text =
         std::fs::read_to_string(&summary).map_err(|error| format!("strace left no summary: {error}"))?;

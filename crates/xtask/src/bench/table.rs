@@ -36,7 +36,19 @@ fn scenario_table(results: &Results, scenario: Scenario) -> String {
         "|---|---|---|---|---|---|---|".to_owned(),
     ];
     rows.extend(results.of(scenario).map(|series| row(results, series)));
-    rows.join("\n") + "\n"
+    let mut text = rows.join("\n") + "\n";
+    for series in results.of(scenario).filter(|_| scenario.is_open()) {
+        if let Some(added) = results.added(series) {
+            text += &format!(
+                "\nAdded to the p50 by {}: {:.2} ({:.2} to {:.2}) of what nginx doing the same work adds.\n",
+                series.kind.label(),
+                added.median,
+                added.least,
+                added.most
+            );
+        }
+    }
+    text
 }
 
 fn row(results: &Results, series: &Series) -> String {
@@ -49,14 +61,19 @@ fn row(results: &Results, series: &Series) -> String {
         true => format!("{value:.1}"),
         false => "–".to_owned(),
     };
+    // Not every load generator tells the times of single requests.
+    let time = |value: f64| match value.is_nan() {
+        true => "–".to_owned(),
+        false => format!("{value:.0}"),
+    };
     let mut row = format!("| {} | ", series.kind.label());
     // Writing to a string does not fail.
     let _written = write!(
         row,
-        "{:.0} | {:.0} | {:.0} | {} | {} | {ratio} |",
+        "{:.0} | {} | {} | {} | {} | {ratio} |",
         median(|sample| sample.per_second),
-        median(|sample| sample.p50),
-        median(|sample| sample.p99),
+        time(median(|sample| sample.p50)),
+        time(median(|sample| sample.p99)),
         cpu(median(|sample| sample.cpu)),
         cpu(median(|sample| sample.cpu * sample.user_share)),
     );
@@ -65,15 +82,15 @@ fn row(results: &Results, series: &Series) -> String {
 
 fn profile_table(results: &Results) -> String {
     let mut rows = vec![
-        "| | start to first answer, ms | idle, PSS MiB | loaded, PSS MiB | peak, MiB | system calls/request |".to_owned(),
-        "|---|---|---|---|---|---|".to_owned(),
+        "| | start to first answer, ms | idle, PSS MiB | loaded, PSS MiB | peak, MiB | KiB/idle connection | with 100,000 routes, MiB | system calls/request |".to_owned(),
+        "|---|---|---|---|---|---|---|---|".to_owned(),
     ];
     rows.extend(results.profiles.iter().map(|profile| {
         let calls = profile
             .calls_per_request()
             .map_or_else(|| "–".to_owned(), |calls| format!("{calls:.2}"));
         format!(
-            "| {}{} | {:.0} | {:.1} | {:.1} | {:.1} | {calls} |",
+            "| {}{} | {:.0} | {:.1} | {:.1} | {:.1} | {} | {} | {calls} |",
             profile.kind.label(),
             profile
                 .version
@@ -84,9 +101,15 @@ fn profile_table(results: &Results) -> String {
             profile.idle.proportional,
             profile.after.proportional,
             profile.after.peak,
+            one_digit(profile.held.map(|held| held.connection)),
+            one_digit(profile.routes),
         )
     }));
     rows.join("\n") + "\n"
+}
+
+fn one_digit(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"))
 }
 
 #[cfg(test)]
@@ -100,7 +123,7 @@ mod tests {
         for line in [
             "| gateway | 55556 | 900 | 2000 | 18.0 | 4.5 | 0.90 (0.90 to 0.90) |",
             "| nginx, same work | 50000 | 900 | 2000 | 20.0 | 5.0 | 1.00 (1.00 to 1.00) |",
-            "| gateway (1.0) | 9 | 8.0 | 9.0 | 14.0 | 4.25 |",
+            "| gateway (1.0) | 9 | 8.0 | 9.0 | 14.0 | 12.2 | – | 4.25 |",
             "System calls of nginx, same work were not counted: strace is not installed.",
         ] {
             assert!(

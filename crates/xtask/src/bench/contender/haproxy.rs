@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::{Site, WORKERS, write};
+use crate::bench::setup::Setup;
 use crate::programs;
 
 pub(super) fn command(site: &Site<'_>) -> Result<Command, String> {
@@ -17,15 +18,40 @@ pub(super) fn command(site: &Site<'_>) -> Result<Command, String> {
 fn configuration(site: &Site<'_>) -> String {
     let servers: String = site
         .origins
+        .addresses
         .iter()
         .enumerate()
         .map(|(number, origin)| format!("    server origin{number} {origin}\n"))
         .collect();
     let address = site.address;
+    let second = match site.setup {
+        Setup::Tls => format!(
+            "    bind {} ssl crt {} alpn h2,http/1.1 ssl-min-ver TLSv1.3\n",
+            site.second,
+            site.dir.join("both.pem").display()
+        ),
+        Setup::Grpc => format!(
+            "    bind {} proto h2\n    use_backend grpc if {{ path_beg /bench.Echo/ }}\n",
+            site.second
+        ),
+        _ => String::new(),
+    };
+    let grpc = match site.setup {
+        Setup::Grpc => {
+            let servers = site.origins.grpc.iter().enumerate();
+            let servers =
+                servers.map(|(number, origin)| format!("    server grpc{number} {origin} proto h2\n"));
+            format!(
+                "backend grpc\n    balance roundrobin\n{}",
+                servers.collect::<String>()
+            )
+        }
+        _ => String::new(),
+    };
     format!(
         r#"global
     nbthread {WORKERS}
-    maxconn 4096
+    maxconn 16384
 defaults
     mode http
     timeout connect 60s
@@ -34,7 +60,7 @@ defaults
     http-reuse always
 frontend all
     bind {address}
-    unique-id-format %[uuid()]
+{second}    unique-id-format %[uuid()]
     option forwardfor
     http-request set-header X-Forwarded-Proto http
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
@@ -50,6 +76,6 @@ frontend all
     default_backend origin
 backend origin
     balance roundrobin
-{servers}"#
+{servers}{grpc}"#
     )
 }

@@ -1,8 +1,10 @@
 //! nginx as a reverse proxy, set up as one does who cares for speed: connections to the origins are kept, logs buffered.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
 use super::{Site, WORKERS, write};
+use crate::bench::setup::Setup;
 use crate::programs;
 
 /// What ours does for each request, in nginx's words.
@@ -41,25 +43,44 @@ fn configuration(same_work: bool, site: &Site<'_>) -> String {
         true => "user root;",
         false => "",
     };
-    let log = match site.logs {
-        true => "access_log access.log combined buffer=64k flush=1s;",
-        false => "access_log off;",
+    let log = match site.setup {
+        Setup::Logs => "access_log access.log combined buffer=64k flush=1s;",
+        _ => "access_log off;",
     };
     let work = if same_work { SAME_WORK } else { "" };
-    let servers: String = site
-        .origins
-        .iter()
-        .map(|origin| format!("        server {origin};\n"))
-        .collect();
-    let address = site.address;
+    let servers = |origins: &[SocketAddr]| -> String {
+        origins
+            .iter()
+            .map(|origin| format!("        server {origin};\n"))
+            .collect()
+    };
+    let (plain, grpc) = (servers(&site.origins.addresses), servers(&site.origins.grpc));
+    let (address, second) = (site.address, site.second);
+    let more = match site.setup {
+        Setup::Tls => format!(
+            "listen {second} ssl http2 reuseport;
+        ssl_certificate cert.pem;
+        ssl_certificate_key key.pem;
+        ssl_protocols TLSv1.3;"
+        ),
+        Setup::Grpc => format!(
+            "listen {second} http2 reuseport;
+        location /bench.Echo/ {{
+            grpc_pass grpc://calls;{}
+        }}",
+            work.replace("proxy_set_header", "grpc_set_header")
+        ),
+        _ => String::new(),
+    };
     format!(
         r#"{user}
 daemon off;
 worker_processes {WORKERS};
+worker_rlimit_nofile 20000;
 pid nginx.pid;
 error_log stderr error;
 events {{
-    worker_connections 4096;
+    worker_connections 16384;
 }}
 http {{
     {log}
@@ -71,11 +92,16 @@ http {{
     proxy_max_temp_file_size 0;
     keepalive_requests 1000000000;
     upstream origin {{
-{servers}        keepalive 128;
+{plain}        keepalive 128;
+        keepalive_requests 1000000000;
+    }}
+    upstream calls {{
+{grpc}        keepalive 128;
         keepalive_requests 1000000000;
     }}
     server {{
         listen {address} reuseport;
+        {more}
         location / {{
             proxy_pass http://origin;
             proxy_http_version 1.1;
