@@ -50,7 +50,8 @@
 //! more, a rule stands there once per host, and there once per value that its first conditions ask for. A lookup
 //! follows the literal bytes of the path to the deepest node and comes back over the parameters and wildcards it
 //! passed. A node holds a run of bytes and whole segments, so that most rules are one node of two or three cache lines;
-//! its children stand in place up to five, in an array up to fourteen, then in groups of sixteen. Where ranks can
+//! its children stand in place up to five, in an array up to fourteen, then in groups of sixteen; where some 64 segments go
+//! on from one place they stand by their hash, so that neither their number nor their digits count. Where ranks can
 //! differ, every node knows a bound of the best one below it, so that what cannot win is not entered. A rule that fails
 //! a condition hands over to the next. A regular expression stands where its literal head ends. Which rule wins is up
 //! to the [`Profile`].

@@ -24,8 +24,9 @@ use crate::{
 #[must_use]
 pub struct Rule {
     pub(crate) patterns: SmallVec<[Pattern; 1]>,
-    /// Apart, for most rules of a large table are nothing but a path.
-    more: Option<Box<More>>,
+    /// Apart, for most rules of a large table are nothing but a path; shared, for whoever makes a rule keeps a copy of what a
+    /// table has.
+    more: Option<Arc<More>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -180,7 +181,7 @@ impl Rule {
     }
 
     fn more(&mut self) -> &mut More {
-        self.more.get_or_insert_default()
+        Arc::make_mut(self.more.get_or_insert_default())
     }
 
     pub(crate) fn ignore_case(&mut self) {

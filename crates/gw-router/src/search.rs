@@ -12,7 +12,7 @@ use crate::{
     slot::{Slot, Visitor},
     spans::{Span, Spans},
     template,
-    tree::{MARK, Node, Run, Side},
+    tree::{Kids, MARK, Node, Run, Side},
 };
 
 type PathNode<T> = Node<Slot<T>>;
@@ -51,6 +51,8 @@ struct Choice<'r, T> {
 /// The ways on from a node, in the order in which they are tried.
 #[derive(Clone, Copy)]
 enum Next {
+    /// The children that do not stand by hash, and everything after them.
+    Rest,
     Side,
     Template(u32),
     Param,
@@ -123,6 +125,19 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
             if self.ignore_slash {
                 self.slash(node, rest)?;
             }
+            if let Kids::Crowd { crowd, .. } = &node.kids
+                && let Some(segment) = crowd.segments.get(bytes::hash(rest))
+            {
+                if node.is_open() || crowd.has_rest() {
+                    self.note(node, path.len() - rest.len(), Next::Rest);
+                }
+                node = segment;
+                match self.enter(node, rest) {
+                    Some(entered) => rest = entered,
+                    None => return ControlFlow::Continue(()),
+                }
+                continue;
+            }
             let entered = if let Some(literal) = node.kids.child(byte) {
                 if node.is_open() {
                     self.note(node, path.len() - rest.len(), Next::Side);
@@ -157,7 +172,7 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
         self.request.count(1 + node.run.bytes().len());
         match &node.run {
             Run::Plain { len, bytes } => bytes::strip(rest, bytes.get(..usize::from(*len))?),
-            run => self.run_over(run.bytes(), rest),
+            run => self.run_over(run, rest),
         }
     }
 
@@ -176,7 +191,7 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
         match &node.run {
             Run::Plain { len: 1, .. } => Some(behind),
             Run::Plain { len, bytes } => bytes::strip(behind, bytes.get(1..usize::from(*len))?),
-            run => self.run_over(run.bytes(), rest),
+            run => self.run_over(run, rest),
         }
     }
 
@@ -202,16 +217,20 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
     }
 
     /// Matches a run that is long or has marks with the rest of the path, and returns what lies behind.
-    fn run_over<'p>(&mut self, run: &[u8], mut rest: &'p [u8]) -> Option<&'p [u8]> {
-        for byte in run {
-            let (first, behind) = rest.split_first()?;
-            if first == byte {
-                rest = behind;
-                continue;
+    fn run_over<'p>(&mut self, run: &'r Run, rest: &'p [u8]) -> Option<&'p [u8]> {
+        let all = run.bytes();
+        let (mut mark, last) = match run {
+            Run::Marked { first, last, .. } => (usize::from(*first), usize::from(*last)),
+            _ => {
+                let is_mark = |byte: &u8| *byte == MARK;
+                let Some(first) = all.iter().position(is_mark) else {
+                    return bytes::strip(rest, all);
+                };
+                (first, all.iter().rposition(is_mark)?)
             }
-            if *byte != MARK {
-                return None;
-            }
+        };
+        let mut rest = bytes::strip(rest, all.get(..mark)?)?;
+        loop {
             let length = bytes::segment(rest);
             self.request.count(length);
             if length == 0 {
@@ -220,8 +239,14 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
             let at = self.path.len() - rest.len();
             self.spans.push(Span::new(at, at + length));
             rest = rest.get(length..)?;
+            let behind = all.get(mark + 1..)?;
+            if mark >= last {
+                return bytes::strip(rest, behind);
+            }
+            let (literal, _) = behind.split_at_checked(bytes::find(MARK, behind)?)?;
+            rest = bytes::strip(rest, literal)?;
+            mark += 1 + literal.len();
         }
-        Some(rest)
     }
 
     fn note(&mut self, node: &'r PathNode<T>, at: usize, next: Next) {
@@ -245,7 +270,20 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
         let at = at as usize;
         match next {
             // Everything here has a shorter literal head than what was found below.
-            Next::Side if spans == 0 && !self.guide.is_open() => ControlFlow::Break(()),
+            Next::Rest | Next::Side if spans == 0 && !self.guide.is_open() => ControlFlow::Break(()),
+            Next::Rest => {
+                let child = self.path.get(at).and_then(|byte| node.kids.child(*byte));
+                let Some(child) = child else {
+                    return self.resume(Choice {
+                        next: Next::Side,
+                        ..choice
+                    });
+                };
+                if node.is_open() {
+                    self.note(node, at, Next::Side);
+                }
+                self.descend(child, at)
+            }
             Next::Side => match &node.side {
                 Some(side) => self.side(node, side, at),
                 None => {

@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
+mod crowd;
 mod kids;
 mod run;
+mod segments;
 
 use crate::{
     bytes,
@@ -14,6 +16,7 @@ use crate::{
 };
 pub(crate) use kids::Kids;
 pub(crate) use run::{MARK, Run};
+use segments::Bounded;
 
 /// What a node holds at one of its two places.
 pub(crate) trait Leaf: Clone + Default {
@@ -91,7 +94,14 @@ pub(crate) fn update<L: Leaf>(
         at = if let Some(first) = rest.first() {
             match *first {
                 MARK => node.param.get_or_insert_with(|| Arc::new(Node::leading_to(rest))),
-                byte => node.kids.child_mut(byte, || Node::leading_to(rest)),
+                _ => {
+                    let whole = whole(rest, hops.len() == 0 && place == Place::Exact);
+                    if whole.is_some() {
+                        node.one_more_segment();
+                    }
+                    node.kids
+                        .toward_mut(rest, whole, bound, || Node::leading_to(rest))
+                }
             }
         } else if let Some((hop, next)) = hops.next() {
             rest = next;
@@ -107,7 +117,7 @@ pub(crate) fn update<L: Leaf>(
 /// Changes the contents of one place and tidies up behind: places left empty go, and so do nodes without a purpose.
 /// Nothing happens if there is nothing at that place.
 pub(crate) fn prune<L: Leaf>(root: &mut Root<L>, key: &Key, place: Place, change: impl FnOnce(&mut L)) {
-    let found = root.as_deref().and_then(|root| seek(root, key));
+    let found = root.as_deref().and_then(|root| seek(root, key, place));
     if found.is_none_or(|node| node.place(place).is_empty()) {
         return;
     }
@@ -121,7 +131,12 @@ pub(crate) fn prune<L: Leaf>(root: &mut Root<L>, key: &Key, place: Place, change
         let branch = if let Some(first) = rest.first() {
             match *first {
                 MARK => Branch::Param,
-                byte => Branch::Child(byte),
+                byte => match whole(rest, hops.len() == 0 && place == Place::Exact) {
+                    Some(length) if node.kids.is_crowd() => {
+                        Branch::Segment(bytes::hash(rest.get(..length).unwrap_or_default()))
+                    }
+                    _ => Branch::Child(byte),
+                },
             }
         } else if let Some((hop, next)) = hops.next() {
             rest = next;
@@ -131,7 +146,7 @@ pub(crate) fn prune<L: Leaf>(root: &mut Root<L>, key: &Key, place: Place, change
             }
         } else {
             change(node.place_mut(place));
-            *root = rejoin(held, trail);
+            *root = rejoin(settle(held), trail);
             return;
         };
         at = node.take(&branch);
@@ -140,14 +155,16 @@ pub(crate) fn prune<L: Leaf>(root: &mut Root<L>, key: &Key, place: Place, change
 }
 
 /// The node a key leads to.
-pub(crate) fn seek<'n, L: Leaf>(root: &'n Node<L>, key: &Key) -> Option<&'n Node<L>> {
+pub(crate) fn seek<'n, L: Leaf>(root: &'n Node<L>, key: &Key, place: Place) -> Option<&'n Node<L>> {
     let (mut node, mut rest, mut hops) = (root, key.start(), key.hops());
     loop {
         rest = rest.strip_prefix(node.run.bytes())?;
         node = if let Some(first) = rest.first() {
             match *first {
                 MARK => node.param.as_deref()?,
-                byte => node.kids.child(byte)?,
+                _ => node
+                    .kids
+                    .toward(rest, whole(rest, hops.len() == 0 && place == Place::Exact))?,
             }
         } else if let Some((hop, next)) = hops.next() {
             rest = next;
@@ -163,26 +180,45 @@ pub(crate) fn exact<'n, L: Leaf>(root: &'n Node<L>, bytes: &[u8]) -> Option<&'n 
     let (mut node, mut rest) = (root, bytes);
     loop {
         rest = rest.strip_prefix(node.run.bytes())?;
-        let Some(first) = rest.first() else {
+        if rest.is_empty() {
             return Some(node);
-        };
-        node = node.kids.child(*first)?;
+        }
+        node = node.kids.toward(rest, whole(rest, true))?;
     }
+}
+
+/// How many bytes go on to the end of a segment, if it is known by them alone: a slash follows, or the end of the key,
+/// where `last` says that nothing else may.
+pub(crate) fn whole(rest: &[u8], last: bool) -> Option<usize> {
+    let end = rest.iter().position(|byte| matches!(*byte, b'/' | MARK));
+    let length = match end {
+        Some(end) => (rest.get(end) == Some(&b'/')).then_some(end),
+        None => last.then_some(rest.len()),
+    };
+    length.filter(|length| *length > 0)
 }
 
 enum Branch {
     Child(u8),
+    /// By the hash. It is not taken out, for where it stands is found again only by looking.
+    Segment(u32),
     Param,
     Template(Box<[u8]>),
-    Wild { least: bool },
+    Wild {
+        least: bool,
+    },
 }
 
 /// Puts a changed node back under the ones it was taken from.
-fn rejoin<L: Leaf>(changed: Arc<Node<L>>, trail: Vec<(Arc<Node<L>>, Branch)>) -> Root<L> {
-    let mut carried = settle(changed);
+fn rejoin<L: Leaf>(changed: Root<L>, trail: Vec<(Arc<Node<L>>, Branch)>) -> Root<L> {
+    let mut carried = changed;
     for (mut held, branch) in trail.into_iter().rev() {
-        if let Some(below) = carried.take() {
-            Arc::make_mut(&mut held).put(branch, below);
+        match (carried.take(), branch) {
+            (Some(below), branch) => Arc::make_mut(&mut held).put(branch, below),
+            (None, Branch::Segment(hash)) => {
+                Arc::make_mut(&mut held).kids.remove_segment(hash);
+            }
+            (None, _) => {}
         }
         carried = settle(held);
     }
@@ -208,12 +244,18 @@ fn settle<L: Leaf>(mut held: Arc<Node<L>>) -> Root<L> {
         child.run = Run::new(&[node.run.bytes(), child.run.bytes()].concat());
         return Some(below);
     }
+    node.kids.disband();
     let open = node.param.is_some() || node.side.is_some() || !node.tail.is_empty();
     node.kids.set_open(open);
-    node.bound = node
-        .branches()
-        .map(|child| child.bound)
-        .fold(node.exact.bound().max(node.tail.bound()), u64::max);
+    // Nothing came to it, so that there is no need to go on when one is found that is as good as all were before.
+    let most = node.bound;
+    let own = node.exact.bound().max(node.tail.bound());
+    let below = node.others().map(|child| child.bound).fold(own, u64::max);
+    node.bound = if below == most {
+        most
+    } else {
+        node.kids.bound(below, most)
+    };
     Some(held)
 }
 
@@ -239,12 +281,17 @@ impl<L: Leaf> Node<L> {
 
     /// All nodes right below this one.
     pub(crate) fn branches(&self) -> impl Iterator<Item = &Arc<Self>> {
+        self.kids.iter().chain(self.others())
+    }
+
+    /// Those that no literal byte leads to.
+    fn others(&self) -> impl Iterator<Item = &Arc<Self>> {
         let side = self.side.as_deref();
         let templates = side
             .into_iter()
             .flat_map(|side| side.templates.iter().map(|(_, node)| node));
         let wilds = side.into_iter().flat_map(|side| side.wilds.iter().flatten());
-        self.kids.iter().chain(&self.param).chain(templates).chain(wilds)
+        self.param.iter().chain(templates).chain(wilds)
     }
 
     pub(crate) fn place(&self, place: Place) -> &L {
@@ -265,6 +312,12 @@ impl<L: Leaf> Node<L> {
     fn split(&mut self, at: usize) {
         let run = self.run.clone();
         let (upper, lower) = run.bytes().split_at(at);
+        // Where the run goes on to another segment, what goes on behind it is of no matter here.
+        let came = if lower.contains(&b'/') {
+            1
+        } else {
+            self.kids.came()
+        };
         let below = Self {
             run: Run::new(lower),
             kids: std::mem::replace(&mut self.kids, Kids::NONE),
@@ -275,6 +328,7 @@ impl<L: Leaf> Node<L> {
             bound: self.bound,
         };
         self.run = Run::new(upper);
+        self.kids.set_came(came);
         self.kids.set_open(lower.first() == Some(&MARK));
         match lower.first() {
             Some(&MARK) => self.param = Some(Arc::new(below)),
@@ -286,6 +340,7 @@ impl<L: Leaf> Node<L> {
     fn take(&mut self, branch: &Branch) -> Root<L> {
         match branch {
             Branch::Child(byte) => self.kids.remove(*byte),
+            Branch::Segment(hash) => self.kids.segment(*hash),
             Branch::Param => self.param.take(),
             Branch::Wild { least } => Arc::make_mut(self.side.as_mut()?).wilds[usize::from(*least)].take(),
             Branch::Template(template) => {
@@ -301,6 +356,7 @@ impl<L: Leaf> Node<L> {
     fn put(&mut self, branch: Branch, below: Arc<Self>) {
         match branch {
             Branch::Child(byte) => self.kids.insert(byte, below),
+            Branch::Segment(hash) => self.kids.put_segment(hash, below),
             Branch::Param => self.param = Some(below),
             Branch::Wild { least } => {
                 Arc::make_mut(self.side.get_or_insert_default()).wilds[usize::from(least)] = Some(below);
@@ -314,37 +370,44 @@ impl<L: Leaf> Node<L> {
     }
 }
 
+impl<L: Leaf> Bounded for Node<L> {
+    fn bound(&self) -> u64 {
+        self.bound
+    }
+}
+
 impl<L: Leaf> Drop for Node<L> {
     /// A chain of nodes can be as long as a pattern; taking it apart here keeps the stack flat.
     fn drop(&mut self) {
         let mut orphans = Vec::new();
         orphan(self, &mut orphans);
         while let Some(mut node) = orphans.pop() {
-            orphan(&mut node, &mut orphans);
+            if let Some(node) = Arc::get_mut(&mut node) {
+                orphan(node, &mut orphans);
+            }
         }
     }
 }
 
 /// Takes out the branches of a node that nobody else holds and that have branches of their own.
-fn orphan<L: Leaf>(node: &mut Node<L>, orphans: &mut Vec<Node<L>>) {
-    let mut take = |child: Node<L>| {
-        if child.kids.len() > 0 || child.param.is_some() || child.side.is_some() {
+fn orphan<L: Leaf>(node: &mut Node<L>, orphans: &mut Vec<Arc<Node<L>>>) {
+    let mut take = |mut child: Arc<Node<L>>| {
+        // What is held elsewhere as well is no orphan; what has no branches can be dropped as it is.
+        if Arc::get_mut(&mut child)
+            .is_some_and(|child| child.kids.len() > 0 || child.param.is_some() || child.side.is_some())
+        {
             orphans.push(child);
         }
     };
     node.kids.release(&mut take);
-    node.param
-        .take()
-        .and_then(Arc::into_inner)
-        .into_iter()
-        .for_each(&mut take);
+    node.param.take().into_iter().for_each(&mut take);
     if let Some(side) = node.side.take().and_then(Arc::into_inner) {
         let nodes = side
             .templates
             .into_iter()
             .map(|(_, child)| child)
             .chain(side.wilds.into_iter().flatten());
-        nodes.filter_map(Arc::into_inner).for_each(take);
+        nodes.for_each(take);
     }
 }
 

@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use smallvec::SmallVec;
 
 use crate::{
+    bytes,
     host::{HostKind, HostPattern},
     key::Key,
-    tree::{Leaf, Node, Place, Root, prune, seek, update},
+    tree::{Kids, Leaf, Node, Place, Root, exact, prune, seek, update},
 };
 
 /// Leaves by host pattern, its port aside.
@@ -62,6 +63,7 @@ impl<L: Leaf> HostIndex<L> {
                 forward,
                 name.len(),
                 |at| name[at],
+                |at| name.get(at..),
                 |leaf, at| {
                     // `name.*` wants something in place of the star.
                     if at < name.len() {
@@ -77,6 +79,7 @@ impl<L: Leaf> HostIndex<L> {
                 reverse,
                 name.len(),
                 |at| name[last - at],
+                |_| None,
                 |leaf, _| suffixes.push(leaf),
             );
             suffixes.into_iter().rev().for_each(&mut *visit);
@@ -95,7 +98,7 @@ impl<L: Leaf> HostIndex<L> {
             HostKind::Prefix => (&self.forward, Place::Tail),
             HostKind::Suffix => (&self.reverse, Place::Tail),
         };
-        Some(seek(tree.as_deref()?, &key(host))?.place(place))
+        Some(seek(tree.as_deref()?, &key(host), place)?.place(place))
     }
 
     /// The leaves of all hosts, until `visit` breaks.
@@ -114,27 +117,38 @@ impl<L: Leaf> HostIndex<L> {
 }
 
 /// Visits the tails along a name of `length` bytes, the shortest first, and returns what ends with it.
-fn descend<'r, L: Leaf>(
+fn descend<'r, 'n, L: Leaf>(
     root: &'r Node<L>,
     length: usize,
     byte: impl Fn(usize) -> u8,
+    rest: impl Fn(usize) -> Option<&'n [u8]>,
     mut tail: impl FnMut(&'r L, usize),
 ) -> Option<&'r L> {
-    let (mut node, mut at) = (root, 0);
+    let (mut node, mut at, mut found) = (root, 0, None);
     loop {
         let run = node.run.bytes();
         let end = at + run.len();
         if end > length || !run.iter().zip(at..).all(|(run, at)| *run == byte(at)) {
-            return None;
+            return found;
         }
         at = end;
         if !node.tail.is_empty() {
             tail(&node.tail, at);
         }
         if at == length {
-            return Some(&node.exact).filter(|exact| !exact.is_empty());
+            return found.or(Some(&node.exact)).filter(|exact| !exact.is_empty());
         }
-        node = node.kids.child(byte(at))?;
+        if let Kids::Crowd { crowd, .. } = &node.kids
+            && let Some(rest) = rest(at)
+            && let Some(segment) = crowd.segments.get(bytes::hash(rest))
+        {
+            // Tails stand elsewhere, and go on.
+            found = exact(segment, rest).map(|node| &node.exact);
+        }
+        let Some(child) = node.kids.child(byte(at)) else {
+            return found;
+        };
+        node = child;
     }
 }
 

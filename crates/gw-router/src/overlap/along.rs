@@ -13,7 +13,7 @@ use crate::{
     order::Profile,
     router::Router,
     slot::{Level, Slot},
-    tree::{MARK, Node, seek},
+    tree::{MARK, Node, Place, seek, whole},
 };
 
 type PathNode<T> = Node<Slot<T>>;
@@ -59,7 +59,7 @@ pub(super) fn related<'r, T>(
         budget,
         visit,
     };
-    if let Some(node) = seek(root, &claim.key) {
+    if let Some(node) = seek(root, &claim.key, claim.place) {
         let (left, visit) = (&mut search.budget.entries, &mut *search.visit);
         node.place(claim.place).alike(claim.entry, level, &mut |entry| {
             spend(left)?;
@@ -203,9 +203,16 @@ impl<'r, T> Search<'_, '_, 'r, T> {
             plain,
         };
         let first = |child: &PathNode<T>| child.run.bytes().first().copied();
-        for child in node.kids.iter() {
+        // Of a crowd only one is of interest, if the claim has no choice in this segment.
+        let (segments, plain_kids) = node.kids.parted();
+        let segment = segments.and_then(|_| language.segment(&states));
+        let one = segment.as_ref().and_then(|text| segments?.get(bytes::hash(text)));
+        let all = segments.filter(|_| segment.is_none());
+        let several = all.into_iter().flat_map(|all| all.iter().take(self.budget.nodes));
+        let kids = several.chain(plain_kids.iter()).map(|child| &**child);
+        for child in one.into_iter().chain(kids) {
             let fits = |byte| !language.after_byte(&states, byte).is_empty();
-            if first(child).is_some_and(fits) {
+            if first(child).is_none_or(fits) {
                 open.push(below(child, states.clone(), plain));
             }
         }
@@ -257,7 +264,10 @@ impl<'r, T> Search<'_, '_, 'r, T> {
             }
             let next = match rest.first() {
                 Some(&MARK) => node.param.as_deref(),
-                Some(byte) => node.kids.child(*byte),
+                Some(byte) => match self.crowd(node, rest, hops.len() == 0)? {
+                    Some(segment) => Some(segment),
+                    None => node.kids.child(*byte),
+                },
                 None => hops.next().and_then(|(hop, run)| {
                     rest = run;
                     node.side.as_deref()?.branch(hop)
@@ -268,6 +278,47 @@ impl<'r, T> Search<'_, '_, 'r, T> {
                 None => return ControlFlow::Continue(()),
             }
         }
+    }
+
+    /// Where a crowd goes on from a node: the segment that the claim goes on with, after the prefixes that cut it; or, if
+    /// the claim is a prefix that ends within a segment, all that it cuts.
+    fn crowd(
+        &mut self,
+        node: &'r PathNode<T>,
+        rest: &[u8],
+        last: bool,
+    ) -> ControlFlow<(), Option<&'r PathNode<T>>> {
+        let (Some(segments), plain) = node.kids.parted() else {
+            return ControlFlow::Continue(None);
+        };
+        if let Some(length) = whole(rest, last && self.claim.place == Place::Exact) {
+            let segment = rest.get(..length).unwrap_or_default();
+            let (mut node, mut left) = (rest.first().and_then(|byte| plain.child(*byte)), segment);
+            while let Some(cut) = node {
+                self.budget.node()?;
+                let Some(behind) = left.strip_prefix(cut.run.bytes()) else {
+                    break;
+                };
+                left = behind;
+                if left.is_empty() {
+                    break;
+                }
+                self.slot(&cut.tail)?;
+                node = left.first().and_then(|byte| cut.kids.child(*byte));
+            }
+            return ControlFlow::Continue(segments.get(bytes::hash(segment)));
+        }
+        if last && self.claim.is_raw_prefix() {
+            for segment in segments.iter() {
+                self.budget.node()?;
+                let run = segment.run.bytes();
+                // One that is shorter stands for several with one hash.
+                if run.starts_with(rest) || rest.starts_with(run) {
+                    self.all_below(segment)?;
+                }
+            }
+        }
+        ControlFlow::Continue(None)
     }
 
     /// What goes on within the segment with which the claim's prefix ends: in or below a node of whose run this is left.
@@ -287,11 +338,16 @@ impl<'r, T> Search<'_, '_, 'r, T> {
         } else if goes_on(more.first()) {
             open.push(node);
         }
+        open.into_iter().try_for_each(|node| self.all_below(node))
+    }
+
+    fn all_below(&mut self, node: &'r PathNode<T>) -> ControlFlow<()> {
+        let mut open = vec![node];
         while let Some(node) = open.pop() {
             self.budget.node()?;
             self.slot(&node.exact)?;
             self.slot(&node.tail)?;
-            open.extend(node.branches().map(|node| &**node));
+            open.extend(node.branches().map(|node| &**node).take(self.budget.nodes));
         }
         ControlFlow::Continue(())
     }

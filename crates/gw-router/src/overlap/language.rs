@@ -87,6 +87,20 @@ impl Language {
         self
     }
 
+    /// The bytes up to the next slash or the end, if nothing else can follow.
+    pub(super) fn segment(&self, states: &States) -> Option<Vec<u8>> {
+        let [at] = states.as_slice() else { return None };
+        let mut segment = Vec::new();
+        for item in self.items.get(usize::from(*at)..)? {
+            match item {
+                Item::Byte(b'/') | Item::Slash | Item::Border => return Some(segment),
+                Item::Byte(byte) => segment.push(*byte),
+                Item::One(_) | Item::Any(_) => return None,
+            }
+        }
+        Some(segment)
+    }
+
     /// Whether every path of the other is one of this. If in doubt it is not.
     pub(super) fn includes(&self, other: &Self) -> bool {
         // Most that are compared have little in common, and that shows at once.

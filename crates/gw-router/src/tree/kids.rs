@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::run::MARK;
+use super::{
+    run::MARK,
+    segments::{Bounded, Segments},
+};
+use crate::bytes;
 
 /// Bound: how many children stand in place.
 const FIVE: usize = 5;
@@ -20,19 +24,33 @@ pub(crate) enum Kids<N> {
     Five {
         /// Note: the node's own; it stands here because here is room for it.
         open: bool,
+        /// At least how many segments go on below, as long as they are few; see [`Kids::came`].
+        came: u8,
         /// Sorted, as the children are; free places have [`MARK`].
         firsts: [u8; FIVE],
         nodes: [Option<Arc<N>>; FIVE],
     },
     Fourteen {
         open: bool,
+        came: u8,
         firsts: [u8; FOURTEEN],
         nodes: Box<[Option<Arc<N>>; FOURTEEN]>,
     },
     Wide {
         open: bool,
+        came: u8,
         wide: Box<Wide<N>>,
     },
+    /// Whole segments by their hash, in whatever number, and the rest in one of the other forms.
+    Crowd { open: bool, crowd: Box<Crowd<N>> },
+}
+
+/// What goes on from a place where many segments do.
+pub(crate) struct Crowd<N> {
+    /// What has all the bytes of a segment, by these.
+    pub(crate) segments: Segments<N>,
+    /// What has a slash next, or a part of a segment.
+    pub(crate) rest: Kids<N>,
 }
 
 /// By the high half of the byte, then by the low one; a change copies two pieces.
@@ -45,9 +63,10 @@ struct Group<N>([Option<Arc<N>>; 16]);
 
 type Places<'k, N> = &'k [Option<Arc<N>>];
 
-impl<N> Kids<N> {
+impl<N: Bounded> Kids<N> {
     pub(crate) const NONE: Self = Self::Five {
         open: false,
+        came: 0,
         firsts: [MARK; FIVE],
         nodes: [const { None }; FIVE],
     };
@@ -58,6 +77,23 @@ impl<N> Kids<N> {
             Self::Five { firsts, nodes, .. } => nodes[position(firsts, byte)?].as_deref(),
             Self::Fourteen { firsts, nodes, .. } => nodes[position(firsts, byte)?].as_deref(),
             Self::Wide { wide, .. } => wide.child(byte),
+            Self::Crowd { crowd, .. } => crowd.child(byte),
+        }
+    }
+
+    /// The child that these bytes lead to. If a segment goes to its end with them, `whole` is its length.
+    pub(crate) fn toward(&self, rest: &[u8], whole: Option<usize>) -> Option<&N> {
+        match (self, whole) {
+            (Self::Crowd { crowd, .. }, Some(length)) => crowd.segments.get(hash(rest, length)),
+            _ => self.child(*rest.first()?),
+        }
+    }
+
+    /// Those that stand by hash, if there are such, and the others.
+    pub(crate) fn parted(&self) -> (Option<&Segments<N>>, &Self) {
+        match self {
+            Self::Crowd { crowd, .. } => (Some(&crowd.segments), &crowd.rest),
+            plain => (None, plain),
         }
     }
 
@@ -65,41 +101,84 @@ impl<N> Kids<N> {
     #[inline(always)]
     pub(crate) fn is_open(&self) -> bool {
         match self {
-            Self::Five { open, .. } | Self::Fourteen { open, .. } | Self::Wide { open, .. } => *open,
+            Self::Five { open, .. }
+            | Self::Fourteen { open, .. }
+            | Self::Wide { open, .. }
+            | Self::Crowd { open, .. } => *open,
         }
     }
 
     pub(crate) fn set_open(&mut self, to: bool) {
         match self {
-            Self::Five { open, .. } | Self::Fourteen { open, .. } | Self::Wide { open, .. } => *open = to,
+            Self::Five { open, .. }
+            | Self::Fourteen { open, .. }
+            | Self::Wide { open, .. }
+            | Self::Crowd { open, .. } => *open = to,
         }
     }
+
+    /// How many segments may go on below here, at least if they are few: every one that was inserted counts, whether it
+    /// is still there or not. [`Self::UNCOUNTED`] stands for too many to tell.
+    pub(crate) fn came(&self) -> u8 {
+        match self {
+            Self::Five { came, .. } | Self::Fourteen { came, .. } | Self::Wide { came, .. } => *came,
+            Self::Crowd { .. } => 0,
+        }
+    }
+
+    pub(crate) fn set_came(&mut self, to: u8) {
+        match self {
+            Self::Five { came, .. } | Self::Fourteen { came, .. } | Self::Wide { came, .. } => *came = to,
+            Self::Crowd { .. } => {}
+        }
+    }
+
+    pub(crate) const UNCOUNTED: u8 = u8::MAX;
 
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Five { nodes, .. } => len(nodes),
             Self::Fourteen { nodes, .. } => len(&**nodes),
             Self::Wide { wide, .. } => wide.count,
+            Self::Crowd { crowd, .. } => crowd.segments.len() + crowd.rest.len(),
         }
     }
 
-    /// In the order of their first bytes.
+    /// In the order of their first bytes, after those that stand by hash.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<N>> {
-        let (few, groups): (Places<'_, N>, Places<'_, Group<N>>) = match self {
+        let (segments, plain) = self.parted();
+        let (few, groups): (Places<'_, N>, Places<'_, Group<N>>) = match plain {
             Self::Five { nodes, .. } => (nodes, &[]),
             Self::Fourteen { nodes, .. } => (&**nodes, &[]),
             Self::Wide { wide, .. } => (&[], &wide.groups),
+            Self::Crowd { .. } => (&[], &[]),
         };
         let many = groups.iter().flatten().flat_map(|group| group.0.iter());
-        few.iter().chain(many).flatten()
+        let segments = segments.into_iter().flat_map(Segments::iter);
+        segments.chain(few.iter().chain(many).flatten())
     }
 
-    /// The child for this byte, made if there is none.
-    pub(crate) fn child_mut(&mut self, byte: u8, make: impl FnOnce() -> N) -> &mut Arc<N> {
+    /// The child for these bytes, made if there is none.
+    pub(crate) fn toward_mut(
+        &mut self,
+        rest: &[u8],
+        whole: Option<usize>,
+        bound: u64,
+        make: impl FnOnce() -> N,
+    ) -> &mut Arc<N> {
+        match (self, whole) {
+            (Self::Crowd { crowd, .. }, Some(length)) => {
+                crowd.segments.get_mut(hash(rest, length), bound, make)
+            }
+            (plain, _) => plain.child_mut(rest.first().copied().unwrap_or_default(), make),
+        }
+    }
+
+    fn child_mut(&mut self, byte: u8, make: impl FnOnce() -> N) -> &mut Arc<N> {
         if self.child(byte).is_none() {
             self.insert(byte, Arc::new(make()));
         }
-        let place = match self {
+        let place = match self.plain_mut() {
             Self::Five { firsts, nodes, .. } => {
                 position(firsts, byte).and_then(|index| nodes[index].as_mut())
             }
@@ -107,14 +186,31 @@ impl<N> Kids<N> {
                 position(firsts, byte).and_then(|index| nodes[index].as_mut())
             }
             Self::Wide { wide, .. } => wide.place(byte),
+            Self::Crowd { .. } => None,
         };
         place.expect("it was there or has just been inserted")
     }
 
+    /// Those that stand by their first byte.
+    fn plain_mut(&mut self) -> &mut Self {
+        match self {
+            Self::Crowd { crowd, .. } => &mut crowd.rest,
+            plain => plain,
+        }
+    }
+
     /// Puts a child where none is.
     pub(crate) fn insert(&mut self, byte: u8, node: Arc<N>) {
-        self.fit(self.len() + 1);
-        self.put(byte, node);
+        let plain = self.plain_mut();
+        plain.fit(plain.len() + 1);
+        plain.put(byte, node);
+    }
+
+    /// Puts a child where none is, among whole segments.
+    pub(crate) fn insert_segment(&mut self, hash: u32, node: Arc<N>) {
+        if let Self::Crowd { crowd, .. } = self {
+            crowd.segments.insert(hash, node);
+        }
     }
 
     fn put(&mut self, byte: u8, node: Arc<N>) {
@@ -122,22 +218,85 @@ impl<N> Kids<N> {
             Self::Five { firsts, nodes, .. } => insert(firsts, nodes, byte, node),
             Self::Fourteen { firsts, nodes, .. } => insert(firsts, &mut **nodes, byte, node),
             Self::Wide { wide, .. } => wide.insert(byte, node),
+            Self::Crowd { crowd, .. } => crowd.rest.put(byte, node),
         }
     }
 
     pub(crate) fn remove(&mut self, byte: u8) -> Option<Arc<N>> {
-        let node = match self {
+        let plain = self.plain_mut();
+        let node = match plain {
             Self::Five { firsts, nodes, .. } => remove(firsts, nodes, byte),
             Self::Fourteen { firsts, nodes, .. } => remove(firsts, nodes, byte),
             Self::Wide { wide, .. } => wide.remove(byte),
+            Self::Crowd { .. } => None,
         }?;
-        self.fit(self.len());
+        plain.fit(plain.len());
         Some(node)
+    }
+
+    /// A child among whole segments, which stays.
+    pub(crate) fn segment(&self, hash: u32) -> Option<Arc<N>> {
+        self.parted().0?.shared(hash)
+    }
+
+    /// Puts a child in the place of one among whole segments, of which it has no better bound.
+    pub(crate) fn put_segment(&mut self, hash: u32, node: Arc<N>) {
+        if let Self::Crowd { crowd, .. } = self {
+            crowd.segments.put(hash, node);
+        }
+    }
+
+    pub(crate) fn remove_segment(&mut self, hash: u32) -> Option<Arc<N>> {
+        match self {
+            Self::Crowd { crowd, .. } => crowd.segments.remove(hash),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_crowd(&self) -> bool {
+        matches!(self, Self::Crowd { .. })
+    }
+
+    /// From here on whole segments stand by their hash.
+    pub(crate) fn become_crowd(&mut self) {
+        let open = self.is_open();
+        let rest = std::mem::replace(self, Self::NONE);
+        let segments = Segments::default();
+        *self = Self::Crowd {
+            open,
+            crowd: Box::new(Crowd { segments, rest }),
+        };
+    }
+
+    /// A crowd of which nobody is left takes the form of the rest.
+    pub(crate) fn disband(&mut self) {
+        if let Self::Crowd { open, crowd } = self
+            && crowd.segments.len() == 0
+        {
+            let open = *open;
+            *self = std::mem::replace(&mut crowd.rest, Self::NONE);
+            self.set_open(open);
+        }
+    }
+
+    /// The best bound of all children and `own`, if it is known that none is above `most`.
+    pub(crate) fn bound(&self, own: u64, most: u64) -> u64 {
+        let (own, plain) = match self {
+            Self::Crowd { crowd, .. } => (own.max(crowd.segments.bound()), &crowd.rest),
+            plain => (own, plain),
+        };
+        best(own, most, plain.iter().map(|child| child.bound()))
     }
 
     /// Hands over every child.
     pub(crate) fn drain(&mut self, mut take: impl FnMut(Arc<N>)) {
-        match self.empty() {
+        let mut taken = self.empty();
+        if let Self::Crowd { crowd, .. } = taken {
+            let Crowd { segments, rest } = *crowd;
+            segments.drain(&mut take);
+            taken = rest;
+        }
+        match taken {
             Self::Five { nodes, .. } => nodes.into_iter().flatten().for_each(take),
             Self::Fourteen { nodes, .. } => nodes.into_iter().flatten().for_each(take),
             Self::Wide { wide, .. } => {
@@ -146,33 +305,38 @@ impl<N> Kids<N> {
                     group.0.into_iter().flatten().for_each(&mut take);
                 }
             }
+            Self::Crowd { .. } => {}
         }
     }
 
-    /// Hands over every child of which nothing else knows, and lets go of the others.
-    pub(crate) fn release(&mut self, mut take: impl FnMut(N)) {
-        let mut each = |node: Option<Arc<N>>| {
-            if let Some(node) = node.and_then(Arc::into_inner) {
-                take(node);
-            }
-        };
-        match self.empty() {
-            Self::Five { nodes, .. } => nodes.into_iter().for_each(each),
-            Self::Fourteen { nodes, .. } => nodes.into_iter().for_each(each),
+    /// Hands over every child that nothing else holds by more than its place here, and lets go of the others.
+    pub(crate) fn release(&mut self, take: &mut impl FnMut(Arc<N>)) {
+        let mut taken = self.empty();
+        if let Self::Crowd { crowd, .. } = taken {
+            let Crowd { segments, rest } = *crowd;
+            segments.release(take);
+            taken = rest;
+        }
+        match taken {
+            Self::Five { nodes, .. } => nodes.into_iter().flatten().for_each(take),
+            Self::Fourteen { nodes, .. } => nodes.into_iter().flatten().for_each(take),
             Self::Wide { wide, .. } => {
-                let groups = wide.groups.into_iter().flatten();
-                for group in groups.filter_map(Arc::into_inner) {
-                    group.0.into_iter().for_each(&mut each);
+                for mut group in wide.groups.into_iter().flatten() {
+                    if let Some(group) = Arc::get_mut(&mut group) {
+                        group.0.iter_mut().filter_map(Option::take).for_each(&mut *take);
+                    }
                 }
             }
+            Self::Crowd { .. } => {}
         }
     }
 
     /// Takes all children out, and leaves the form for none.
     fn empty(&mut self) -> Self {
-        let open = self.is_open();
+        let (open, came) = (self.is_open(), self.came());
         let taken = std::mem::replace(self, Self::NONE);
         self.set_open(open);
+        self.set_came(came);
         taken
     }
 
@@ -181,27 +345,31 @@ impl<N> Kids<N> {
         match (&*self, count) {
             (Self::Five { .. }, 0..=FIVE)
             | (Self::Fourteen { .. }, 6..=FOURTEEN)
-            | (Self::Wide { .. }, 15..) => return,
+            | (Self::Wide { .. }, 15..)
+            | (Self::Crowd { .. }, _) => return,
             _ => {}
         }
         let mut bytes = Vec::with_capacity(count);
         self.each_byte(|byte| bytes.push(byte));
         let mut nodes = Vec::with_capacity(count);
         self.drain(|node| nodes.push(node));
-        let open = self.is_open();
+        let (open, came) = (self.is_open(), self.came());
         *self = match count {
             0..=FIVE => Self::NONE,
             6..=FOURTEEN => Self::Fourteen {
                 open,
+                came,
                 firsts: [MARK; FOURTEEN],
                 nodes: Box::new([const { None }; FOURTEEN]),
             },
             _ => Self::Wide {
                 open,
+                came,
                 wide: Box::default(),
             },
         };
         self.set_open(open);
+        self.set_came(came);
         bytes
             .into_iter()
             .zip(nodes)
@@ -223,26 +391,86 @@ impl<N> Kids<N> {
                     }
                 }
             }
+            Self::Crowd { .. } => {}
         }
     }
 }
 
-impl<N> Clone for Kids<N> {
+impl<N: Bounded> Crowd<N> {
+    /// Whether there are children that stand by their first byte.
+    #[inline]
+    pub(crate) fn has_rest(&self) -> bool {
+        match &self.rest {
+            Kids::Five { firsts, .. } => firsts[0] != MARK,
+            _ => true,
+        }
+    }
+
+    /// The child by a byte, of those that stand by one.
+    #[inline(never)]
+    fn child(&self, byte: u8) -> Option<&N> {
+        match &self.rest {
+            Kids::Five { firsts, nodes, .. } => nodes[position(firsts, byte)?].as_deref(),
+            Kids::Fourteen { firsts, nodes, .. } => nodes[position(firsts, byte)?].as_deref(),
+            Kids::Wide { wide, .. } => wide.child(byte),
+            Kids::Crowd { .. } => None,
+        }
+    }
+}
+
+/// The best of these, of which none is above `most`.
+pub(super) fn best(own: u64, most: u64, others: impl Iterator<Item = u64>) -> u64 {
+    let mut others = others;
+    let folded = others.try_fold(own, |best, bound| {
+        if best >= most {
+            Err(best)
+        } else {
+            Ok(best.max(bound))
+        }
+    });
+    folded.unwrap_or_else(|best| best)
+}
+
+fn hash(rest: &[u8], length: usize) -> u32 {
+    bytes::hash(rest.get(..length).unwrap_or_default())
+}
+
+impl<N: Bounded> Clone for Kids<N> {
     fn clone(&self) -> Self {
         match self {
-            Self::Five { open, firsts, nodes } => Self::Five {
+            Self::Five {
+                open,
+                came,
+                firsts,
+                nodes,
+            } => Self::Five {
                 open: *open,
+                came: *came,
                 firsts: *firsts,
                 nodes: nodes.clone(),
             },
-            Self::Fourteen { open, firsts, nodes } => Self::Fourteen {
+            Self::Fourteen {
+                open,
+                came,
+                firsts,
+                nodes,
+            } => Self::Fourteen {
                 open: *open,
+                came: *came,
                 firsts: *firsts,
                 nodes: nodes.clone(),
             },
-            Self::Wide { open, wide } => Self::Wide {
+            Self::Wide { open, came, wide } => Self::Wide {
                 open: *open,
+                came: *came,
                 wide: wide.clone(),
+            },
+            Self::Crowd { open, crowd } => Self::Crowd {
+                open: *open,
+                crowd: Box::new(Crowd {
+                    segments: crowd.segments.clone(),
+                    rest: crowd.rest.clone(),
+                }),
             },
         }
     }
@@ -347,6 +575,13 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::Kids;
+    use crate::tree::segments::Bounded;
+
+    impl Bounded for usize {
+        fn bound(&self) -> u64 {
+            0
+        }
+    }
 
     #[test]
     fn every_form_holds_what_was_put_in() {
@@ -374,6 +609,7 @@ mod tests {
                 Kids::Five { .. } => 0..=5,
                 Kids::Fourteen { .. } => 6..=14,
                 Kids::Wide { .. } => 15..=256,
+                Kids::Crowd { .. } => 0..=0,
             };
             assert!(form.contains(&model.len()), "{} in {form:?}", model.len());
             assert!(kids.iter().map(|node| **node).eq(model.values().copied()));

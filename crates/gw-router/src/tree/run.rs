@@ -4,18 +4,18 @@
 pub(crate) const MARK: u8 = 0xff;
 
 /// Bound: the longest run that is kept within its node.
-const SHORT: usize = 38;
+const SHORT: usize = 36;
 
 /// Bytes to compare, of which [`MARK`] takes a whole segment.
 #[derive(Clone)]
 pub(crate) enum Run {
     /// Without marks.
-    Plain {
-        len: u8,
-        bytes: [u8; SHORT],
-    },
+    Plain { len: u8, bytes: [u8; SHORT] },
     Marked {
         len: u8,
+        /// Where the first mark is, and the last.
+        first: u8,
+        last: u8,
         bytes: [u8; SHORT],
     },
     /// What is too long for the others.
@@ -30,17 +30,22 @@ impl Run {
         };
         place.copy_from_slice(text);
         let len = text.len() as u8;
-        if text.contains(&MARK) {
-            Self::Marked { len, bytes }
-        } else {
-            Self::Plain { len, bytes }
+        let is_mark = |byte: &u8| *byte == MARK;
+        match (text.iter().position(is_mark), text.iter().rposition(is_mark)) {
+            (Some(first), Some(last)) => Self::Marked {
+                len,
+                first: first as u8,
+                last: last as u8,
+                bytes,
+            },
+            _ => Self::Plain { len, bytes },
         }
     }
 
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
-            Self::Plain { len, bytes } | Self::Marked { len, bytes } => {
+            Self::Plain { len, bytes } | Self::Marked { len, bytes, .. } => {
                 bytes.get(..usize::from(*len)).unwrap_or_default()
             }
             Self::Long(bytes) => bytes,

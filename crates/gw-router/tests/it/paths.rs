@@ -299,6 +299,22 @@ pub(crate) fn native_path() -> impl Strategy<Value = PathSpec> {
     prop_oneof![40 => path, 1 => Just(PathSpec::Native(any))]
 }
 
+/// Paths without wildcards, so many that wherever other patterns begin a tree has a crowd.
+pub(crate) fn crowd() -> impl Iterator<Item = PathSpec> {
+    let bases = ["/", "/a", "/a/", "/v", "/a/b/", "/v1/", "/a/1", "/a/b", "/a/v"];
+    let literal = |text: String| Native {
+        tokens: vec![Token::Text(text.clone())],
+        text,
+        tail: Tail::End,
+    };
+    let texts =
+        (b'a'..=b'w').flat_map(move |letter| bases.map(|base| format!("{base}{}", char::from(letter))));
+    let ends = ["", "/", "/x", "b"].into_iter().cycle();
+    texts
+        .zip(ends)
+        .map(move |(text, end)| PathSpec::Native(literal(text + end)))
+}
+
 /// Patterns of which many match one path, each in another way.
 pub(crate) fn crossing_pattern() -> impl Strategy<Value = PathSpec> {
     let text = || select(&["", "", "a", "-", "b"]);

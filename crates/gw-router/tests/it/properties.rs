@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 
 use crate::{
     oracle::{self, Way},
-    paths::{PathSpec, crossing_path, crossing_pattern},
+    paths::{self, PathSpec, crossing_path, crossing_pattern},
     spec::{RequestSpec, Spec, TestSpec, options, request, spec},
 };
 
@@ -147,6 +147,14 @@ fn crowd(mut changes: Vec<Change>, mut requests: Vec<RequestSpec>) -> (Vec<Chang
     (changes, requests)
 }
 
+/// Rules that make crowds where others begin.
+fn bystanders() -> impl Iterator<Item = Spec> {
+    paths::crowd().map(|path| Spec {
+        paths: vec![path],
+        ..Spec::default()
+    })
+}
+
 /// The rules of a router in order of insertion, beside the router itself.
 #[derive(Clone)]
 struct Table {
@@ -230,6 +238,18 @@ proptest! {
     }
 
     #[test]
+    fn in_a_crowd_the_right_one_answers(
+        options in options(ALL),
+        mut rules in rules(false),
+        requests in vec(request(), 1..24),
+        before in any::<Index>(),
+    ) {
+        let at = before.index(rules.len() + 1);
+        rules.splice(at..at, bystanders());
+        check(options, &rules, &requests)?;
+    }
+
+    #[test]
     fn of_patterns_that_cross_the_right_one_answers(
         options in options(ALL),
         patterns in vec((crossing_pattern(), prop::bool::weighted(0.1)), 1..16),
@@ -249,10 +269,13 @@ proptest! {
         options in options(ALL),
         changes in prop_oneof![vec(change(true), 1..40), vec(change(false), 1..40)],
         requests in vec(request(), 1..12),
-        crowded in any::<bool>(),
+        crowded in 0..3,
     ) {
-        let (changes, requests) = if crowded { crowd(changes, requests) } else { (changes, requests) };
+        let (changes, requests) = if crowded == 1 { crowd(changes, requests) } else { (changes, requests) };
         let mut table = Table { router: Router::with_options(options), rules: Vec::new() };
+        if crowded == 2 {
+            bystanders().for_each(|spec| table.apply(Change::Insert(spec), 0));
+        }
         let mut kept = Vec::new();
         for (value, change) in changes.into_iter().enumerate() {
             kept.push((table.clone(), table.answers(&requests)));
