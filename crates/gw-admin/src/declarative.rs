@@ -105,7 +105,7 @@ pub struct Configuration {
 pub struct Entry {
     /// What it is.
     pub kind: Kind,
-    /// The whole document, defaults filled in.
+    /// The whole document, defaults filled in. A field that is null by default may be absent.
     pub document: Document,
     /// The fields that the text does not give and that are no defaults: ids, times, random keys.
     pub made: Vec<Box<str>>,

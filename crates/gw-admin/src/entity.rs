@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::api::{Collection, Endpoint, Site};
 use crate::problem::Problem;
 pub(crate) use filters::Filters;
-pub(crate) use listing::without_lists;
+pub(crate) use listing::{stored, without_lists};
 pub(crate) use references::lower_ids;
 pub(crate) use write::Verb;
 

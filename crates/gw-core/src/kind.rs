@@ -169,6 +169,8 @@ pub struct KindSpec {
     pub immutable: Vec<Box<str>>,
     /// Fields that are taken and never shown.
     pub write_only: Vec<Box<str>>,
+    /// Fields that are null where nothing is said of them.
+    pub blank: Vec<Box<str>>,
     /// Fields that list entities of other kinds.
     pub lists: Vec<Listing>,
     /// Fields that are taken and spelt out in others, each a text.
@@ -213,6 +215,7 @@ impl KindSpec {
             auto: Vec::new(),
             immutable: Vec::new(),
             write_only: Vec::new(),
+            blank: Vec::new(),
             lists: Vec::new(),
             shorthands: document
                 .get("x-shorthands")
@@ -252,6 +255,9 @@ impl KindSpec {
         if flag("writeOnly") {
             self.write_only.push(field.into());
         }
+        if property.get("default").is_some_and(Value::is_null) {
+            self.blank.push(field.into());
+        }
         if let Some(kind) = text("x-lists") {
             self.lists.push(Listing {
                 field: field.into(),
@@ -280,6 +286,16 @@ impl KindSpec {
             _ => return,
         };
         self.auto.push((field.into(), auto));
+    }
+
+    /// Takes out what [`Schema::fill_defaults`] puts back at any time: the nulls of fields that are null by default. They
+    /// are the greater part of most documents.
+    pub fn thin(&self, document: &mut Map<String, Value>) {
+        for field in &self.blank {
+            if document.get(&**field).is_some_and(Value::is_null) {
+                document.remove(&**field);
+            }
+        }
     }
 
     /// Whether the endpoint key finds an entity over the whole kind (a target's does so only within its upstream).

@@ -88,6 +88,8 @@ fn complete(
     let Some(draft) = drafts.get_mut(position) else {
         return Vec::new();
     };
+    // Bound: a configuration is held whole, and this is the greater part of it.
+    spec.thin(&mut document);
     draft.document = document;
     let found = found
         .into_iter()

@@ -7,8 +7,8 @@ use gw_store::Op;
 use serde_json::{Value, json};
 
 use super::check::in_order;
-use super::{Configuration, Entry, text};
-use crate::entity::{Entities, auto, reference, shown, without_lists};
+use super::{Configuration, text};
+use crate::entity::{Entities, auto, shown, stored, without_lists};
 use crate::problem::Problem;
 
 /// What makes a configuration the one that is stored.
@@ -17,8 +17,8 @@ pub(super) struct Diff {
     pub(super) ops: Vec<Op>,
     pub(super) changes: Vec<Change>,
     pub(super) unchanged: usize,
-    /// The whole configuration as it will be stored.
-    pub(super) entries: Vec<Entry>,
+    /// What will be stored: kinds and store keys.
+    pub(super) keys: Vec<(Kind, String)>,
 }
 
 /// One entity that becomes another.
@@ -34,30 +34,38 @@ pub(super) struct Change {
 
 /// Compares a whole configuration with what is stored.
 pub(super) fn diff(entities: &Entities<'_>, configuration: &Configuration) -> Result<Diff, Problem> {
-    let mut entries = configuration.entries.clone();
-    adopt(entities, &mut entries)?;
     let mut diff = Diff {
         ops: Vec::new(),
         changes: Vec::new(),
         unchanged: 0,
-        entries: Vec::new(),
+        keys: Vec::with_capacity(configuration.entries.len()),
     };
+    let mut adoption = Adoption::new(configuration);
     let mut keys = HashSet::new();
     let mut puts = Vec::new();
     let mut changes = Vec::new();
-    for entry in &mut entries {
+    // Bound: of the documents of a large configuration, which are spelt out here, there is one at a time.
+    for entry in &configuration.entries {
         let spec = entities.spec(entry.kind)?;
-        let key = index::entity_key(entry.kind, entry.id());
-        let stored = entities.document(spec, &key);
-        match settle(spec, entry, stored.as_ref()) {
+        let mut document = entry.document.clone();
+        adoption.adopt(entities, spec, &entry.made, &mut document);
+        let mut value = Value::Object(document);
+        spec.schema.fill_defaults(&mut value);
+        let Value::Object(mut document) = value else {
+            continue;
+        };
+        let key = index::entity_key(entry.kind, text(&document, "id").unwrap_or_default());
+        let before = entities.document(spec, &key);
+        match settle(spec, &entry.made, &mut document, before.as_ref()) {
             None => diff.unchanged += 1,
             Some(change) => {
-                let document = without_lists(spec, &entry.document);
-                puts.push(Op::put(key.clone(), Value::Object(document).to_string()));
+                let document = Value::Object(stored(spec, &document));
+                puts.push(Op::put(key.clone(), document.to_string()));
                 changes.push(change);
             }
         }
-        keys.insert(key);
+        keys.insert(key.clone());
+        diff.keys.push((entry.kind, key));
     }
     // What goes goes first, the children before their parents, so that no name is held twice on the way.
     for spec in in_order(entities.kinds).into_iter().rev() {
@@ -72,28 +80,45 @@ pub(super) fn diff(entities: &Entities<'_>, configuration: &Configuration) -> Re
     }
     diff.ops.extend(puts);
     diff.changes.extend(changes);
-    fill_lists(entities, &mut entries)?;
-    diff.entries = entries;
     Ok(diff)
 }
 
 /// What an entity without an id of its own is called may be stored under another id: then that is its id, and what
 /// refers to it follows.
-fn adopt(entities: &Entities<'_>, entries: &mut [Entry]) -> Result<(), Problem> {
-    let mut taken: HashSet<String> = entries
-        .iter()
-        .map(|entry| index::entity_key(entry.kind, entry.id()))
-        .collect();
-    let mut renamed: HashMap<String, String> = HashMap::new();
-    for entry in entries {
-        let spec = entities.spec(entry.kind)?;
+struct Adoption {
+    /// The store keys that are somebody's.
+    taken: HashSet<String>,
+    /// The ids that take the place of others, by the store key of those.
+    renamed: HashMap<String, String>,
+}
+
+impl Adoption {
+    fn new(configuration: &Configuration) -> Self {
+        let keys = configuration
+            .entries
+            .iter()
+            .map(|entry| index::entity_key(entry.kind, entry.id()));
+        Self {
+            taken: keys.collect(),
+            renamed: HashMap::new(),
+        }
+    }
+
+    /// To be called for all entities, each after those it refers to.
+    fn adopt(
+        &mut self,
+        entities: &Entities<'_>,
+        spec: &KindSpec,
+        made: &[Box<str>],
+        document: &mut Document,
+    ) {
         for reference in &spec.references {
             let new = |id: &Value| {
-                renamed
+                self.renamed
                     .get(&format!("{}/{}", reference.target, id.as_str()?))
                     .cloned()
             };
-            match entry.document.get_mut(&*reference.field) {
+            match document.get_mut(&*reference.field) {
                 Some(Value::Array(ids)) if reference.many => {
                     for id in ids {
                         if let Some(new) = new(id) {
@@ -109,19 +134,19 @@ fn adopt(entities: &Entities<'_>, entries: &mut [Entry]) -> Result<(), Problem> 
                 _ => {}
             }
         }
-        let is_made = entry.made.iter().any(|made| **made == *"id");
-        if !is_made || entities.by_id(spec, entry.id()).is_some() {
-            continue;
+        let own = text(document, "id").unwrap_or_default();
+        let is_made = made.iter().any(|made| **made == *"id");
+        if !is_made || entities.by_id(spec, own).is_some() {
+            return;
         }
-        let Some(id) = same_by_name(entities, spec, &entry.document) else {
-            continue;
+        let Some(id) = same_by_name(entities, spec, document) else {
+            return;
         };
-        if taken.insert(index::entity_key(entry.kind, &id)) {
-            renamed.insert(index::entity_key(entry.kind, entry.id()), id.clone());
-            entry.document.insert("id".to_owned(), Value::from(id));
+        if self.taken.insert(index::entity_key(spec.kind, &id)) {
+            self.renamed.insert(index::entity_key(spec.kind, own), id.clone());
+            document.insert("id".to_owned(), Value::from(id));
         }
     }
-    Ok(())
 }
 
 /// The id of what is stored under the names of a document.
@@ -143,26 +168,30 @@ fn same_by_name(entities: &Entities<'_>, spec: &KindSpec, document: &Document) -
 }
 
 /// Takes over what the file leaves to the gateway, and says what changes then.
-fn settle(spec: &KindSpec, entry: &mut Entry, stored: Option<&Document>) -> Option<Change> {
+fn settle(
+    spec: &KindSpec,
+    made: &[Box<str>],
+    document: &mut Document,
+    stored: Option<&Document>,
+) -> Option<Change> {
     let Some(stored) = stored else {
-        return Some(Change::new("create", spec, &entry.document));
+        return Some(Change::new("create", spec, document));
     };
-    let mut document = entry.document.clone();
+    let mut kept = document.clone();
     for (field, auto) in &spec.auto {
-        let is_made = entry.made.iter().any(|made| made == field);
+        let is_made = made.iter().any(|made| made == field);
         if let (true, Some(value)) = (is_made, stored.get(&**field).filter(|value| !value.is_null())) {
-            document.insert(field.as_ref().to_owned(), value.clone());
+            kept.insert(field.as_ref().to_owned(), value.clone());
             if !auto::is_time_of_change(spec, field, *auto) {
-                entry.document.insert(field.as_ref().to_owned(), value.clone());
+                document.insert(field.as_ref().to_owned(), value.clone());
             }
         }
     }
-    let (before, after) = (without_lists(spec, stored), without_lists(spec, &document));
+    let (before, after) = (without_lists(spec, stored), without_lists(spec, &kept));
     if before == after {
-        entry.document = document;
         return None;
     }
-    let mut change = Change::new("update", spec, &entry.document);
+    let mut change = Change::new("update", spec, document);
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let (seen_before, seen_after) = (shown(spec, before.clone()), shown(spec, after.clone()));
     for name in names
@@ -173,48 +202,6 @@ fn settle(spec: &KindSpec, entry: &mut Entry, stored: Option<&Document>) -> Opti
         change.fields.insert(name.clone(), told);
     }
     Some(change)
-}
-
-/// Fills in the lists that entities show of others.
-fn fill_lists(entities: &Entities<'_>, entries: &mut [Entry]) -> Result<(), Problem> {
-    let mut lists: HashMap<String, BTreeSet<String>> = HashMap::new();
-    let all = || {
-        entities
-            .kinds
-            .iter()
-            .flat_map(|spec| spec.lists.iter().map(move |listing| (spec, listing)))
-    };
-    for (spec, listing) in all() {
-        let Some(listed) = entities.kinds.by_name(&listing.kind) else {
-            continue;
-        };
-        let back = listed
-            .references
-            .iter()
-            .find(|field| *field.target == *spec.kind.name());
-        let (Some(back), Some(name)) = (back, &listed.endpoint_key) else {
-            continue;
-        };
-        for entry in entries.iter().filter(|entry| entry.kind == listed.kind) {
-            if let (Some(id), Some(name)) = (
-                reference(&entry.document, &back.field),
-                text(&entry.document, name),
-            ) {
-                let key = format!("{}/{}", listing.field, index::entity_key(spec.kind, id));
-                lists.entry(key).or_default().insert(name.to_owned());
-            }
-        }
-    }
-    for entry in entries {
-        for listing in &entities.spec(entry.kind)?.lists {
-            let key = format!("{}/{}", listing.field, index::entity_key(entry.kind, entry.id()));
-            let names = lists.get(&key).cloned().unwrap_or_default();
-            entry
-                .document
-                .insert(listing.field.as_ref().to_owned(), json!(names));
-        }
-    }
-    Ok(())
 }
 
 impl Change {

@@ -1,5 +1,7 @@
 //! `/config`: the whole configuration, read and replaced at once.
 
+use std::fmt::Write as _;
+
 use bytes::{Buf, Bytes};
 use gw_core::{Document, Kind};
 use http::StatusCode;
@@ -154,22 +156,38 @@ impl AdminApi {
             });
         }
         let pending = committed && !self.is_served(revision).await;
-        let entries = made.map(|diff| diff.entries).unwrap_or_default();
-        let mut body = Document::new();
-        for entry in entries {
-            let Some(spec) = self.kinds().spec(entry.kind) else {
-                continue;
-            };
-            let id = entry.id().to_owned();
-            let kind = body.entry(entry.kind.name()).or_insert_with(|| json!({}));
-            kind[id] = shown(spec, entry.document).into();
-        }
+        let keys = made.map(|diff| diff.keys).unwrap_or_default();
         Ok(Answer {
-            body: Some(body.into()),
+            written: Some(self.everything(keys).into()),
             revision: Some(revision),
             pending,
             ..Answer::empty(StatusCode::CREATED)
         })
+    }
+
+    /// What is stored under these keys, by kind and id. Written at once: as a value it would take many times its size.
+    fn everything(&self, mut keys: Vec<(Kind, String)>) -> String {
+        let view = self.store().view();
+        let entities = self.entities(&view);
+        keys.sort_by_key(|(kind, _)| kind.name());
+        let mut text = String::from("{");
+        for of_kind in keys.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some(spec) = of_kind.first().and_then(|(kind, _)| self.kinds().spec(*kind)) else {
+                continue;
+            };
+            let mut all = String::new();
+            for document in of_kind.iter().filter_map(|(_, key)| entities.document(spec, key)) {
+                let comma = if all.is_empty() { "" } else { "," };
+                let id = document.get("id").cloned().unwrap_or_default();
+                let document = Value::Object(shown(spec, document));
+                // Writing to a string does not fail.
+                let _written = write!(all, "{comma}{id}:{document}");
+            }
+            let comma = if text.len() == 1 { "" } else { "," };
+            let _written = write!(text, "{comma}{}:{{{all}}}", json!(spec.kind.name()));
+        }
+        text.push('}');
+        text
     }
 }
 

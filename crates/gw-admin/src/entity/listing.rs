@@ -139,11 +139,19 @@ impl<'a> Entities<'a> {
         auto::fill(ends.spec, &mut child, self.now);
         self.kinds.complete(ends.spec.kind, &mut child)?;
         let key = index::entity_key(ends.spec.kind, text(&child, "id").unwrap_or_default());
+        ends.spec.thin(&mut child);
         Ok(Op::put(key, Value::Object(child).to_string()))
     }
 }
 
-/// The document as it is stored: what its lists say is kept elsewhere.
+/// The document as it is stored: what its lists say is kept elsewhere, and what is null by default is not said.
+pub(crate) fn stored(spec: &KindSpec, document: &Document) -> Document {
+    let mut stored = without_lists(spec, document);
+    spec.thin(&mut stored);
+    stored
+}
+
+/// The document without what its lists say.
 pub(crate) fn without_lists(spec: &KindSpec, document: &Document) -> Document {
     let mut stored = document.clone();
     for listing in &spec.lists {

@@ -5,7 +5,7 @@ use gw_schema::{Violation, ViolationKind, Violations};
 use gw_store::Op;
 use serde_json::{Value, json};
 
-use super::listing::without_lists;
+use super::listing::stored;
 use super::references::lower_ids;
 use super::{Entities, Found, Scope, as_id, auto, checks, endpoint_key, merge, shown, text};
 use crate::api::Site;
@@ -64,7 +64,7 @@ impl Entities<'_> {
         let mut found = Vec::new();
         let listed = self.write_lists(spec, &mut document, &mut found);
         refuse_if(found, &document)?;
-        let stored = serde_json::to_vec(&without_lists(spec, &document)).map_err(|error| {
+        let stored = serde_json::to_vec(&stored(spec, &document)).map_err(|error| {
             tracing::error!(%error, "a document could not be written as JSON");
             Problem::Internal
         })?;
