@@ -65,6 +65,6 @@ pub use kind::{Auto, CredentialKind, Kind, KindSpec, Listing, OnDelete, Referenc
 pub use plugin_use::{PluginUse, Scope};
 pub use route::{PathHandling, Route};
 pub use service::{Retry, Service, ServiceTarget, ServiceTls};
-pub use units::{Protocol, Protocols, Timeouts};
+pub use units::{Protocol, Protocols, ProxyProtocol, Timeouts};
 pub use upstream::{DEFAULT_TARGET_PORT, Target, TargetAddress, TargetAddressError, Upstream};
 pub use vault::Vault;

@@ -31,6 +31,12 @@ pub struct Route {
     pub path_handling: PathHandling,
     /// Whether the client's `Host` is kept.
     pub preserve_host: bool,
+    /// Whether the gateway reads requests ahead of the upstream.
+    pub request_buffering: bool,
+    /// Whether it reads responses ahead of the client.
+    pub response_buffering: bool,
+    /// Whether clients must show a certificate that is believed.
+    pub require_client_certificate: bool,
     /// Answer to plain requests when only https is taken.
     pub https_redirect_status: StatusCode,
     /// Labels.
@@ -54,7 +60,11 @@ impl Route {
         if let Some(protocols) = protocols {
             check_protocols(&mut fields, protocols);
         }
-        let rule = matchers::rule(&mut fields);
+        let mut rule = matchers::rule(&mut fields);
+        let of_streams = GROUPS[1].iter().chain(GROUPS[2]).copied().collect();
+        if protocols.is_some_and(|protocols| protocols.overlaps(of_streams)) {
+            rule = matchers::ends(&mut fields, rule);
+        }
         let route = (|| {
             Some(Self {
                 id: fields.id()?,
@@ -65,6 +75,9 @@ impl Route {
                 strip_path: fields.flag("strip_path")?,
                 path_handling: fields.deserialized("path_handling")?,
                 preserve_host: fields.flag("preserve_host")?,
+                request_buffering: fields.flag("request_buffering")?,
+                response_buffering: fields.flag("response_buffering")?,
+                require_client_certificate: fields.flag("require_client_certificate")?,
                 https_redirect_status: StatusCode::from_u16(fields.int("https_redirect_status_code")?)
                     .ok()?,
                 tags: fields.tags(),

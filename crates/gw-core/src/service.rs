@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::Id;
 use crate::certificate::{CaCertificate, Certificate};
 use crate::fields::Fields;
-use crate::units::{Protocol, Timeouts};
+use crate::units::{Protocol, ProxyProtocol, Timeouts};
 
 /// An upstream application.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Service {
     pub timeouts: Timeouts,
     /// How its certificate is looked at, and which one it is shown, where TLS is spoken.
     pub tls: ServiceTls,
+    /// What its connections begin with, so that it learns whom they are for; none = nothing.
+    pub send_proxy_protocol: Option<ProxyProtocol>,
     /// Whether its routes are in the router.
     pub enabled: bool,
     /// Labels.
@@ -63,7 +65,7 @@ pub struct ServiceTls {
 pub struct ServiceTarget {
     /// The protocol spoken.
     pub protocol: Protocol,
-    /// A host name, an address, or the name of an upstream.
+    /// A host name, an address, the name of an upstream, or `unix:` and a path.
     pub host: Box<str>,
     /// The port, unless `host` names an upstream.
     pub port: u16,
@@ -98,6 +100,10 @@ impl Service {
                     depth: fields.int("tls_verify_depth"),
                     authorities: fields.ids("ca_certificates"),
                     certificate: fields.reference("client_certificate"),
+                },
+                send_proxy_protocol: match fields.value("send_proxy_protocol") {
+                    None => None,
+                    Some(_) => Some(fields.deserialized("send_proxy_protocol")?),
                 },
                 enabled: fields.flag("enabled")?,
                 tags: fields.tags(),
@@ -151,11 +157,22 @@ pub(crate) fn expand_url(document: &mut Map<String, Value>) {
         document.insert("path".to_owned(), Value::from(url));
         return;
     };
-    let (authority, path) = match rest.find('/') {
-        Some(slash) => rest.split_at(slash),
-        None => (rest, ""),
+    let (host, port, path) = match rest.strip_prefix("unix:") {
+        // As nginx has it: the socket's path, and after a colon that of requests.
+        Some(socket) => {
+            let end = socket.find(':').map_or(rest.len(), |colon| "unix:".len() + colon);
+            let (host, path) = rest.split_at(end);
+            (host, None, path.trim_start_matches(':'))
+        }
+        None => {
+            let (authority, path) = match rest.find('/') {
+                Some(slash) => rest.split_at(slash),
+                None => (rest, ""),
+            };
+            let (host, port) = split_port(authority);
+            (host, port, path)
+        }
     };
-    let (host, port) = split_port(authority);
     let scheme = scheme.to_ascii_lowercase();
     let default_port = match scheme.as_str() {
         "https" | "grpcs" | "tls" | "tls_passthrough" => 443,

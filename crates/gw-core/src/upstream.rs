@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use serde_json::{Map, Value};
 use crate::fields::{Fields, whole};
 use crate::hashing::Hashing;
 use crate::service::split_port;
-use crate::{Healthchecks, Id, algorithm};
+use crate::units::ProxyProtocol;
+use crate::{Certificate, Healthchecks, Id, algorithm};
 
 /// A virtual host name that balances over targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,10 @@ pub struct Upstream {
     pub panic: Option<Panic>,
     /// How much further tries may add to its load.
     pub retry_budget: BudgetPolicy,
+    /// The certificate its targets are shown, unless the service has one of its own.
+    pub client_certificate: Option<Id<Certificate>>,
+    /// What connections to its targets begin with, unless the service says so itself; none = nothing.
+    pub send_proxy_protocol: Option<ProxyProtocol>,
     /// `Host` header sent to targets; none = the target's own.
     pub host_header: Option<Box<str>>,
     /// Whether a target found by an `SRV` record gets the record's name as its `Host`.
@@ -62,20 +68,26 @@ pub struct Target {
     pub created: u64,
 }
 
-/// A host name or address, and a port.
+/// A host name or address, and a port; or `unix:` and a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetAddress {
-    /// A host name or an address, without brackets.
+    /// A host name or an address, without brackets; or a unix socket's path after `unix:`.
     pub host: Box<str>,
-    /// The port.
+    /// The port; of a unix socket 0.
     pub port: u16,
 }
 
-/// A target that is not `host`, `host:port`, an IPv4 address or `[v6]:port`.
+/// A target that is not `host`, `host:port`, an IPv4 address, `[v6]:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Invalid target; not a valid hostname or ip address")]
 #[non_exhaustive]
-pub struct TargetAddressError;
+pub enum TargetAddressError {
+    /// No host, or no port.
+    #[error("Invalid target; not a valid hostname or ip address")]
+    Host,
+    /// `unix:` and no path.
+    #[error("Invalid target; expected unix: and an absolute path of at most 107 bytes")]
+    Socket,
+}
 
 /// The port of a target that names none.
 pub const DEFAULT_TARGET_PORT: u16 = 8000;
@@ -95,6 +107,11 @@ impl Upstream {
                 max_in_flight: fields.int("max_in_flight").and_then(NonZeroU32::new),
                 panic: fields.int("panic_threshold").map(Panic::below),
                 retry_budget: retry_budget(fields.value("retry_budget")?)?,
+                client_certificate: fields.reference("client_certificate"),
+                send_proxy_protocol: match fields.value("send_proxy_protocol") {
+                    None => None,
+                    Some(_) => Some(fields.deserialized("send_proxy_protocol")?),
+                },
                 host_header: fields.boxed("host_header"),
                 use_srv_name: fields.flag("use_srv_name")?,
                 healthchecks: healthchecks?,
@@ -148,7 +165,16 @@ impl FromStr for TargetAddress {
     type Err = TargetAddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = || TargetAddressError;
+        let bad = || TargetAddressError::Host;
+        if text.starts_with(UNIX) {
+            let here = Self {
+                host: text.into(),
+                port: 0,
+            };
+            return gw_schema::is_socket(text)
+                .then_some(here)
+                .ok_or(TargetAddressError::Socket);
+        }
         let (host, port) = split_port(text);
         let port = match port {
             None => DEFAULT_TARGET_PORT,
@@ -165,8 +191,22 @@ impl FromStr for TargetAddress {
     }
 }
 
+impl TargetAddress {
+    /// The path, if it is a unix socket.
+    #[must_use]
+    pub fn socket(&self) -> Option<&Path> {
+        self.host.strip_prefix(UNIX).map(Path::new)
+    }
+}
+
+/// What a unix socket's path is written after.
+const UNIX: &str = "unix:";
+
 impl fmt::Display for TargetAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.socket().is_some() {
+            return f.write_str(&self.host);
+        }
         match self.host.parse() {
             Ok(IpAddr::V6(v6)) => write!(f, "[{v6}]:{}", self.port),
             _ => write!(f, "{}:{}", self.host, self.port),

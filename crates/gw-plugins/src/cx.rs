@@ -9,6 +9,7 @@ use gw_core::{Config, Consumer, Credential, Protocol, Route, Service};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
+use crate::client_certificate::ClientCertificate;
 use crate::identity::Identity;
 
 /// What does not change while a request goes through its phases.
@@ -20,6 +21,8 @@ pub struct Facts<'a> {
     pub client: IpAddr,
     /// How the request came in.
     pub scheme: Protocol,
+    /// The certificate that the client has shown in TLS.
+    pub client_certificate: Option<&'a ClientCertificate>,
     /// The gateway's name for this request, 32 hexadecimal digits.
     pub request_id: &'a str,
     /// The matched route.

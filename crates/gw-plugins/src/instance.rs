@@ -54,6 +54,12 @@ impl fmt::Debug for Instance {
 }
 
 impl Instance {
+    /// Whether it is the same configured plugin.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.step, &other.step)
+    }
+
     pub(crate) fn plain<P: Definition>(plugin: P) -> Self {
         Self::new::<P, Plain>(plugin)
     }

@@ -150,6 +150,7 @@ impl Kit {
             config: &self.config,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             scheme: Protocol::Http,
+            client_certificate: None,
             request_id: "00000000000000000000000000000000",
             route: None,
             service: None,

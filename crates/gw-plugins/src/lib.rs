@@ -44,6 +44,7 @@
 //! It does not decide which instance runs for which request: the data plane does, by the instances' scopes.
 
 mod builtin;
+mod client_certificate;
 pub mod cx;
 pub mod identity;
 mod instance;
@@ -54,6 +55,7 @@ mod plugin;
 mod registry;
 mod reply;
 
+pub use client_certificate::ClientCertificate;
 pub use cx::{BodyCx, LogCx, RequestCx, ResponseCx};
 pub use identity::Identity;
 pub use instance::{Instance, Outcome, Slot};

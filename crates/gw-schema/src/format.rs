@@ -10,7 +10,7 @@ pub(crate) struct Format {
 }
 
 /// The formats beside those of JSON Schema itself (`date-time`, `email`, `ipv4`, `uri`, ...).
-pub(crate) const FORMATS: [Format; 5] = [
+pub(crate) const FORMATS: [Format; 6] = [
     Format {
         name: "uuid",
         accepts: is_uuid,
@@ -20,6 +20,16 @@ pub(crate) const FORMATS: [Format; 5] = [
         name: "hostname-or-ip",
         accepts: is_hostname_or_ip,
         complaint: hostname_complaint,
+    },
+    Format {
+        name: "host-or-socket",
+        accepts: |text| is_hostname_or_ip(text) || is_socket(text),
+        complaint: |text| match text.starts_with("unix:") {
+            true => format!(
+                "invalid unix socket: {text}; expected unix: and an absolute path of at most 107 bytes"
+            ),
+            false => hostname_complaint(text),
+        },
     },
     Format {
         name: "cidr",
@@ -78,6 +88,20 @@ fn is_hostname_or_ip(text: &str) -> bool {
         .next_back()
         .is_some_and(|last| !last.bytes().all(|b| b.is_ascii_digit()));
     name.len() <= 253 && name.split('.').all(is_label) && (is_name || !name.contains('.'))
+}
+
+/// Whether a text is `unix:` and a path that a socket can have: absolute, no longer than the system takes, without characters
+/// that only controls have. A colon would end it where a path of requests may follow.
+#[must_use]
+pub fn is_socket(text: &str) -> bool {
+    const LONGEST: usize = 107;
+    let path = text.strip_prefix("unix:");
+    path.is_some_and(|path| {
+        path.starts_with('/')
+            && !path.ends_with('/')
+            && path.len() <= LONGEST
+            && !path.chars().any(|c| c.is_control() || c == ':')
+    })
 }
 
 fn hostname_complaint(text: &str) -> String {
@@ -214,6 +238,37 @@ mod tests {
         );
         assert_eq!(complaint("hostname-or-ip", "[::1]:80"), "must not have a port");
         assert_eq!(complaint("hostname-or-ip", "a b"), "invalid value: a b");
+    }
+
+    #[test]
+    fn sockets() {
+        let longest = format!("unix:/{}", "a".repeat(106));
+        let longer = format!("{longest}a");
+        check(
+            "host-or-socket",
+            &[
+                "localhost",
+                "::1",
+                "unix:/run/app.sock",
+                "unix:/run/my app/s",
+                &longest,
+            ],
+            &[
+                "a:80",
+                "unix:",
+                "unix:/",
+                "unix:run/app.sock",
+                "unix:/run/",
+                "unix:/a:b",
+                "unix:/a\n",
+                &longer,
+            ],
+        );
+        assert_eq!(complaint("host-or-socket", "a:80"), "must not have a port");
+        assert_eq!(
+            complaint("host-or-socket", "unix:x"),
+            "invalid unix socket: unix:x; expected unix: and an absolute path of at most 107 bytes"
+        );
     }
 
     #[test]

@@ -89,7 +89,7 @@
 //!
 //! An array with `uniqueItems` is called a set in messages, an object without named properties a map, any other
 //! object a record. Formats are asserted and an unknown one does not compile; beside JSON Schema's own there are
-//! `uuid`, `hostname-or-ip` (no port), `cidr` (a bare address will do), `regex` (as the crate `regex` reads it) and
+//! `uuid`, `hostname-or-ip` (no port), `host-or-socket` (that or `unix:/path`), `cidr` (a bare address will do), `regex` (as the crate `regex` reads it) and
 //! `header-name`.
 //!
 //! ## Entity checks
@@ -152,6 +152,7 @@ mod violation;
 mod wording;
 
 pub use error::CompileError;
+pub use format::is_socket;
 pub use hint::nearest;
 pub use schema::Schema;
 pub use violation::{Violation, ViolationKind, Violations};

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use gw_router::{Cidr, Condition, HostPattern, Pattern, RegexError, Rule, Subject};
+use gw_router::{Cidr, Condition, Endpoint, HostPattern, Pattern, RegexError, Rule, Subject};
 use http::{HeaderName, Method};
 use serde_json::Value;
 
@@ -169,6 +169,41 @@ fn conditions<S>(
         }
     }
     conditions
+}
+
+/// The same rule for connections whose ends `sources` and `destinations` have.
+pub(super) fn ends(fields: &mut Fields<'_>, mut rule: Rule) -> Rule {
+    for end in endpoints(fields, "sources") {
+        rule = rule.source(end);
+    }
+    for end in endpoints(fields, "destinations") {
+        rule = rule.destination(end);
+    }
+    rule
+}
+
+fn endpoints(fields: &mut Fields<'_>, field: &str) -> Vec<Endpoint> {
+    let mut ends = Vec::new();
+    let items = fields.value(field).and_then(Value::as_array);
+    for (position, item) in items.into_iter().flatten().enumerate() {
+        let port = item.get("port").and_then(Value::as_u64);
+        let port = port.and_then(|port| u16::try_from(port).ok());
+        let network = match item.get("ip").and_then(Value::as_str).map(str::parse::<Cidr>) {
+            None => None,
+            Some(Ok(network)) => Some(network),
+            Some(Err(error)) => {
+                fields.refuse(format!("/{field}/{position}/ip"), error);
+                continue;
+            }
+        };
+        match (network, port) {
+            (Some(network), Some(port)) => ends.push(Endpoint::network(network).with_port(port)),
+            (Some(network), None) => ends.push(Endpoint::network(network)),
+            (None, Some(port)) => ends.push(Endpoint::port(port)),
+            (None, None) => {} // the schema asks for one of them
+        }
+    }
+    ends
 }
 
 /// An error with its causes.

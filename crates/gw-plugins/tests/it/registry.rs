@@ -151,6 +151,7 @@ fn state_goes_from_phase_to_phase() {
         config: &config,
         client: "::1".parse().unwrap(),
         scheme: gw_core::Protocol::Http,
+        client_certificate: None,
         request_id: "0",
         route: None,
         service: None,
