@@ -27,6 +27,10 @@ pub(crate) struct Record<'a> {
     pub(crate) method: &'a str,
     pub(crate) target: &'a str,
     pub(crate) host: &'a [u8],
+    /// The server name of a connection that is passed on as it is; of such there is no request to tell of.
+    pub(crate) sni: Option<&'a str>,
+    /// What is known of the client's certificate, where one is asked for: the verdict, and the subject.
+    pub(crate) client_verify: Option<(&'a [u8], &'a str)>,
     pub(crate) status: u16,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -51,6 +55,8 @@ impl Default for Record<'_> {
             method: "",
             target: "",
             host: &[],
+            sni: None,
+            client_verify: None,
             status: 0,
             bytes_in: 0,
             bytes_out: 0,

@@ -1,17 +1,17 @@
 //! The addresses that any cell has: when the last cell lets one go, no connection to it is used again.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+use crate::address::Address;
 use crate::lock;
 use crate::worker::Worker;
 
 /// The addresses in use, counted by cell.
 #[derive(Debug)]
 pub(crate) struct Addresses {
-    known: Mutex<HashMap<SocketAddr, Entry>>,
+    known: Mutex<HashMap<Address, Entry>>,
     /// Whose pools may have connections to them.
     workers: Box<[Arc<Worker>]>,
 }
@@ -42,9 +42,9 @@ impl Addresses {
     }
 
     /// One more cell has this address.
-    pub(crate) fn enter(&self, address: SocketAddr) -> Tenure {
+    pub(crate) fn enter(&self, address: &Address) -> Tenure {
         let mut known = lock(&self.known);
-        let entry = known.entry(address).or_insert_with(|| Entry {
+        let entry = known.entry(address.clone()).or_insert_with(|| Entry {
             users: 0,
             tenure: Tenure::default(),
         });
@@ -54,9 +54,9 @@ impl Addresses {
 
     /// One cell less has this address. If it was the last, idle connections to it are closed, and busy ones when they
     /// are done.
-    pub(crate) fn leave(&self, address: SocketAddr) {
+    pub(crate) fn leave(&self, address: &Address) {
         let mut known = lock(&self.known);
-        let Some(entry) = known.get_mut(&address) else {
+        let Some(entry) = known.get_mut(address) else {
             return;
         };
         entry.users -= 1;
@@ -65,7 +65,7 @@ impl Addresses {
         }
         // Before the pools are gone through: what comes back afterwards sees it, as both hold the pool's lock.
         entry.tenure.0.store(true, Relaxed);
-        known.remove(&address);
+        known.remove(address);
         drop(known);
         for worker in &self.workers {
             lock(&worker.pool).retire(address);
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn an_address_is_left_when_its_last_cell_leaves_it() {
         let addresses = Addresses::new(Box::default());
-        let here: SocketAddr = "10.0.0.1:80".parse().unwrap();
+        let here = &Address::Ip("10.0.0.1:80".parse().unwrap());
         let (one, two) = (addresses.enter(here), addresses.enter(here));
         addresses.leave(here);
         assert!(!one.is_over() && !two.is_over());

@@ -1,5 +1,6 @@
 //! One request's tries: pick a target, connect, send; on failure decide whether another target may fare better.
 
+mod direct;
 mod discard;
 mod picker;
 mod spare;
@@ -13,12 +14,11 @@ use gw_core::Retry;
 use http::header::HOST;
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
+use crate::attempt::direct::Road;
 use crate::attempt::discard::discard;
-use crate::attempt::picker::Picker;
-use crate::attempt::spare::{Again, Spare, is_repeatable};
-use crate::body::RequestBody;
+use crate::attempt::spare::{Spare, is_repeatable};
+use crate::body::{Content, RequestBody};
 use crate::cell::Member;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
@@ -31,7 +31,8 @@ use crate::pool::{self, Lease, Speaks};
 use crate::upgrade;
 use crate::upstream_tls::Wanted;
 
-pub(crate) use crate::attempt::spare::keep_small;
+pub(crate) use crate::attempt::picker::Picker;
+pub(crate) use crate::attempt::spare::is_safe;
 
 /// One try: where it went and what came of it.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub(crate) struct Try {
 pub(crate) enum TryOutcome {
     /// The head of a response with this status.
     Answered(u16),
+    /// A connection, which is all that was wanted.
+    Connected,
     /// No connection.
     ConnectFailed,
     /// No connection in time.
@@ -64,27 +67,37 @@ pub(crate) enum TryOutcome {
     Aborted,
 }
 
+/// What a try brought.
+type Brought = Result<Response<Content>, Failure>;
+
+/// The request, after a try with it.
+enum Left {
+    /// It is where it was, and may be sent again.
+    Whole,
+    /// It is gone, and this may be sent in its place.
+    Spare(Spare),
+    /// It must not be sent again.
+    Nothing,
+}
+
 /// Why a request over a connection has no response.
 enum Unsent {
     /// Nothing was sent: the request is whole.
-    Whole(Box<Request<RequestBody>>),
+    Whole,
     /// Something was, or may have been.
     Spent(Failure),
 }
 
-/// What a try brought.
-type Brought = Result<Response<Incoming>, Failure>;
-
 /// Sends the request to one target after the other until one answers well or no other may be tried; then the last one's
 /// answer, or failure, is what the client gets.
-pub(crate) async fn send(exchange: &mut Exchange, mut request: Request<RequestBody>) -> Brought {
+pub(crate) async fn send(exchange: &mut Exchange, request: &mut Request<RequestBody>) -> Brought {
     let Some(service) = exchange.about.service.clone() else {
         return Err(Failure::NoService);
     };
     let retry = &service.service.retry;
-    let repeatable = is_repeatable(&request, retry);
+    let repeatable = is_repeatable(request, retry);
     let mut picker = Picker::new(&service, exchange.stuck.key, repeatable);
-    let mut picked = picker.first(Instant::now()).await?;
+    let mut picked = picker.first(exchange.waited()).await?;
     let mut left = retry.most;
     loop {
         exchange.asked.get_or_insert(picked.at);
@@ -96,37 +109,58 @@ pub(crate) async fn send(exchange: &mut Exchange, mut request: Request<RequestBo
                 .insert(HOST, picked.target.host(service.tls.is_some()).clone());
         }
         let patience = Patience::new(retry, picked.at);
-        let (brought, again) = attempt(exchange, &service, &picked.target, request, &patience).await;
+        let (brought, rest) = attempt(exchange, &service, &picked.target, request, &patience).await;
         let brought = brought.and_then(|response| vet(exchange, response));
         let now = Instant::now();
         close_try(exchange, &brought, now);
         // No target has a certificate for a name that only the client knows.
         let misnamed = matches!(brought, Err(Failure::UpstreamTls)) && exchange.names_the_host();
-        let again = again.filter(|_| left > 0 && !misnamed && is_worth_another(&brought, retry));
-        let next = again.and_then(|again| Some((again.request()?, picker.another(&exchange.tries, now)?)));
+        let again = left > 0 && !misnamed && is_worth_another(&brought, retry);
+        let next = match again {
+            true if rest.restore(request) => picker.another(&exchange.tries, now),
+            _ => None,
+        };
         let Some(next) = next else {
             if brought.is_ok() {
                 exchange.answered = Some(now);
                 picker.answered(now);
+                if let Some(wire) = exchange.lease.as_mut().and_then(Lease::wire) {
+                    wire.recycle(std::mem::take(request.headers_mut()));
+                }
             }
             return brought;
         };
         if let (Ok(response), Some(lease)) = (brought, exchange.lease.take()) {
             discard(response.into_body(), lease, &exchange.about.conn.worker);
         }
-        (request, picked) = next;
+        picked = next;
         left -= 1;
     }
 }
 
+impl Left {
+    /// Puts the request back where it was; false if it must not be sent again.
+    fn restore(self, request: &mut Request<RequestBody>) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Spare(spare) => spare.request().map(|spare| *request = spare).is_some(),
+            Self::Nothing => false,
+        }
+    }
+}
+
 /// What came back, if it is an answer.
-fn vet(exchange: &mut Exchange, mut response: Response<Incoming>) -> Brought {
+fn vet(exchange: &mut Exchange, mut response: Response<Content>) -> Brought {
+    if let Some(lease) = &exchange.lease {
+        lease.link.taken();
+    }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS && exchange.upgrade.is_some() {
         upgrade::agreed(exchange, &mut response);
         return Ok(response);
     }
     // No other upgrade is asked for, and hyper has taken the other interim responses.
-    if response.status().is_informational() || hop::is_coded(response.headers()) {
+    let headers = response.headers();
+    if response.status().is_informational() || hop::is_coded(headers) || hop::is_ambiguous(headers) {
         exchange.lease = None;
         return Err(Failure::BadResponse);
     }
@@ -153,6 +187,7 @@ fn close_try(exchange: &mut Exchange, brought: &Brought, now: Instant) {
     if let Some(handle) = &exchange.handle {
         let report = match outcome {
             TryOutcome::Answered(status) => Some(Outcome::Status(status)),
+            TryOutcome::Connected => Some(Outcome::Success),
             TryOutcome::ConnectFailed => Some(Outcome::ConnectFailed),
             TryOutcome::ConnectTimeout | TryOutcome::TimedOut => Some(Outcome::TimedOut),
             TryOutcome::Broken | TryOutcome::BadResponse => Some(Outcome::Broken),
@@ -185,62 +220,91 @@ fn outcome(failure: &Failure) -> TryOutcome {
     }
 }
 
-/// One try at one target, and the request for another try if that is safe.
+/// One try at one target, and what that leaves of the request.
 async fn attempt(
     exchange: &mut Exchange,
     service: &ServicePlan,
     target: &Member,
-    mut request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     patience: &Patience,
-) -> (Brought, Option<Again>) {
-    let retry = &service.service.retry;
+) -> (Brought, Left) {
     let tls = service.tls.as_deref();
     let host = tls.and_then(|_| request.headers().get(HOST).cloned());
-    let wanted = tls.zip(host.as_ref()).map(|(tls, host)| Wanted::new(tls, host));
+    let preamble = exchange.about.preamble();
+    let wanted = Wanted::new(tls, host.as_ref(), preamble.as_deref());
+    let road = Road {
+        service,
+        target,
+        wanted,
+    };
+    let whole = exchange.upgrade.is_none() && !matches!(request.body(), RequestBody::Stream(_));
+    if whole && service.speaks == Speaks::Http1 {
+        return direct::attempt(exchange, &road, request, patience).await;
+    }
+    // Its state apart, for it would make the future of every request larger.
+    Box::pin(driven(exchange, &road, request, patience)).await
+}
+
+/// One try over a connection of hyper's, which drives it beside this exchange.
+async fn driven(
+    exchange: &mut Exchange,
+    road: &Road<'_>,
+    slot: &mut Request<RequestBody>,
+    patience: &Patience,
+) -> (Brought, Left) {
+    let Road {
+        service,
+        target,
+        wanted,
+    } = *road;
+    let retry = &service.service.retry;
     let speaks = service.speaks;
     let bounded;
     let patience = match speaks {
-        Speaks::Http1 => patience, // the connection itself notices who stalls
+        Speaks::Whole | Speaks::Http1 => patience, // the connection itself notices who stalls
         Speaks::Http2 => {
             bounded = patience.within(service.service.timeouts.read);
             &bounded
         }
     };
-    let pooled = lock(&exchange.about.conn.worker.pool).take(target.address, wanted, speaks);
+    let spared = |spare: Option<Spare>| spare.map_or(Left::Nothing, Left::Spare);
+    let pooled = lock(exchange.about.pool()).take(&target.address, wanted, speaks);
     let pooled = match pooled {
         Some(lease) => lease.ready().await,
         None => None,
     };
     if let Some(lease) = pooled {
         let link = Arc::clone(&lease.link);
-        let spare = Spare::of(&request, &lease, retry);
-        match over(exchange, service, lease, request, patience).await {
-            Ok(response) => return (Ok(response), spare.map(Again::Spare)),
-            Err(Unsent::Whole(whole)) => request = *whole,
+        let spare = Spare::of(slot, &lease, retry);
+        match over(exchange, service, lease, slot, patience).await {
+            Ok(response) => return (Ok(response), spared(spare)),
+            Err(Unsent::Whole) => {}
             // It closed while it idled: that says nothing of the target, a fresh connection does. In HTTP/2 others may be on
             // it, and what ends in good order is told apart.
             Err(Unsent::Spent(Failure::UpstreamBroken)) if speaks == Speaks::Http1 && !link.is_answered() => {
                 match spare.and_then(Spare::request) {
-                    Some(spare) => request = spare,
-                    None => return (Err(Failure::UpstreamClosed), None),
+                    Some(spare) => *slot = spare,
+                    None => return (Err(Failure::UpstreamClosed), Left::Nothing),
                 }
             }
-            Err(Unsent::Spent(failure)) => return (Err(failure), spare.map(Again::Spare)),
+            Err(Unsent::Spent(failure)) => return (Err(failure), spared(spare)),
         }
     }
     let limit = patience.of(service.service.timeouts.connect);
-    let lease = match pool::connect(target.address, target.tenure.clone(), wanted, speaks, limit).await {
+    let own = &exchange.about.conn.gateway.settings().own;
+    let lease = pool::connect(&target.address, target.tenure.clone(), wanted, speaks, limit, own).await;
+    let lease = match lease {
         Ok(lease) => lease,
-        Err(failure) => return (Err(failure), Some(Again::Whole(Box::new(request)))),
+        Err(failure) => return (Err(failure), Left::Whole),
     };
     if speaks == Speaks::Http2 {
-        lock(&exchange.about.conn.worker.pool).share(&lease, wanted, Instant::now());
+        lock(exchange.about.pool()).share(&lease, wanted, Instant::now());
     }
-    let spare = Spare::of(&request, &lease, retry).map(Again::Spare);
-    match over(exchange, service, lease, request, patience).await {
-        Ok(response) => (Ok(response), spare),
-        Err(Unsent::Whole(whole)) => (Err(Failure::UpstreamBroken), Some(Again::Whole(whole))),
-        Err(Unsent::Spent(failure)) => (Err(failure), spare),
+    let spare = Spare::of(slot, &lease, retry);
+    match over(exchange, service, lease, slot, patience).await {
+        Ok(response) => (Ok(response), spared(spare)),
+        Err(Unsent::Whole) => (Err(Failure::UpstreamBroken), Left::Whole),
+        Err(Unsent::Spent(failure)) => (Err(failure), spared(spare)),
     }
 }
 
@@ -300,12 +364,13 @@ async fn over(
     exchange: &mut Exchange,
     service: &ServicePlan,
     mut lease: Lease,
-    mut request: Request<RequestBody>,
+    slot: &mut Request<RequestBody>,
     patience: &Patience,
-) -> Result<Response<Incoming>, Unsent> {
+) -> Result<Response<Content>, Unsent> {
     let timeouts = &service.service.timeouts;
-    let streams = matches!(request.body(), RequestBody::Stream(_)) && !request.body().is_end_stream();
+    let streams = matches!(slot.body(), RequestBody::Stream(_)) && !slot.body().is_end_stream();
     lease.link.begin(timeouts.read, timeouts.write, streams);
+    let mut request = std::mem::replace(slot, Request::new(RequestBody::Empty));
     request.body_mut().attach(&lease.link);
     if lease.speaks() == Speaks::Http2 && !forward::to_http2(&mut request, lease.is_secure()) {
         return Err(Unsent::Spent(Failure::BadRequest));
@@ -315,17 +380,24 @@ async fn over(
         return Err(Unsent::Spent(Failure::UpstreamTimeout));
     };
     match answer {
-        Ok(response) => {
+        Some(Ok(response)) => {
+            let content = |body| match lease.speaks() {
+                Speaks::Http2 => Content::timed(body, timeouts.read, Arc::clone(&lease.link)),
+                Speaks::Whole | Speaks::Http1 => Content::Upstream(body),
+            };
+            let response = response.map(content);
             exchange.lease = Some(lease);
             Ok(response)
         }
-        Err(mut error) => match error.take_message() {
+        Some(Err(mut error)) => match error.take_message() {
             Some(mut request) => {
                 forward::from_http2(&mut request);
-                Err(Unsent::Whole(Box::new(request)))
+                *slot = request;
+                Err(Unsent::Whole)
             }
             None => Err(Unsent::Spent(diagnose(exchange, &lease, error.error()))),
         },
+        None => Err(Unsent::Spent(Failure::Internal)),
     }
 }
 
@@ -353,6 +425,7 @@ impl TryOutcome {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Answered(_) => "answered",
+            Self::Connected => "connected",
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
             Self::TimedOut => "timed_out",

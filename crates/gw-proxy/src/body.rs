@@ -5,7 +5,7 @@ mod response;
 
 use std::error::Error;
 
-pub(crate) use request::{RequestBody, Upload};
+pub(crate) use request::{Intake, RequestBody, Upload};
 pub(crate) use response::Content;
 pub use response::ResponseBody;
 
@@ -21,6 +21,9 @@ pub enum BodyError {
     /// The client stalled.
     #[error("the client's body stalled")]
     ClientStalled,
+    /// The client sent more than it may.
+    #[error("the client's body is too large")]
+    ClientTooLarge,
     /// The upstream broke off, or stalled.
     #[error("the upstream's body broke off")]
     Upstream(#[source] BoxError),

@@ -16,11 +16,12 @@ use tokio::sync::Notify;
 
 use self::members::drafts;
 pub(crate) use self::members::{Member, Members};
+use crate::address::Address;
 use crate::addresses::Tenure;
 use crate::dns::{Name, Names};
 use crate::health::{self, Clock, TargetHealth, UpstreamHealth};
 use crate::lock;
-use crate::probe::{Line, Prober};
+use crate::probe::{Line, ProbeTerms, Prober};
 
 /// What a cell is made of: configuration, nothing resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(crate) struct Spec {
     pub(crate) checks: Checks,
     /// How its targets are probed; none = they are not.
     pub(crate) probes: Option<Arc<Active>>,
+    /// What connections of probes are opened with.
+    pub(crate) probe_terms: Arc<ProbeTerms>,
     /// How much further tries may add to its load.
     pub(crate) budget: BudgetPolicy,
     /// `Host` for all targets; none = each target's own.
@@ -65,7 +68,7 @@ struct State {
     /// One for each target; none where the host is an address.
     names: Vec<Option<Arc<Name>>>,
     /// Of the members' addresses.
-    tenures: HashMap<SocketAddr, Tenure>,
+    tenures: HashMap<Address, Tenure>,
     /// When time alone changes the table next, as far as somebody waits for it.
     alarm: Option<Instant>,
 }
@@ -112,6 +115,7 @@ impl Cell {
         let mut state = lock(&self.state);
         let watch = |place: &Place| match place.address.host.parse::<IpAddr>() {
             Ok(_) => None,
+            Err(_) if place.address.socket().is_some() => None,
             Err(_) => Some(self.names.watch(&place.address.host, self.me.clone())),
         };
         // The old names are let go only afterwards, so that one that stays is found.
@@ -150,12 +154,12 @@ impl Cell {
         };
         let mut left = std::mem::take(&mut state.tenures);
         let members = drafts.into_iter().map(|draft| {
-            let address = draft.address;
+            let address = &draft.address;
             let enter = || {
-                left.remove(&address)
+                left.remove(address)
                     .unwrap_or_else(|| self.names.addresses.enter(address))
             };
-            let tenure = state.tenures.entry(address).or_insert_with(enter).clone();
+            let tenure = state.tenures.entry(address.clone()).or_insert_with(enter).clone();
             Arc::new(draft.member(tenure))
         });
         let list: Arc<[Arc<Member>]> = members.collect();
@@ -173,7 +177,7 @@ impl Cell {
         );
         self.changed.notify_waiters();
         // Only now: nothing picks them any more.
-        for address in left.into_keys() {
+        for address in left.keys() {
             self.names.addresses.leave(address);
         }
     }
@@ -235,7 +239,7 @@ impl Cell {
             let addresses = members.of(index).filter_map(|(target, member)| {
                 let condition = members.balancer.condition(target)?;
                 let weight = members.balancer.targets().get(target.index())?.weight.0;
-                Some(clock.shown(member.address, weight, &condition))
+                Some(clock.shown(member.address.clone(), weight, &condition))
             });
             TargetHealth {
                 target: place.address.to_string().into(),
@@ -245,6 +249,7 @@ impl Cell {
                 named: state.names.get(index).is_some_and(Option::is_some),
                 dns: match state.names.get(index).and_then(Option::as_deref) {
                     Some(name) => name.dns(),
+                    None if place.address.socket().is_some() => "unix".into(),
                     None if place.address.host.contains(':') => "AAAA".into(),
                     None => "A".into(),
                 },
@@ -267,7 +272,7 @@ impl Cell {
         };
         let (mut found, now) = (false, Instant::now());
         for (target, member) in members.of(place) {
-            if address.is_none_or(|address| address == member.address) {
+            if address.is_none_or(|address| member.address == address) {
                 let changed = members.balancer.set_health(target, healthy, now);
                 note(&state.spec, &members.list, &changed);
                 found = true;
@@ -297,7 +302,7 @@ impl Drop for Cell {
             .state
             .get_mut()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        for address in std::mem::take(&mut state.tenures).into_keys() {
+        for address in std::mem::take(&mut state.tenures).keys() {
             self.names.addresses.leave(address);
         }
     }

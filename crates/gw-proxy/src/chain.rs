@@ -43,6 +43,12 @@ struct Candidate {
 const NONE: u32 = u32::MAX;
 
 impl Chain {
+    /// Whether each of its instances is one of the other's too.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        let is_there = |one: &Instance| other.instances.iter().any(|instance| instance.is(one));
+        self.instances.iter().all(is_there)
+    }
+
     /// Compiles the instances bound to a place. Order does not matter.
     pub(crate) fn compile<'a>(uses: impl Iterator<Item = (&'a PluginUse, &'a Instance)>) -> Self {
         let mut uses: Vec<_> = uses.collect();

@@ -10,6 +10,7 @@ use http::{Request, Response};
 use crate::access_log::Record;
 use crate::attempt;
 use crate::body::{Content, RequestBody, ResponseBody};
+use crate::buffering;
 use crate::chain;
 use crate::conn::Conn;
 use crate::exchange::Exchange;
@@ -19,9 +20,9 @@ use crate::lock;
 use crate::upgrade::{self, Upgrade};
 
 /// One request from start to finish. Read this first; every step is one call.
-pub(crate) async fn handle(conn: Arc<Conn>, request: Request<RequestBody>) -> Response<ResponseBody> {
+pub(crate) async fn handle(conn: Arc<Conn>, mut request: Request<RequestBody>) -> Response<ResponseBody> {
     let mut exchange = Exchange::begin(&conn, &request); // owned: it outlives this function, inside the body
-    let response = match proxy(&mut exchange, request).await {
+    let response = match proxy(&mut exchange, &mut request).await {
         Ok(response) => response,
         Err(failure) => exchange.rescue(&failure), // the only place where a failure becomes a response
     };
@@ -31,33 +32,55 @@ pub(crate) async fn handle(conn: Arc<Conn>, request: Request<RequestBody>) -> Re
     }) // body filters run in `poll_frame`; drop or end = `finish`
 }
 
-async fn proxy(exchange: &mut Exchange, request: Request<RequestBody>) -> Result<Response<Content>, Failure> {
-    let (mut head, body) = request.into_parts();
+async fn proxy(
+    exchange: &mut Exchange,
+    request: &mut Request<RequestBody>,
+) -> Result<Response<Content>, Failure> {
+    let version = request.version();
+    if let Some(early) = prepare(exchange, request).await? {
+        return Ok(early);
+    }
+    let (head, content) = attempt::send(exchange, request).await?.into_parts(); // pick, connect, retry
+    let content = buffering::response(exchange, version, content).await?;
+    exchange.answer(head, content)
+}
+
+/// Makes of the client's request the one that is sent on, unless there is an answer to it already.
+async fn prepare(
+    exchange: &mut Exchange,
+    request: &mut Request<RequestBody>,
+) -> Result<Option<Response<Content>>, Failure> {
+    let (mut head, body) = std::mem::replace(request, Request::new(RequestBody::Empty)).into_parts();
+    let version = head.version;
+    exchange.admit(&head, &body)?;
     exchange.ask(Upgrade::asked(&mut head));
     let inbound = forward::inbound(&mut head, exchange)?;
     exchange.route(&head, &inbound)?;
     let need = exchange.run.chain.request_body(exchange.about.conn.scheme);
-    let (mut whole, body) = buffer(need, body).await?;
+    let (mut whole, body) = buffer(exchange, need, body).await?;
     if let Flow::Respond(reply) = chain::request(exchange, &mut head, &mut whole).await? {
-        return exchange.reply(*reply); // a plugin answered in the upstream's place
+        return exchange.reply(*reply).map(Some); // a plugin answered in the upstream's place
     }
     let body = match whole {
         Some(whole) => RequestBody::Buffered(whole),
-        None => attempt::keep_small(&head.method, exchange.about.retry(), body).await?,
+        None => buffering::request(exchange, &head.method, version, body).await?,
     };
     exchange.stick(&head);
-    let request = forward::upstream(exchange, head, body)?;
-    let (head, body) = attempt::send(exchange, request).await?.into_parts(); // pick, connect, retry
-    let content = exchange.incoming(body);
-    exchange.answer(head, content)
+    *request = forward::upstream(exchange, head, body)?;
+    Ok(None)
 }
 
 /// Reads the whole body, if an instance of the chain wants to see it.
-async fn buffer(need: BodyNeed, body: RequestBody) -> Result<(Option<Bytes>, RequestBody), Failure> {
-    match need {
-        BodyNeed::None => Ok((None, body)),
-        BodyNeed::Whole { max } => Ok((Some(body.collect(max).await?), RequestBody::Empty)),
-    }
+async fn buffer(
+    exchange: &mut Exchange,
+    need: BodyNeed,
+    body: RequestBody,
+) -> Result<(Option<Bytes>, RequestBody), Failure> {
+    let BodyNeed::Whole { max } = need else {
+        return Ok((None, body));
+    };
+    let whole = body.collect(max, |bytes| exchange.held().need(bytes)).await?;
+    Ok((Some(whole), RequestBody::Empty))
 }
 
 /// The answer to a head that hyper could not parse: there is no request, so there is no exchange.
@@ -99,4 +122,22 @@ pub(crate) fn refuse_head(conn: &Conn, failure: &Failure) -> Bytes {
         conn.gateway.log().write(conn.worker.index, &record);
     }
     answer.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of what a function returns.
+    fn size<F: FnOnce(Arc<Conn>, Request<RequestBody>) -> R, R>(_: F) -> usize {
+        size_of::<R>()
+    }
+
+    #[test]
+    fn the_future_of_a_request_is_small() {
+        // It is moved, and it is kept for each connection. What seldom happens has its state in a box.
+        let size = size(handle);
+        assert!(size <= MOST, "{size} bytes");
+        const MOST: usize = 2048;
+    }
 }

@@ -1,7 +1,8 @@
 //! One request's owned state, from its head to the last byte of its response; finished exactly once.
 
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -12,24 +13,27 @@ use gw_plugins::{Identity, Reply, ReplyBody};
 use http::header::ACCEPT;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request, response};
-use hyper::body::Incoming;
+use http_body::Body as _;
 use smallvec::SmallVec;
 
 use crate::access_log::Record;
-use crate::arrival::Asked;
+use crate::arrival::{Arrival, Asked};
 use crate::attempt::{Try, TryOutcome};
 use crate::body::{Content, RequestBody, Upload};
 use crate::cell::Member;
 use crate::chain::{self, Run};
-use crate::conn::Conn;
+use crate::conn::{Conn, Connection};
 use crate::document::document;
 use crate::failure::Failure;
 use crate::forward::{self, Inbound};
 use crate::hash_key::Stuck;
 use crate::hop;
 use crate::lock;
+use crate::overload::Held;
 use crate::plan::{RoutePlan, ServicePlan, is_grpc};
-use crate::pool::{Lease, Speaks};
+use crate::pool::{Lease, Pool};
+use crate::proxy_protocol;
+use crate::real_ip::RealClient;
 use crate::snapshot::Snapshot;
 use crate::upgrade::Upgrade;
 
@@ -41,6 +45,8 @@ pub(crate) struct About {
     pub(crate) id: HeaderValue,
     pub(crate) route: Option<Arc<RoutePlan>>,
     pub(crate) service: Option<Arc<ServicePlan>>,
+    /// Whom it is from, if a proxy that is trusted says that it is not whoever speaks.
+    real: Option<Box<RealClient>>,
     /// When the request began; read only if somebody wants to know.
     wall: Option<SystemTime>,
 }
@@ -76,6 +82,8 @@ pub(crate) struct Exchange {
     /// From when to when the upstream was waited for.
     pub(crate) asked: Option<Instant>,
     pub(crate) answered: Option<Instant>,
+    /// Bytes of the request's body that are held in memory.
+    held: usize,
     status: StatusCode,
     sent: u64,
     failure: Option<&'static str>,
@@ -101,12 +109,58 @@ impl About {
     pub(crate) fn facts(&self) -> Facts<'_> {
         Facts {
             config: self.snapshot.config(),
-            client: self.conn.client,
+            client: self.client(),
             scheme: self.conn.scheme,
+            client_certificate: self.conn.tls.certificate(),
             request_id: self.request_id(),
             route: self.route.as_deref().map(|plan| &plan.route),
             service: self.service.as_deref().map(|plan| &plan.service),
             now: self.wall.unwrap_or(SystemTime::UNIX_EPOCH),
+        }
+    }
+
+    /// Whom the request is from.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.real
+            .as_ref()
+            .map_or(self.conn.client, |real| real.address.ip())
+    }
+
+    fn client_port(&self) -> u16 {
+        let real = self.real.as_ref();
+        real.map_or(self.conn.client_port, |real| real.address.port())
+    }
+
+    /// The same address, as it stands in headers.
+    pub(crate) fn client_value(&self) -> &HeaderValue {
+        self.real
+            .as_ref()
+            .map_or(&self.conn.client_value, |real| &real.value)
+    }
+
+    /// What a connection to an upstream begins with that is to be told of the client.
+    pub(crate) fn preamble(&self) -> Option<Box<[u8]>> {
+        let version = self.service.as_deref()?.proxy_protocol?;
+        let connection = Connection {
+            client: SocketAddr::new(self.client(), self.client_port()),
+            local: self.conn.local,
+            scheme: self.conn.scheme,
+        };
+        let unix = self.conn.peer.unix && self.real.is_none();
+        Some(proxy_protocol::write(version, connection.origin(unix)).into())
+    }
+
+    /// Where the connections to upstreams are that may serve it: among all of the worker's, unless they are told whom they
+    /// are for.
+    pub(crate) fn pool(&self) -> &Mutex<Pool> {
+        let told = self
+            .service
+            .as_deref()
+            .is_some_and(|plan| plan.proxy_protocol.is_some());
+        if told {
+            self.conn.own_pool()
+        } else {
+            &self.conn.worker.pool
         }
     }
 
@@ -141,6 +195,7 @@ impl Exchange {
                 id: lock(&conn.worker.ids).next(),
                 route: None,
                 service: None,
+                real: conn.real_client(request.headers()),
                 wall: log_wants_time.then(SystemTime::now),
             },
             begun: Instant::now(),
@@ -160,11 +215,51 @@ impl Exchange {
             lease: None,
             asked: None,
             answered: None,
+            held: 0,
             status: StatusCode::OK,
             sent: 0,
             failure: None,
             finished: false,
         })
+    }
+
+    /// Whether the gateway takes it up: what it carries already, how many headers it has, how long its body says it is.
+    pub(crate) fn admit(&self, head: &request::Parts, body: &RequestBody) -> Result<(), Failure> {
+        let conn = &self.about.conn;
+        conn.gateway.overload().admit(&conn.worker)?;
+        let limits = &conn.gateway.settings().limits;
+        if head.headers.len() > limits.headers {
+            return Err(Failure::TooManyHeaders);
+        }
+        if limits.body.is_some_and(|most| body.size_hint().lower() > most) {
+            return Err(Failure::BodyTooLarge);
+        }
+        Ok(())
+    }
+
+    /// Whether its route has the gateway read requests ahead, so that a slow client does not hold an upstream. A call of gRPC may
+    /// be a conversation.
+    pub(crate) fn buffers_request(&self) -> bool {
+        let buffers = |plan: &RoutePlan| plan.route.request_buffering;
+        !self.grpc && self.about.route.as_deref().is_some_and(buffers)
+    }
+
+    /// The same of responses.
+    pub(crate) fn buffers_response(&self) -> bool {
+        let buffers = |plan: &RoutePlan| plan.route.response_buffering;
+        !self.grpc && self.upgrade.is_none() && self.about.route.as_deref().is_some_and(buffers)
+    }
+
+    /// Lets go of the upstream, of whose answer nothing is to come any more.
+    pub(crate) fn let_go(&mut self) {
+        let now = self.answered.unwrap_or_else(Instant::now);
+        self.release(now);
+    }
+
+    /// Counts what it holds of the request's body.
+    pub(crate) fn held(&mut self) -> Held<'_> {
+        let conn = &self.about.conn;
+        conn.gateway.overload().held(&conn.worker, &mut self.held)
     }
 
     /// Takes what the request asks for beyond an answer. What was `CONNECT` is `GET` then.
@@ -184,16 +279,36 @@ impl Exchange {
             .and_then(|host| host.to_str().ok())
             .unwrap_or_default();
         let conn = &self.about.conn;
-        let lookup = conn.arrival().lookup(Asked {
+        if let Some(refusal) = conn.tls.refusal() {
+            return Err(refusal.clone());
+        }
+        let arrival = Arrival {
+            client: self.about.client(),
+            ..conn.arrival()
+        };
+        let asked = Asked {
             method: &head.method,
             host,
             path,
             query: head.uri.query(),
             headers: &head.headers,
-        });
+        };
+        let lookup = arrival.lookup(asked);
         let Some(found) = self.about.snapshot.router().find(&lookup) else {
             return Err(Failure::NoRoute);
         };
+        if let Some(second) = &inbound.second {
+            let snapshot = &self.about.snapshot;
+            let other = arrival.lookup(Asked {
+                path: second,
+                ..asked
+            });
+            let other = snapshot.router().find(&other);
+            let chain = snapshot.chain(&found.value.route);
+            if other.is_some_and(|other| !snapshot.chain(&other.value.route).is_within(chain)) {
+                return Err(Failure::BadRequest); // another server would find what only that route protects
+            }
+        }
         self.matched = found.pattern().map(|_| inbound.encoded_len(found.matched_path()));
         let route = Arc::clone(found.value);
         self.about.service = route
@@ -206,9 +321,19 @@ impl Exchange {
         }
         self.run = Run::new(Arc::clone(self.about.snapshot.chain(&route.route)));
         let target = self.target.as_ref().map_or("/", PathAndQuery::as_str);
-        let refused = route.refuses(self.about.conn.scheme, head, host, target);
+        let refused = route.refuses(conn.scheme_of(&head.headers), head, host, target);
+        let lacking = match route.route.require_client_certificate {
+            true => conn.tls.lacks(),
+            false => None,
+        };
         self.about.route = Some(route);
-        refused.map_or(Ok(()), Err)
+        refused.or(lacking).map_or(Ok(()), Err)
+    }
+
+    /// When the upstream is first asked: now, or when it began if nothing could have been waited for since.
+    pub(crate) fn waited(&self) -> Instant {
+        let nothing = self.run.chain.is_empty() && self.upload.is_none();
+        if nothing { self.begun } else { Instant::now() }
     }
 
     /// Whether the `Host` that the upstream is sent is the client's.
@@ -220,18 +345,16 @@ impl Exchange {
     /// Finds out what it sticks to a target by, once the consumer is known.
     pub(crate) fn stick(&mut self, head: &request::Parts) {
         if let Some(sticking) = self.about.service.as_deref().and_then(ServicePlan::sticking) {
-            sticking.settle(
-                &mut self.stuck,
-                &self.identity,
-                &self.about.conn.client_value,
-                head,
-            );
+            sticking.settle(&mut self.stuck, &self.identity, self.about.client_value(), head);
         }
     }
 
     /// The answer to a request that failed: the only place where a failure becomes a response.
     pub(crate) fn rescue(&mut self, failure: &Failure) -> Response<Content> {
         self.failure = Some(failure.code());
+        if *failure == Failure::ClientTimeout {
+            self.about.conn.worker.counters.slow_clients.fetch_add(1, Relaxed);
+        }
         let response = failure.response(self.accept.as_ref(), self.about.request_id());
         let (mut head, body) = response.into_parts();
         if chain::header_filter(self, &mut head).is_err() {
@@ -262,20 +385,6 @@ impl Exchange {
         forward::merge(&mut head.headers, reply.headers);
         chain::header_filter(self, &mut head)?;
         Ok(self.made(Response::from_parts(head, Content::Bytes(body))))
-    }
-
-    /// The upstream's body.
-    pub(crate) fn incoming(&self, body: Incoming) -> Content {
-        let shared = self
-            .lease
-            .as_ref()
-            .filter(|lease| lease.speaks() == Speaks::Http2);
-        match (shared, self.about.service.as_deref()) {
-            (Some(lease), Some(plan)) => {
-                Content::timed(body, plan.service.timeouts.read, Arc::clone(&lease.link))
-            }
-            _ => Content::Upstream(body),
-        }
     }
 
     /// The upstream's answer on its way to the client.
@@ -338,7 +447,7 @@ impl Exchange {
 
     /// Why the upstream's body broke off.
     pub(crate) fn body_failure(&self) -> Failure {
-        let late = self.lease.as_ref().is_some_and(|lease| lease.link.is_late());
+        let late = self.lease.as_ref().is_some_and(Lease::is_late);
         if late {
             Failure::UpstreamTimeout
         } else {
@@ -356,10 +465,18 @@ impl Exchange {
             self.about.conn.aborted.fetch_add(1, Relaxed);
         }
         self.about.conn.worker.counters.finished.fetch_add(1, Relaxed);
+        if self.held > 0 {
+            self.about.conn.worker.held.fetch_sub(self.held, Relaxed);
+        }
         if self.upload.as_ref().is_some_and(|upload| !upload.is_done()) {
             self.about.conn.unread.store(true, Relaxed);
         }
-        let now = Instant::now();
+        // A look at the clock, if somebody wants to know the time it took.
+        let timed = self.run.has_log() || self.about.conn.gateway.log().is_on();
+        let now = match self.answered {
+            Some(answered) if !timed => answered,
+            _ => Instant::now(),
+        };
         if end == End::Complete {
             self.release(now);
         } else {
@@ -397,7 +514,7 @@ impl Exchange {
         lease.link.end();
         let uploaded = self.upload.as_ref().is_none_or(|upload| upload.is_done());
         if uploaded {
-            lock(&self.about.conn.worker.pool).put(lease, now);
+            lock(self.about.pool()).put(lease, now);
         }
     }
 
@@ -430,11 +547,13 @@ impl Exchange {
             &Record {
                 time: self.about.wall.unwrap_or_else(SystemTime::now),
                 request_id: self.about.request_id(),
-                client: conn.client,
-                client_port: conn.client_port,
+                client: self.about.client(),
+                client_port: self.about.client_port(),
                 method: self.method.as_str(),
                 target: self.target.as_ref().map_or("", PathAndQuery::as_str),
                 host: self.host.as_ref().map_or(&[], HeaderValue::as_bytes),
+                sni: None,
+                client_verify: conn.tls.told(),
                 status: self.status.as_u16(),
                 bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
                 bytes_out: self.sent,

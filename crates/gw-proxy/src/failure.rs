@@ -1,7 +1,9 @@
 //! Everything that can go wrong with a request, and what the client is told: the only place where a status is chosen.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::header::{CONNECTION, LOCATION, UPGRADE};
+use http::header::{ALLOW, CONNECTION, LOCATION, RETRY_AFTER, UPGRADE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::document::{self, document};
@@ -19,12 +21,48 @@ pub enum Failure {
     /// Its head is too large.
     #[error("the request's head is too large")]
     HeadTooLarge,
+    /// It has too many headers.
+    #[error("the request has too many headers")]
+    TooManyHeaders,
+    /// The client has shown no certificate, and must.
+    #[error("the client has shown no certificate")]
+    ClientCertificateRequired,
+    /// The client's certificate is not believed.
+    #[error("the client's certificate is not believed")]
+    ClientCertificateInvalid,
     /// A method that no gateway serves.
     #[error("the method is not served here")]
     MethodNotAllowed,
     /// Its body is larger than a plugin takes.
     #[error("the request's body is larger than a plugin takes")]
     PayloadTooLarge,
+    /// Its body is larger than the gateway takes.
+    #[error("the request's body is larger than the gateway takes")]
+    BodyTooLarge,
+    /// There are as many connections as there may be.
+    #[error("there are as many connections as there may be")]
+    TooManyConnections,
+    /// There are as many connections from this address as there may be.
+    #[error("there are as many connections from this address as there may be")]
+    TooManyFromAddress,
+    /// As many requests are in flight as may be.
+    #[error("as many requests are in flight as may be")]
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Memory is short, so that few requests are served at once.
+    #[error("memory is short")]
+    LowMemory {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// As many bytes of request bodies are held as may be.
+    #[error("as many bytes of request bodies are held as may be")]
+    BuffersFull {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// Its body broke off.
     #[error("the client went away while it sent the body")]
     ClientBody,
@@ -69,6 +107,11 @@ pub enum Failure {
     /// No connection could be opened.
     #[error("no connection to the upstream could be opened")]
     ConnectFailed,
+    /// The service leads to the gateway itself.
+    #[error(
+        "the service leads to the gateway's own address; allow it with --allow-admin-upstream or --allow-proxy-upstream"
+    )]
+    OwnAddress,
     /// Opening a connection took too long.
     #[error("connecting to the upstream took too long")]
     ConnectTimeout,
@@ -113,21 +156,33 @@ impl Failure {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest | Self::HeadTooLarge | Self::ClientBody => StatusCode::BAD_REQUEST,
+            Self::BadRequest
+            | Self::HeadTooLarge
+            | Self::TooManyHeaders
+            | Self::ClientBody
+            | Self::ClientCertificateRequired
+            | Self::ClientCertificateInvalid => StatusCode::BAD_REQUEST,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::PayloadTooLarge | Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManyFromAddress => StatusCode::TOO_MANY_REQUESTS,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::HttpsRequired { status, .. } => *status,
             Self::Http2Required => StatusCode::UPGRADE_REQUIRED,
             Self::GrpcsRequired => StatusCode::OK, // as in Kong: gRPC's own status says what is wrong
             Self::NotGrpc => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::NoService | Self::NoPeer | Self::UpstreamBusy | Self::NameResolution => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoService
+            | Self::NoPeer
+            | Self::UpstreamBusy
+            | Self::NameResolution
+            | Self::TooManyConnections
+            | Self::Overloaded { .. }
+            | Self::LowMemory { .. }
+            | Self::BuffersFull { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnsupportedProtocol
             | Self::ConnectFailed
+            | Self::OwnAddress
             | Self::UpstreamTls
             | Self::UpstreamClosed
             | Self::UpstreamBroken
@@ -144,8 +199,17 @@ impl Failure {
             Self::BadRequest => "bad_request",
             Self::UriTooLong => "uri_too_long",
             Self::HeadTooLarge => "head_too_large",
+            Self::TooManyHeaders => "too_many_headers",
+            Self::ClientCertificateRequired => "client_certificate_required",
+            Self::ClientCertificateInvalid => "client_certificate_invalid",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::PayloadTooLarge => "payload_too_large",
+            Self::BodyTooLarge => "body_too_large",
+            Self::TooManyConnections => "too_many_connections",
+            Self::TooManyFromAddress => "too_many_from_address",
+            Self::Overloaded { .. } => "overloaded",
+            Self::LowMemory { .. } => "low_memory",
+            Self::BuffersFull { .. } => "buffers_full",
             Self::ClientBody => "client_body",
             Self::ClientTimeout => "client_timeout",
             Self::NoRoute => "no_route",
@@ -159,6 +223,7 @@ impl Failure {
             Self::UpstreamBusy => "upstream_busy",
             Self::NameResolution => "name_resolution",
             Self::ConnectFailed => "connect_failed",
+            Self::OwnAddress => "own_address",
             Self::ConnectTimeout => "connect_timeout",
             Self::UpstreamTls => "upstream_tls",
             Self::UpstreamClosed => "upstream_closed",
@@ -186,6 +251,11 @@ impl Failure {
             | Self::NoPeer
             | Self::UpstreamBusy
             | Self::NameResolution
+            | Self::OwnAddress
+            | Self::TooManyConnections
+            | Self::Overloaded { .. }
+            | Self::LowMemory { .. }
+            | Self::BuffersFull { .. }
             | Self::PluginPanicked
             | Self::Internal => Fault::Gateway,
             _ => Fault::Client,
@@ -203,8 +273,16 @@ impl Failure {
             Self::BadRequest | Self::ClientBody => "Bad request",
             Self::UriTooLong => "URI too long",
             Self::HeadTooLarge => "Request header or cookie too large",
+            Self::TooManyHeaders => "Too many request headers",
+            Self::ClientCertificateRequired => "No required SSL certificate was sent",
+            Self::ClientCertificateInvalid => "The SSL certificate error",
             Self::MethodNotAllowed => "Method not allowed",
-            Self::PayloadTooLarge => "Payload too large",
+            Self::PayloadTooLarge | Self::BodyTooLarge => "Payload too large",
+            Self::TooManyConnections => "Too many connections",
+            Self::TooManyFromAddress => "Too many connections from this address",
+            Self::Overloaded { .. } | Self::LowMemory { .. } | Self::BuffersFull { .. } => {
+                "The gateway is overloaded"
+            }
             Self::ClientTimeout => "Request timeout",
             Self::NoRoute => "no Route matched with those values",
             Self::HttpsRequired { .. } => "Please use HTTPS protocol",
@@ -215,6 +293,7 @@ impl Failure {
             Self::NoPeer => "failure to get a peer from the ring-balancer",
             Self::UpstreamBusy => "the upstream server has as many requests as it may take",
             Self::NameResolution => "name resolution failed",
+            Self::OwnAddress => "the service leads to the gateway itself",
             Self::UnsupportedProtocol
             | Self::ConnectFailed
             | Self::UpstreamTls
@@ -244,13 +323,32 @@ impl Failure {
                 headers.insert("grpc-message", HeaderValue::from_static(self.message()));
             }
             // The rest of the request is not going to be read.
-            Self::ClientTimeout | Self::ClientBody => {
+            Self::ClientTimeout | Self::ClientBody | Self::BodyTooLarge | Self::BadRequest => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Self::Overloaded { retry_after }
+            | Self::LowMemory { retry_after }
+            | Self::BuffersFull { retry_after } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)));
+            }
+            // Behind `CONNECT` there may be anything but a request.
+            Self::MethodNotAllowed => {
+                headers.insert(
+                    ALLOW,
+                    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+                );
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}
         }
         response
     }
+}
+
+/// Seconds as `Retry-After` has them, at least one.
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    seconds.max(1)
 }
 
 fn upgrade(headers: &mut HeaderMap, to: &'static str) {

@@ -17,6 +17,7 @@ use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::hop;
 use crate::path;
+use crate::second_reading::{self, Treacherous};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -44,6 +45,8 @@ const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
 pub(crate) struct Inbound {
     /// The normal form, where the URI cannot hold it as it is.
     pub(crate) normal: Option<String>,
+    /// The path as another server may read it, where that is another one.
+    pub(crate) second: Option<String>,
 }
 
 impl Inbound {
@@ -95,21 +98,14 @@ fn settle_host(head: &mut request::Parts) -> Result<Option<HeaderValue>, Failure
         return Err(Failure::BadRequest);
     }
     if let Some(authority) = head.uri.authority() {
-        if head.uri.scheme().is_none() {
-            return Err(Failure::BadRequest); // a target that is only an authority is `CONNECT`'s
+        // A target that is only an authority is `CONNECT`'s.
+        let is_http = |scheme: &Scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS;
+        if !head.uri.scheme().is_some_and(is_http) || authority.as_str().contains('@') {
+            return Err(Failure::BadRequest);
         }
         // Note: HTTP/1.1 has the target win over the header.
-        let host = authority
-            .as_str()
-            .rsplit_once('@')
-            .map_or(authority.as_str(), |(_, host)| host);
-        let host = HeaderValue::from_str(host).map_err(|_| Failure::BadRequest)?;
-        let target = head
-            .uri
-            .path_and_query()
-            .cloned()
-            .unwrap_or_else(|| PathAndQuery::from_static("/"));
-        head.uri = Uri::from(target);
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Failure::BadRequest)?;
+        head.uri = uri(&[head.uri.path(), "", ""], head.uri.query())?;
         head.headers.insert(HOST, host);
     }
     match head.headers.get(HOST) {
@@ -148,24 +144,36 @@ fn is_host(host: &[u8]) -> bool {
         None => None,
     };
     let is_port = |port: &[u8]| {
-        let digits = port.strip_prefix(b":");
-        port.is_empty() || digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
+        let digits = port
+            .strip_prefix(b":")
+            .and_then(|digits| str::from_utf8(digits).ok());
+        let in_range = |digits: &str| {
+            digits.bytes().all(|digit| digit.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+        };
+        port.is_empty() || digits.is_some_and(in_range)
     };
     port.is_some_and(is_port)
 }
 
 /// What is matched is what plugins see is what goes upstream.
 fn settle_path(head: &mut request::Parts) -> Result<Inbound, Failure> {
+    match head.uri.path_and_query().map(PathAndQuery::as_str) {
+        Some(target) if target.starts_with('/') => {}
+        Some("*") if head.method == Method::OPTIONS => return Err(Failure::MethodNotAllowed),
+        _ => return Err(Failure::BadRequest),
+    }
     let normal = gw_router::normalize(head.uri.path()).map_err(|_| Failure::BadRequest)?;
+    let second = second_reading::read(&normal).map_err(|Treacherous| Failure::BadRequest)?;
     let encoded = path::encoded_len(&normal).map(|_| path::encode(&normal));
     let written = match (&encoded, &normal) {
         (Some(encoded), _) => encoded.as_str(),
         (None, std::borrow::Cow::Owned(normal)) => normal.as_str(),
-        (None, std::borrow::Cow::Borrowed(_)) => return Ok(Inbound::default()),
+        (None, std::borrow::Cow::Borrowed(_)) => return Ok(Inbound { normal: None, second }),
     };
     let target = uri(&[written, "", ""], head.uri.query())?;
     let inbound = Inbound {
         normal: encoded.is_some().then(|| normal.into_owned()),
+        second,
     };
     head.uri = target;
     Ok(inbound)
@@ -200,10 +208,19 @@ pub(crate) fn upstream(
     head.headers.reserve(12);
     let path = head.uri.path();
     let prefix = exchange.matched.and_then(|matched| path.get(..matched));
-    set_prefix(
-        &mut head.headers,
-        prefix.filter(|prefix| route.strip_path && *prefix != "/"),
-    );
+    if !(exchange.about.conn.trusted && head.headers.contains_key(FORWARDED_PREFIX)) {
+        set_prefix(
+            &mut head.headers,
+            prefix.filter(|prefix| route.strip_path && *prefix != "/"),
+        );
+    }
+    let rest = exchange
+        .matched
+        .filter(|_| route.strip_path)
+        .and_then(|matched| path.get(matched..));
+    if rest.is_some_and(second_reading::climbs) {
+        return Err(Failure::BadRequest); // the prefix ended in the middle of a segment
+    }
     let pieces = path::join(
         route.path_handling,
         route.strip_path,
@@ -274,7 +291,7 @@ fn set_prefix(headers: &mut HeaderMap, prefix: Option<&str>) {
     };
 }
 
-/// Nothing a client says of earlier hops is trusted, but the list of addresses is continued.
+/// Of what a client says of earlier hops only the list of addresses is continued, unless it is trusted: then all of it stays.
 fn forwarded(exchange: &Exchange, headers: &mut HeaderMap) {
     let conn = &exchange.about.conn;
     let chain = headers.get(FORWARDED_FOR).map(|_| {
@@ -286,15 +303,28 @@ fn forwarded(exchange: &Exchange, headers: &mut HeaderMap) {
         text.extend_from_slice(conn.client_value.as_bytes());
         HeaderValue::from_maybe_shared(text.freeze()).unwrap_or_else(|_| conn.client_value.clone())
     });
-    headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| conn.client_value.clone()));
-    headers.insert(REAL_IP, conn.client_value.clone());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(conn.scheme.as_str()));
-    headers.insert(FORWARDED_PORT, conn.port_value.clone());
-    match exchange.host.as_ref().and_then(forwarded_host) {
-        Some(host) => headers.insert(FORWARDED_HOST, host),
-        None => headers.remove(FORWARDED_HOST),
-    };
-    headers.insert(FORWARDED_PATH, forwarded_path(exchange.target.as_ref()));
+    let client = exchange.about.client_value();
+    headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| client.clone()));
+    headers.insert(REAL_IP, client.clone());
+    let stays = |headers: &HeaderMap, name: HeaderName| conn.trusted && headers.contains_key(name);
+    if !stays(headers, FORWARDED_PROTO) {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(conn.scheme.as_str()));
+    }
+    if !stays(headers, FORWARDED_PORT) {
+        headers.insert(FORWARDED_PORT, conn.port_value.clone());
+    }
+    if !stays(headers, FORWARDED_HOST) {
+        match exchange.host.as_ref().and_then(forwarded_host) {
+            Some(host) => headers.insert(FORWARDED_HOST, host),
+            None => headers.remove(FORWARDED_HOST),
+        };
+    }
+    if !stays(headers, FORWARDED_PATH) {
+        headers.insert(FORWARDED_PATH, forwarded_path(exchange.target.as_ref()));
+    }
+    if conn.gateway.asks_for_certificates() || exchange.about.snapshot.requires_certificates() {
+        conn.tls.tell(headers);
+    }
     headers.insert(REQUEST_ID, exchange.about.id.clone());
 }
 
@@ -327,11 +357,11 @@ pub(crate) fn without_port(host: &str) -> &str {
 /// Frames the body as it is now, whatever the client's framing was.
 fn frame(headers: &mut HeaderMap, body: &RequestBody) {
     match (body, body.size_hint().exact()) {
-        // What a client declares of an empty body is true.
+        // Whatever is declared of it, an empty body has no length but this.
         (RequestBody::Empty, _) => {
             headers.remove(TRANSFER_ENCODING);
-            if let Some(length) = headers.get(CONTENT_LENGTH).cloned() {
-                headers.insert(CONTENT_LENGTH, length); // once
+            if headers.contains_key(CONTENT_LENGTH) {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
         }
         (_, Some(length)) => {

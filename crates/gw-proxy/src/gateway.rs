@@ -1,18 +1,20 @@
 //! The gateway: the current snapshot, and how it is replaced.
 
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use gw_core::{Change, Config};
 use gw_plugins::Registry;
 use tokio::runtime::Handle;
 
 use crate::access_log::AccessLog;
 use crate::addresses::Addresses;
+use crate::admission::Admission;
 use crate::dns::{KnownName, Names, Resolver};
 use crate::lock;
+use crate::overload::{self, Overload};
 use crate::pool::Pool;
 use crate::probe::Prober;
 use crate::settings::Settings;
@@ -30,9 +32,13 @@ pub struct Gateway {
     applying: Mutex<()>,
     registry: Registry,
     settings: Settings,
+    /// Whether a listener asks clients for certificates.
+    asking: AtomicBool,
     names: Arc<Names>,
     prober: Prober,
     log: AccessLog,
+    admission: Arc<Admission>,
+    overload: Arc<Overload>,
     /// One per worker thread, then the one of requests that come in without one.
     workers: Box<[Arc<Worker>]>,
 }
@@ -49,6 +55,8 @@ pub struct Counters {
     pub requests: u64,
     /// Requests begun and not finished yet.
     pub requests_in_flight: u64,
+    /// Client connections closed because they began with no header of the PROXY protocol, at a listener where they must.
+    pub bad_preambles: u64,
     /// Panics: each cost a request or a connection, and is a bug of a plugin or of the gateway.
     pub panics: u64,
     /// Bytes read from clients.
@@ -57,6 +65,22 @@ pub struct Counters {
     pub bytes_out: u64,
     /// Access log lines that found no room.
     pub log_lines_dropped: u64,
+    /// Connections refused because there were as many as there may be.
+    pub refused_connections: u64,
+    /// Connections refused because there were as many from their address as there may be.
+    pub refused_from_address: u64,
+    /// Requests refused because too many were in flight.
+    pub shed_overloaded: u64,
+    /// Requests refused because memory was short.
+    pub shed_low_memory: u64,
+    /// Requests refused because there was no room for their bodies.
+    pub shed_buffers_full: u64,
+    /// Whether memory is short now.
+    pub low_memory: bool,
+    /// Connections of HTTP/2 ended because of floods of frames.
+    pub floods: u64,
+    /// Clients given up because they sent or took too little.
+    pub slow_clients: u64,
 }
 
 impl Gateway {
@@ -77,13 +101,18 @@ impl Gateway {
         let workers: Box<[_]> = (0..=count)
             .map(|index| Arc::new(Worker::new(index, Pool::new(settings.pool.clone()))))
             .collect();
+        let overload = Arc::new(Overload::new(&settings));
+        overload::start_watch(&overload, &control);
         if let Some(embedded) = workers.last() {
             control.spawn(sweep(Arc::downgrade(embedded)));
         }
         Ok(Arc::new(Self {
-            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::empty(settings.router_flavor))),
+            snapshot: Arc::new(ArcSwap::from_pointee(
+                Snapshot::empty(settings.router_flavor).believing(&settings.edge.client_authorities),
+            )),
             tls: OnceLock::new(),
             applying: Mutex::default(),
+            asking: AtomicBool::new(false),
             prober: Prober::start(&control),
             names: Arc::new(Names::new(
                 resolver,
@@ -92,6 +121,8 @@ impl Gateway {
                 Addresses::new(workers.clone()),
             )),
             registry,
+            admission: Arc::new(Admission::new(&settings)),
+            overload,
             settings,
             log,
             workers,
@@ -122,6 +153,7 @@ impl Gateway {
                 names: &self.names,
                 prober: &self.prober,
                 health: &self.settings.health,
+                client_authorities: &self.settings.edge.client_authorities,
             },
         ));
         let problems = next.problems().cloned().collect();
@@ -138,6 +170,11 @@ impl Gateway {
         self.snapshot.load_full()
     }
 
+    /// The same for a look.
+    pub(crate) fn snapshot_now(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
     /// What it was started with.
     #[must_use]
     pub fn settings(&self) -> &Settings {
@@ -147,8 +184,16 @@ impl Gateway {
     /// What it has counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
+        let [refused_connections, refused_from_address] = self.admission.refused();
+        let [shed_overloaded, shed_low_memory, shed_buffers_full] = self.overload.shed();
         let mut sum = Counters {
             log_lines_dropped: self.log.dropped(),
+            refused_connections,
+            refused_from_address,
+            shed_overloaded,
+            shed_low_memory,
+            shed_buffers_full,
+            low_memory: self.overload.is_low_on_memory(),
             ..Counters::default()
         };
         for worker in &self.workers {
@@ -159,7 +204,10 @@ impl Gateway {
             let requests = worker.counters.requests.load(Relaxed);
             sum.requests += requests;
             sum.requests_in_flight += requests.saturating_sub(finished);
+            sum.bad_preambles += worker.counters.bad_preambles.load(Relaxed);
             sum.panics += worker.counters.panics.load(Relaxed);
+            sum.floods += worker.counters.floods.load(Relaxed);
+            sum.slow_clients += worker.counters.slow_clients.load(Relaxed);
             sum.bytes_in += worker.counters.bytes_in.load(Relaxed);
             sum.bytes_out += worker.counters.bytes_out.load(Relaxed);
         }
@@ -177,6 +225,15 @@ impl Gateway {
         self.log.flush();
     }
 
+    /// A listener asks clients for certificates: what is known of them is the gateway's to tell.
+    pub(crate) fn ask_for_certificates(&self) {
+        self.asking.store(true, Relaxed);
+    }
+
+    pub(crate) fn asks_for_certificates(&self) -> bool {
+        self.asking.load(Relaxed)
+    }
+
     pub(crate) fn tls(&self) -> &TlsServer {
         self.tls
             .get_or_init(|| TlsServer::new(&self.settings.tls, Arc::clone(&self.snapshot)))
@@ -184,6 +241,16 @@ impl Gateway {
 
     pub(crate) fn log(&self) -> &AccessLog {
         &self.log
+    }
+
+    /// Which connections are taken.
+    pub(crate) fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+
+    /// Which requests are taken.
+    pub(crate) fn overload(&self) -> &Overload {
+        &self.overload
     }
 
     /// The workers with threads.

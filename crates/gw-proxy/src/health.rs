@@ -7,6 +7,7 @@ use gw_balancer::health::{Checks, Condition, Panic, Passive, Reason, Threshold, 
 use gw_core::{Healthchecks, Id, Upstream};
 use tracing::{debug, info, warn};
 
+use crate::address::Address;
 use crate::gateway::Gateway;
 use crate::settings::HealthSettings;
 
@@ -34,7 +35,7 @@ pub struct TargetHealth {
     pub weight: u16,
     /// Whether the host is a name.
     pub named: bool,
-    /// The type of record its addresses come from: `A`, `AAAA` or `SRV`; if there are none, why.
+    /// The type of record its addresses come from: `A`, `AAAA` or `SRV`; `unix` of a unix socket; if there are none, why.
     pub dns: Box<str>,
     /// None if its name has none that is known.
     pub addresses: Vec<AddressHealth>,
@@ -45,7 +46,7 @@ pub struct TargetHealth {
 #[non_exhaustive]
 pub struct AddressHealth {
     /// The address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Its share: the target's, or that of its own `SRV` record.
     pub weight: u16,
     /// Whether it is sent requests.
@@ -158,7 +159,7 @@ impl Clock {
         }
     }
 
-    pub(crate) fn shown(&self, address: SocketAddr, weight: u16, condition: &Condition) -> AddressHealth {
+    pub(crate) fn shown(&self, address: Address, weight: u16, condition: &Condition) -> AddressHealth {
         AddressHealth {
             address,
             weight,

@@ -17,13 +17,13 @@ pub(crate) fn strip_request(headers: &mut HeaderMap) {
     for name in headers.keys() {
         let text = name.as_str();
         let drop = match text.as_bytes().first() {
-            Some(b'c') => *name == CONNECTION,
+            Some(b'c') => *name == CONNECTION || text == "content_length",
             Some(b'e') => *name == EXPECT,
-            Some(b'k') => text == "keep-alive",
-            Some(b'p') => text == "proxy" || text == "proxy-connection",
+            Some(b'k') => text == "keep-alive" || text == "keep_alive",
+            Some(b'p') => matches!(text, "proxy" | "proxy-connection" | "proxy_connection"),
             Some(b't') => {
                 trailers |= *name == TE && lists(headers, &TE, "trailers");
-                *name == TE
+                *name == TE || text == "transfer_encoding"
             }
             Some(b'u') => text == "upgrade",
             Some(b'x') => is_reserved(text),
@@ -76,6 +76,12 @@ fn named_by_connection(headers: &HeaderMap, out: &mut Names) {
             }
         }
     }
+}
+
+/// Whether a list has this among its items.
+pub(crate) fn has_token(value: &HeaderValue, token: &str) -> bool {
+    let mut items = value.as_bytes().split(|byte| *byte == b',');
+    items.any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
 /// Whether a header that is a list has this among its items.
@@ -158,6 +164,18 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
     for name in &out {
         headers.remove(name);
     }
+}
+
+/// Whether a response's framing is not plain: its length and a coding at once, or more than one length, or one that is no
+/// number.
+pub(crate) fn is_ambiguous(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else {
+        return headers.get_all(TRANSFER_ENCODING).iter().nth(1).is_some();
+    };
+    let length = length.as_bytes();
+    let is_number = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
+    !is_number || lengths.next().is_some() || headers.contains_key(TRANSFER_ENCODING)
 }
 
 /// Whether a message is coded for transfer in another way than by chunks, which is not undone here.

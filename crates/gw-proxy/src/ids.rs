@@ -24,10 +24,11 @@ impl Ids {
             self.block = BytesMut::with_capacity(32 * 64);
         }
         let random = self.random.u128(..).to_ne_bytes();
-        for byte in random {
-            self.block
-                .extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(random) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
+        self.block.extend_from_slice(&digits);
         let id = self.block.split().freeze();
         HeaderValue::from_maybe_shared(id).unwrap_or_else(|_| HeaderValue::from_static("0"))
     }

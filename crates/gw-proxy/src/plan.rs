@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gw_core::{Protocol, Protocols, Route, Service, Upstream};
+use gw_core::{Protocol, Protocols, ProxyProtocol, Route, Service, Upstream};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode, Version, request};
 
@@ -32,6 +32,8 @@ pub(crate) struct ServicePlan {
     pub(crate) speaks: Speaks,
     /// How TLS is spoken with it, if it is.
     pub(crate) tls: Option<Arc<UpstreamTls>>,
+    /// What its connections begin with.
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
     /// What logs call it.
     pub(crate) label: Box<str>,
 }
@@ -110,6 +112,9 @@ impl ServicePlan {
         };
         Self {
             speaks,
+            proxy_protocol: service
+                .send_proxy_protocol
+                .or(upstream.and_then(|upstream| upstream.send_proxy_protocol)),
             service,
             cell,
             balanced: upstream.is_some(),

@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use gw_balancer::TargetIdx;
-use gw_core::Active;
+use gw_core::{Active, KeyPair, ProxyProtocol};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -48,7 +48,17 @@ pub(crate) struct Wanted {
     /// What logs call the cell.
     pub(crate) label: Arc<str>,
     pub(crate) active: Arc<Active>,
+    pub(crate) terms: Arc<ProbeTerms>,
     pub(crate) targets: Vec<Probed>,
+}
+
+/// What connections of probes are opened with.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProbeTerms {
+    /// A header that says that nobody else is behind it.
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
+    /// The certificate that is shown.
+    pub(crate) pair: Option<KeyPair>,
 }
 
 /// A target to be probed.
@@ -112,6 +122,7 @@ struct Task {
     cell: Weak<Cell>,
     label: Arc<str>,
     active: Arc<Active>,
+    terms: Arc<ProbeTerms>,
     target: TargetIdx,
     member: Arc<Member>,
 }
@@ -193,6 +204,7 @@ impl Rounds {
         let Wanted {
             label,
             active,
+            terms,
             targets,
         } = wanted;
         let pace = Pace {
@@ -207,6 +219,7 @@ impl Rounds {
                 cell: Weak::clone(cell),
                 label: Arc::clone(&label),
                 active: Arc::clone(&active),
+                terms: Arc::clone(&terms),
                 target: probed.target,
                 member: probed.member,
             },
@@ -240,14 +253,15 @@ impl Rounds {
 }
 
 fn probe(task: &Task, tls: Arc<Tls>) -> impl Future<Output = Found> + Send + use<> {
-    let (label, active, member) = (
+    let (label, active, terms, member) = (
         Arc::clone(&task.label),
         Arc::clone(&task.active),
+        Arc::clone(&task.terms),
         Arc::clone(&task.member),
     );
     async move {
         let host = member.host(active.probe.kind.is_tls());
-        let found = send::send(&active, member.address, host, &tls).await;
+        let found = send::send((&active, &terms), &member.address, host, &tls).await;
         let Found { finding, cause } = &found;
         debug!(upstream = %label, target = %member.label, ?finding, cause, "probed a target");
         found

@@ -10,47 +10,60 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tracing::{debug, error};
 
-use crate::body::{RequestBody, ResponseBody};
+use crate::admission::Place;
+use crate::body::{Intake, RequestBody, ResponseBody};
 use crate::conn::{Conn, Connection};
 use crate::engine;
 use crate::gateway::Gateway;
 use crate::io::Stall;
 use crate::io::client::ClientIo;
+use crate::io::stream::Socket;
+use crate::io::timer::ConnTimer;
 use crate::listener::Speaks;
-use crate::opening::{Opened, Opening};
+use crate::lull::Lull;
+use crate::opening::{Http, Opened, Opening};
+use crate::passthrough;
 use crate::plan::is_grpc;
 use crate::settings::Settings;
+use crate::streams::Streams;
 use crate::worker::Worker;
 
 /// How connections are served: hyper's settings, made once per worker.
 #[derive(Debug)]
 pub(crate) struct Door {
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Streams>,
     header_timeout: Duration,
+    intake: Intake,
+    /// Requests of one connection.
+    most_requests: u32,
 }
 
 impl Door {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(worker: &Arc<Worker>, settings: &Settings) -> Self {
         /// hyper will not have a smaller buffer.
         const SMALLEST_BUFFER: usize = 8192;
+        /// hyper has so many without being told, and needs no memory for them then.
+        const USUAL_HEADERS: usize = 100;
         let limits = &settings.limits;
         let mut http1 = http1::Builder::new();
         http1
-            .timer(TokioTimer::new())
             .header_read_timeout(settings.header_timeout)
             .max_header_size(limits.head.max(1024))
             .half_close(settings.half_close)
             .max_buf_size(limits.head.max(SMALLEST_BUFFER).max(64 << 10));
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        if limits.headers > USUAL_HEADERS {
+            http1.max_headers(limits.headers);
+        }
+        let mut http2 = http2::Builder::new(Streams::new(worker, settings));
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams)
@@ -59,11 +72,13 @@ impl Door {
             .keep_alive_interval(Some(settings.client_timeout / 2))
             .keep_alive_timeout(settings.client_timeout / 2)
             .max_pending_accept_reset_streams(RESETS)
-            .max_local_error_reset_streams(RESETS);
+            .max_local_error_reset_streams(FAULTS);
         Self {
             http1,
             http2,
             header_timeout: settings.header_timeout,
+            intake: Intake::new(settings),
+            most_requests: limits.requests_per_connection.unwrap_or(u32::MAX),
         }
     }
 }
@@ -72,8 +87,9 @@ impl Door {
 /// client that opens streams to reset them costs more than it pays.
 const RESETS: usize = 64;
 
-/// Bound: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Bound: how many streams of one connection may be reset, in its whole life, because of what the client sent. How many in a
+/// second is counted by `io/frames.rs`.
+const FAULTS: usize = 1024;
 
 /// Bound: how many requests a client may let go of, if that is also more than half of them. More ends the connection.
 const ABORTS: u32 = 200;
@@ -102,7 +118,7 @@ where
     }
 }
 
-impl<S, F> Connected for http2::Connection<TokioIo<ClientIo>, S, TokioExecutor>
+impl<S, F> Connected for http2::Connection<TokioIo<ClientIo>, S, Streams>
 where
     S: hyper::service::Service<
             Request<Incoming>,
@@ -124,16 +140,21 @@ pub(crate) struct Serve {
     gateway: Arc<Gateway>,
     worker: Arc<Worker>,
     connection: Connection,
+    /// Until it is known what is spoken.
+    place: Option<Place>,
     stage: Stage,
     number: Option<u64>,
     draining: bool,
+    lull: Lull,
 }
 
 enum Stage {
     /// What is spoken is not known yet.
     Opening(Box<Opening>),
-    Http1(Pin<Box<dyn Connected>>),
+    Http1(Pin<Box<dyn Connected>>, Arc<Conn>),
     Http2(Box<Multiplexed>),
+    /// Not ours to speak.
+    Passed(Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 
 /// A connection of HTTP/2, which is idle when it has no stream.
@@ -151,55 +172,75 @@ impl Serve {
         door: &Arc<Door>,
         gateway: &Arc<Gateway>,
         worker: &Arc<Worker>,
-        stream: TcpStream,
+        socket: Socket,
         (connection, speaks): (Connection, Speaks),
+        place: Place,
     ) -> Self {
-        // Without it a response would only be later, so an old kernel that refuses is no reason to fail.
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(%error, "small writes will be delayed");
-        }
-        let mut serve = Self {
+        let opening = Opening::new(
+            socket,
+            (gateway, worker),
+            (connection, speaks),
+            door.header_timeout,
+        );
+        Self {
             door: Arc::clone(door),
             gateway: Arc::clone(gateway),
             worker: Arc::clone(worker),
             connection,
-            stage: Stage::Opening(Box::new(Opening::done())),
+            place: Some(place),
+            stage: Stage::Opening(Box::new(opening)),
             number: None,
             draining: false,
-        };
-        let tls = speaks.tls.then(|| gateway.tls().config(speaks.http2));
-        serve.stage = match tls {
-            None if !speaks.http2 => serve.open(Opened::plain(stream)),
-            tls => Stage::Opening(Box::new(Opening::new(stream, tls.cloned(), door.header_timeout))),
-        };
-        serve
+            lull: Lull::default(),
+        }
     }
 
-    fn open(&self, opened: Opened) -> Stage {
-        let Opened {
-            stream,
-            http2,
-            server_name,
-        } = opened;
-        let mut conn = Conn::new(
-            Arc::clone(&self.gateway),
-            Arc::clone(&self.worker),
-            self.connection,
-        );
-        conn.server_name = server_name;
+    fn open(&mut self, opened: Opened) -> Stage {
+        let (gateway, worker) = (Arc::clone(&self.gateway), Arc::clone(&self.worker));
+        // Whom a header of the PROXY protocol names is known only now.
+        let peer = match &opened {
+            Opened::Http(http) => http.peer,
+            Opened::Passed(passed) => passed.peer,
+        };
+        if let Some(Err(failure)) = self.place.as_mut().map(|place| place.claim(&peer)) {
+            debug!(client = %peer.address, %failure, "connection refused");
+            return Stage::Passed(Box::pin(std::future::ready(())));
+        }
+        let http = match opened {
+            Opened::Http(http) => *http,
+            Opened::Passed(passed) => {
+                let connection = Connection {
+                    client: passed.peer.address,
+                    ..self.connection
+                };
+                return Stage::Passed(Box::pin(passthrough::run(gateway, worker, connection, *passed)));
+            }
+        };
+        let Http { stream, http2, .. } = http;
+        let mut conn = Conn::of_peer(gateway, worker, self.connection, http.peer);
+        conn.server_name = http.server_name;
+        conn.tls = http.tls;
+        conn.place = self.place.take();
         let conn = Arc::new(conn);
         let io = TokioIo::new(ClientIo::new(stream, http2, Arc::clone(&conn)));
-        let (shared, limit) = (Arc::clone(&conn), self.gateway.settings().client_timeout);
+        let (shared, intake, most) = (Arc::clone(&conn), self.door.intake, self.door.most_requests);
         let service = service_fn(move |request: Request<Incoming>| {
             let conn = Arc::clone(&shared);
             // A call of gRPC may be silent for as long as the service lets it.
-            let limit = if http2 && is_grpc(request.headers()) {
-                LONGEST
-            } else {
-                limit
-            };
-            let request = request.map(|body| RequestBody::incoming(body, limit));
-            async move { Ok::<_, Infallible>(engine::handle(conn, request).await) }
+            let is_call = http2 && is_grpc(request.headers());
+            let intake = if is_call { intake.patient() } else { intake };
+            // HTTP/2 has another way to say so.
+            let is_last = !http2
+                && (conn.heads.load(Relaxed).saturating_add(1) >= most || conn.worker.parting.load(Relaxed));
+            let request = request.map(|body| RequestBody::incoming(body, intake));
+            async move {
+                let mut response = engine::handle(conn, request).await;
+                if is_last {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().entry(CONNECTION).or_insert(close);
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         if http2 {
             Stage::Http2(Box::new(Multiplexed {
@@ -210,9 +251,11 @@ impl Serve {
                 ending: false,
             }))
         } else {
-            Stage::Http1(Box::pin(
-                self.door.http1.serve_connection(io, service).with_upgrades(),
-            ))
+            // A timer of its own, that outlives its heads.
+            let mut http1 = self.door.http1.clone();
+            let http = http1.timer(ConnTimer::default()).serve_connection(io, service);
+            let http = http.with_upgrades();
+            Stage::Http1(Box::pin(http), conn)
         }
     }
 
@@ -222,17 +265,30 @@ impl Serve {
             match opening.poll(cx)? {
                 Poll::Ready(Some(opened)) => self.stage = self.open(opened),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Pending if drain && opening.is_silent() => return Poll::Ready(Ok(())),
+                Poll::Pending if drain && (opening.is_silent() || self.lull.is_over(None, cx)) => {
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }
         let http = match &mut self.stage {
             Stage::Opening(_) => return Poll::Pending,
-            Stage::Http1(http) => http,
+            // A shutdown waits for it as long as it waits for requests.
+            Stage::Passed(passing) => return passing.as_mut().poll(cx).map(Ok),
+            Stage::Http1(http, conn) => {
+                if (drain || self.draining) && self.lull.is_over(Some(conn), cx) {
+                    return Poll::Ready(Ok(()));
+                }
+                http
+            }
             Stage::Http2(multiplexed) => {
                 if drain && !multiplexed.ending {
                     multiplexed.ending = true;
                     multiplexed.idle.end(); // however long it has idled, it is given a moment from now on
+                }
+                multiplexed.note_requests(self.door.most_requests);
+                if self.worker.parting.load(Relaxed) {
+                    multiplexed.ask_to_leave();
                 }
                 if multiplexed.is_over(cx, self.door.header_timeout) {
                     return Poll::Ready(Ok(()));
@@ -252,6 +308,30 @@ impl Serve {
 }
 
 impl Multiplexed {
+    /// Tells a client that has had its share of requests to take another connection for more.
+    fn note_requests(&mut self, most: u32) {
+        if self.conn.heads.load(Relaxed) >= most {
+            self.tell_to_end();
+        }
+    }
+
+    /// Asks a client to leave once it has had what it came for.
+    fn ask_to_leave(&mut self) {
+        if self.conn.heads.load(Relaxed) > 0 {
+            self.tell_to_end();
+        }
+    }
+
+    /// Asks the client to take another connection for more. What it sends before it has heard that is served: hyper names the
+    /// last request only after an answer to a ping.
+    fn tell_to_end(&mut self) {
+        if !self.ending {
+            self.ending = true;
+            self.idle.end();
+            self.http.as_mut().graceful_shutdown();
+        }
+    }
+
     /// Tells a connection that idles to end, for hyper would wait for the next stream for ever; whether it is to be dropped.
     fn is_over(&mut self, cx: &mut Context<'_>, limit: Duration) -> bool {
         let aborted = self.conn.aborted.load(Relaxed);
@@ -292,6 +372,11 @@ impl Future for Serve {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(result)) => {
                 if let Err(error) = result {
+                    if let Stage::Http2(multiplexed) = &this.stage
+                        && is_calmed(&error)
+                    {
+                        multiplexed.conn.flooded();
+                    }
                     debug!(%client, %error, "client connection ended");
                 }
                 Poll::Ready(())
@@ -303,6 +388,13 @@ impl Future for Serve {
             }
         }
     }
+}
+
+/// Whether the HTTP/2 library ended a connection because of what the client sent too much of.
+fn is_calmed(error: &io::Error) -> bool {
+    let hyper = error.get_ref().and_then(|error| error.source());
+    let error = hyper.and_then(|error| error.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
 
 impl Drop for Serve {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 
-use crate::body::{RequestBody, ResponseBody};
+use crate::body::{Intake, RequestBody, ResponseBody};
 use crate::conn::{Conn, Connection};
 use crate::engine;
 use crate::gateway::Gateway;
@@ -50,8 +50,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let conn = Arc::clone(&self.conn);
-        let limit = conn.gateway.settings().client_timeout;
-        let request = request.map(|body| RequestBody::foreign(body, limit));
+        let intake = Intake::new(conn.gateway.settings());
+        let request = request.map(|body| RequestBody::foreign(body, intake));
         Box::pin(async move { Ok(engine::handle(conn, request).await) })
     }
 }

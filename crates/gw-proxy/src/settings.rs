@@ -6,6 +6,14 @@ use std::time::Duration;
 use gw_balancer::health::Ejection;
 use gw_router::Profile;
 
+use crate::own::OwnAddresses;
+use http::HeaderName;
+
+use crate::ciphers::Ciphers;
+use crate::real_ip::TrustedIps;
+
+pub use crate::io::frames::FrameLimits;
+
 /// What is fixed for the life of a gateway. Everything else is configuration, and changes while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -17,6 +25,8 @@ pub struct Settings {
     pub access_log: AccessLogSink,
     /// What a client may send.
     pub limits: Limits,
+    /// When requests are shed.
+    pub overload: OverloadSettings,
     /// Connections kept to upstreams.
     pub pool: PoolLimits,
     /// What becomes of targets that fail.
@@ -25,6 +35,10 @@ pub struct Settings {
     pub dns: DnsSettings,
     /// What is negotiated with clients that speak TLS.
     pub tls: TlsSettings,
+    /// Whom what proxies in front say is believed of, and who may sign certificates of clients.
+    pub edge: EdgeSettings,
+    /// Where the gateway itself listens, and no service may lead.
+    pub own: OwnAddresses,
     /// How long a client may take to send a request's head, and how long a connection may idle between two.
     pub header_timeout: Duration,
     /// How long a client may stall between two reads of a request's body, or between two writes of a response.
@@ -50,10 +64,48 @@ pub enum RouterFlavor {
 pub struct Limits {
     /// Bytes of a request's head: request line and headers. More is answered with 400.
     pub head: usize,
+    /// Headers of a request. More is answered with 400. Beyond 100, reading a head costs an allocation.
+    pub headers: usize,
     /// Bytes of a request's target: path and query. More is answered with 414.
     pub target: usize,
+    /// Bytes of a request's body. More is answered with 413, or ends what has begun.
+    pub body: Option<u64>,
+    /// Connections at once. More are answered with 503 if they are plain HTTP, and closed.
+    pub connections: Option<usize>,
+    /// Connections at once from one address; of IPv6 that is a /64. More are answered with 429 or closed. Whoever is
+    /// trusted to speak for others is exempt.
+    pub connections_per_address: Option<usize>,
+    /// Requests of one connection; then it is closed in good order.
+    pub requests_per_connection: Option<u32>,
     /// Requests at once on one connection of HTTP/2.
     pub streams: u32,
+    /// What a client of HTTP/2 may send in a second besides requests.
+    pub frames: FrameLimits,
+    /// What a client has to send of a body, or take of a response, at least.
+    pub min_rate: Option<MinRate>,
+}
+
+/// The least that has to move while a client is waited for: each byte buys a moment, and who has none left is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MinRate {
+    /// Bytes in a second.
+    pub bytes: u32,
+    /// For how long a client may be waited for before that counts.
+    pub grace: Duration,
+}
+
+/// When the gateway answers 503 rather than take up more than it can carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverloadSettings {
+    /// Requests in flight at once, in all. Each worker has its share.
+    pub requests: Option<usize>,
+    /// Bytes of request bodies that are held in memory at once, for plugins, retries and `request_buffering`. Each
+    /// worker has its share.
+    pub buffered: usize,
+    /// How much memory the process may use before it sheds requests.
+    pub memory: Option<u64>,
+    /// What `Retry-After` says.
+    pub retry_after: Duration,
 }
 
 /// What is negotiated with clients that speak TLS.
@@ -61,6 +113,43 @@ pub struct Limits {
 pub struct TlsSettings {
     /// No older version is spoken.
     pub min_version: TlsVersion,
+    /// What is encrypted with.
+    pub ciphers: Ciphers,
+}
+
+/// What stands in front of the gateway, and who may connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EdgeSettings {
+    /// Proxies in front that are believed when they say whom a request is from.
+    pub trusted_ips: TrustedIps,
+    /// Where they say it.
+    pub real_ip_header: RealIpHeader,
+    /// Whether addresses among those they say that are trusted themselves are passed over.
+    pub real_ip_recursive: bool,
+    /// Who may sign certificates of clients.
+    pub client_authorities: ClientAuthorities,
+}
+
+/// Where proxies in front say whom a request is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RealIpHeader {
+    /// In this header: an address, or a list of them to which each proxy adds.
+    Header(HeaderName),
+    /// In the header of the PROXY protocol only.
+    ProxyProtocol,
+}
+
+/// Who may sign certificates of clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuthorities {
+    /// Whether those of the configuration may: its CA certificates.
+    pub entities: bool,
+    /// Of those only the ones with this tag; none = all.
+    pub tag: Option<Box<str>>,
+    /// Others, in DER.
+    pub files: Vec<Box<[u8]>>,
+    /// How many certificates there may be between a client's and that of an authority; none = as many as there are.
+    pub depth: Option<u8>,
 }
 
 /// A version of TLS.
@@ -134,10 +223,13 @@ impl Default for Settings {
             router_flavor: RouterFlavor::default(),
             access_log: AccessLogSink::default(),
             limits: Limits::default(),
+            overload: OverloadSettings::default(),
             pool: PoolLimits::default(),
             health: HealthSettings::default(),
             dns: DnsSettings::default(),
             tls: TlsSettings::default(),
+            edge: EdgeSettings::default(),
+            own: OwnAddresses::default(),
             header_timeout: Duration::from_secs(60),
             client_timeout: Duration::from_secs(60),
             half_close: false,
@@ -149,8 +241,57 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             head: 32 << 10,
+            headers: 100,
             target: 8 << 10,
+            body: None,
+            connections: Some(16_384),
+            connections_per_address: None,
+            requests_per_connection: Some(10_000),
             streams: 128,
+            frames: FrameLimits::default(),
+            min_rate: Some(MinRate::default()),
+        }
+    }
+}
+
+impl Default for MinRate {
+    fn default() -> Self {
+        Self {
+            bytes: 240,
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for OverloadSettings {
+    fn default() -> Self {
+        Self {
+            requests: Some(65_536),
+            buffered: 256 << 20,
+            memory: None,
+            retry_after: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Default for EdgeSettings {
+    fn default() -> Self {
+        Self {
+            trusted_ips: TrustedIps::default(),
+            real_ip_header: RealIpHeader::Header(HeaderName::from_static("x-real-ip")),
+            real_ip_recursive: false,
+            client_authorities: ClientAuthorities::default(),
+        }
+    }
+}
+
+impl Default for ClientAuthorities {
+    fn default() -> Self {
+        Self {
+            entities: true,
+            tag: None,
+            files: Vec::new(),
+            depth: None,
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use gw_core::{Certificate, KeyPair};
 use rcgen::{CertificateParams, DistinguishedName, DnType};
-use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
@@ -14,6 +14,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, ServerConfig, SignatureAlgorithm, SupportedProtocolVersion};
 use tracing::{error, warn};
 
+use crate::client_tls::{self, ClientTrust, VerifyClient};
 use crate::settings::{TlsSettings, TlsVersion};
 use crate::snapshot::Snapshot;
 use crate::tls_client::H2;
@@ -33,12 +34,28 @@ pub(crate) struct Shown {
 pub(crate) struct Unusable(rustls::Error);
 
 /// What listeners negotiate TLS with.
-#[derive(Clone)]
 pub(crate) struct TlsServer {
+    certificates: Arc<Certificates>,
+    settings: TlsSettings,
+    /// Clients are asked for nothing.
+    quiet: Configs,
+    /// They are asked for a certificate. Made anew when others may sign those, so that no session of before is resumed.
+    asking: ArcSwapOption<Asking>,
+}
+
+/// By what is offered for negotiation.
+struct Configs {
     /// With HTTP/2 and HTTP/1.1 on offer.
     both: Arc<ServerConfig>,
     /// With HTTP/1.1 only.
     http1: Arc<ServerConfig>,
+}
+
+/// What asks for certificates that these may have signed.
+struct Asking {
+    trust: Arc<ClientTrust>,
+    politely: Configs,
+    strictly: Configs,
 }
 
 /// Finds the certificate for a handshake in the snapshot of that moment.
@@ -80,16 +97,70 @@ impl TlsServer {
             snapshot,
             fallback: OnceLock::new(),
         });
+        Self {
+            quiet: Configs::new(settings, &certificates, None),
+            settings: settings.clone(),
+            certificates,
+            asking: ArcSwapOption::empty(),
+        }
+    }
+
+    pub(crate) fn config(&self, http2: bool, verify: VerifyClient) -> Arc<ServerConfig> {
+        let Some(trust) = self.asks(verify) else {
+            return self.quiet.offering(http2);
+        };
+        let asking = match self.asking.load_full() {
+            Some(asking) if Arc::ptr_eq(&asking.trust, &trust) => asking,
+            _ => {
+                let asking = Arc::new(Asking {
+                    politely: Configs::new(&self.settings, &self.certificates, Some((&trust, false))),
+                    strictly: Configs::new(&self.settings, &self.certificates, Some((&trust, true))),
+                    trust,
+                });
+                self.asking.store(Some(Arc::clone(&asking)));
+                asking
+            }
+        };
+        match verify.is_strict() {
+            true => asking.strictly.offering(http2),
+            false => asking.politely.offering(http2),
+        }
+    }
+
+    /// Who may have signed what clients are asked for now; none if they are asked for nothing.
+    pub(crate) fn asks(&self, verify: VerifyClient) -> Option<Arc<ClientTrust>> {
+        let snapshot = self.certificates.snapshot.load();
+        let asks = match verify {
+            VerifyClient::Off => false,
+            VerifyClient::Auto => snapshot.requires_certificates(),
+            _ => true,
+        };
+        asks.then(|| Arc::clone(snapshot.client_trust()))
+    }
+}
+
+impl Configs {
+    fn new(
+        settings: &TlsSettings,
+        certificates: &Arc<Certificates>,
+        asking: Option<(&Arc<ClientTrust>, bool)>,
+    ) -> Self {
         let versions: &[&SupportedProtocolVersion] = match settings.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],
             TlsVersion::Tls13 => &[&TLS13],
         };
-        let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let provider = Arc::new(settings.ciphers.provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)
-            .expect("the provider speaks TLS 1.2 and 1.3")
-            .with_no_client_auth()
-            .with_cert_resolver(certificates);
+            .expect("there are ciphers for TLS 1.3");
+        let builder = match asking {
+            None => builder.with_no_client_auth(),
+            Some((trust, strict)) => {
+                builder.with_client_cert_verifier(client_tls::verifier(trust, strict, &provider))
+            }
+        };
+        let certificates: Arc<dyn ResolvesServerCert> = Arc::<Certificates>::clone(certificates);
+        let mut config = builder.with_cert_resolver(certificates);
         // Tickets that every worker can open: a client that returns need not be shown the certificate again.
         match aws_lc_rs::Ticketer::new() {
             Ok(ticketer) => config.ticketer = ticketer,
@@ -104,8 +175,8 @@ impl TlsServer {
         }
     }
 
-    pub(crate) fn config(&self, http2: bool) -> &Arc<ServerConfig> {
-        if http2 { &self.both } else { &self.http1 }
+    fn offering(&self, http2: bool) -> Arc<ServerConfig> {
+        Arc::clone(if http2 { &self.both } else { &self.http1 })
     }
 }
 

@@ -14,7 +14,7 @@ use http::header::{
 };
 use http::{HeaderValue, Method, Response, StatusCode, Version, request};
 use hyper::ext::Protocol;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
@@ -133,9 +133,12 @@ pub(crate) fn agreed<B>(exchange: &mut Exchange, response: &mut Response<B>) {
 /// Begins the tunnel of an exchange whose answer is on its way, or hands the exchange back if there is none to begin.
 pub(crate) fn begin(mut exchange: Box<Exchange>, content: Content) -> Result<(), (Box<Exchange>, Content)> {
     let asked = exchange.upgrade.take();
+    let in_stream = asked.as_ref().is_some_and(|upgrade| upgrade.in_stream);
     let Some((client, upstream)) = asked.and_then(|upgrade| Some((upgrade.client, upgrade.upstream?))) else {
         return Err((exchange, content));
     };
+    // What a tunnel has to move, and when, is not HTTP's to say; of HTTP/2 others use the connection too.
+    exchange.about.conn.tunnel.store(!in_stream, Relaxed);
     if let Some(lease) = &exchange.lease {
         lease.link.end(); // neither side is waited for any more, but both together
     }
@@ -178,14 +181,8 @@ async fn run(exchange: &mut Exchange, client: OnUpgrade, upstream: OnUpgrade, li
     let Ok(upstream) = upstream.await else {
         return End::Failed(Failure::UpstreamBroken);
     };
-    let mut tunnel = Tunnel {
-        client: TokioIo::new(client),
-        upstream: TokioIo::new(upstream),
-        up: Way::default(),
-        down: Way::default(),
-        stall: Stall::default(),
-    };
-    let ended = poll_fn(|cx| tunnel.poll(cx, limit)).await;
+    let mut tunnel = Tunnel::new(TokioIo::new(client), TokioIo::new(upstream));
+    let ended = tunnel.run(limit, |_, _| {}).await;
     exchange.count(tunnel.down.passed);
     match ended {
         Ok(()) => End::Complete,
@@ -211,15 +208,41 @@ struct Way {
     closed: bool,
 }
 
-struct Tunnel {
-    client: TokioIo<Upgraded>,
-    upstream: TokioIo<Upgraded>,
+/// Two connections whose bytes pass from one to the other, both ways.
+pub(crate) struct Tunnel<C, U> {
+    client: C,
+    upstream: U,
     up: Way,
     down: Way,
     stall: Stall,
 }
 
-impl Tunnel {
+impl<C, U> Tunnel<C, U>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    pub(crate) fn new(client: C, upstream: U) -> Self {
+        Self {
+            client,
+            upstream,
+            up: Way::default(),
+            down: Way::default(),
+            stall: Stall::default(),
+        }
+    }
+
+    /// Passes bytes on until both sides have said all, one has gone, or nothing has passed for `limit`; tells each time how
+    /// many have passed up and down.
+    pub(crate) async fn run(&mut self, limit: Duration, mut passed: impl FnMut(u64, u64)) -> io::Result<()> {
+        poll_fn(|cx| {
+            let polled = self.poll(cx, limit);
+            passed(self.up.passed as u64, self.down.passed as u64);
+            polled
+        })
+        .await
+    }
+
     /// Ready when both sides have said all, or one has gone, or nothing has passed for `limit`.
     fn poll(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<io::Result<()>> {
         let before = self.up.passed + self.down.passed;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use gw_core::{Config, KeyPair, Protocol, Service, ServiceTls};
+use gw_core::{Config, KeyPair, Protocol, Service, ServiceTls, Upstream};
 use http::HeaderValue;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{self, RootCertStore};
@@ -32,18 +32,22 @@ struct Spec {
     protocol: Option<&'static [u8]>,
 }
 
-/// With whom a connection was made, and how.
+/// What a connection was opened with.
 #[derive(Debug)]
 pub(crate) struct Secured {
-    id: u64,
-    name: Box<str>,
+    /// How TLS is spoken, and with whom.
+    tls: Option<(u64, Box<str>)>,
+    /// The header of the PROXY protocol.
+    preamble: Option<Box<[u8]>>,
 }
 
-/// TLS that a request needs: of its service, with the server of this name.
+/// What a request needs a connection to be opened with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
-    pub(crate) tls: &'a UpstreamTls,
-    name: &'a str,
+    /// TLS of its service, with the server of this name.
+    tls: Option<(&'a UpstreamTls, &'a str)>,
+    /// A header of the PROXY protocol, before anything else.
+    pub(crate) preamble: Option<&'a [u8]>,
 }
 
 /// Settings with which no TLS can be spoken.
@@ -56,9 +60,10 @@ pub(crate) enum UpstreamTlsError {
 }
 
 impl UpstreamTls {
-    /// As the service and the certificates it names have it; the one before, if that is the same.
+    /// As the service, its upstream and the certificates they name have it; the one before, if that is the same.
     pub(crate) fn new(
         service: &Service,
+        upstream: Option<&Upstream>,
         config: &Config,
         before: Option<&Arc<Self>>,
     ) -> Result<Arc<Self>, UpstreamTlsError> {
@@ -70,6 +75,7 @@ impl UpstreamTls {
                 .collect(),
             pair: settings
                 .certificate
+                .or(upstream.and_then(|upstream| upstream.client_certificate))
                 .and_then(|id| Some(config.certificate(id)?.pair.clone())),
             settings,
             protocol: (service.target.protocol == Protocol::Grpcs).then_some(H2),
@@ -109,28 +115,53 @@ fn client(spec: &Spec) -> Result<TlsClient, UpstreamTlsError> {
 }
 
 impl<'a> Wanted<'a> {
-    /// With the server that this `Host` names.
-    pub(crate) fn new(tls: &'a UpstreamTls, host: &'a HeaderValue) -> Self {
-        let name = without_port(host.to_str().unwrap_or_default());
-        Self { tls, name }
+    /// TLS with the server that this `Host` names, and the header; none if there is neither.
+    pub(crate) fn new(
+        tls: Option<&'a UpstreamTls>,
+        host: Option<&'a HeaderValue>,
+        preamble: Option<&'a [u8]>,
+    ) -> Option<Self> {
+        let name = |host: &'a HeaderValue| without_port(host.to_str().unwrap_or_default());
+        let tls = tls.zip(host.map(name));
+        (tls.is_some() || preamble.is_some()).then_some(Self { tls, preamble })
     }
 
-    /// The name that the server's certificate must be for.
-    pub(crate) fn server_name(&self) -> Option<ServerName<'static>> {
-        let bare = self.name.trim_start_matches('[').trim_end_matches(']');
-        ServerName::try_from(bare.to_owned()).ok()
+    /// How TLS is spoken, and the name that the server's certificate must be for; none if it is not spoken.
+    pub(crate) fn tls(&self) -> Option<(&'a TlsClient, Option<ServerName<'static>>)> {
+        let (tls, name) = self.tls?;
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        Some((&tls.client, ServerName::try_from(bare.to_owned()).ok()))
     }
 
     pub(crate) fn secured(&self) -> Secured {
         Secured {
-            id: self.tls.id,
-            name: self.name.to_ascii_lowercase().into(),
+            tls: self
+                .tls
+                .map(|(tls, name)| (tls.id, name.to_ascii_lowercase().into())),
+            preamble: self.preamble.map(Into::into),
         }
     }
 
     /// Whether a connection is one of these.
     pub(crate) fn is(&self, secured: &Secured) -> bool {
-        self.tls.id == secured.id && self.name.eq_ignore_ascii_case(&secured.name)
+        let same_tls = match (self.tls, &secured.tls) {
+            (None, None) => true,
+            (Some((tls, name)), Some((id, known))) => tls.id == *id && name.eq_ignore_ascii_case(known),
+            _ => false,
+        };
+        same_tls && self.preamble == secured.preamble.as_deref()
+    }
+}
+
+impl Secured {
+    /// Whether it began with a header of the PROXY protocol.
+    pub(crate) fn is_told(&self) -> bool {
+        self.preamble.is_some()
+    }
+
+    /// Whether TLS is spoken over it.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
+use crate::admission::Place;
 use crate::conn::Connection;
 use crate::gateway::Gateway;
 use crate::ids::Ids;
@@ -16,6 +17,8 @@ use crate::listener::Speaks;
 use crate::lock;
 use crate::pool::Pool;
 use crate::server::{Door, Serve};
+use crate::socket::Accepted;
+use crate::streams::Passing;
 
 /// What the connections of one worker share. Its locks are taken by one thread only, but for shutdown and for an
 /// address that leaves.
@@ -27,8 +30,13 @@ pub(crate) struct Worker {
     pub(crate) pool: Mutex<Pool>,
     pub(crate) ids: Mutex<Ids>,
     pub(crate) counters: Counters,
+    /// Bytes of request bodies that its exchanges hold.
+    pub(crate) held: AtomicUsize,
+    pub(crate) passing: Passing,
     /// Connections are to end as soon as they have nothing to do.
     pub(crate) draining: AtomicBool,
+    /// Clients are asked to leave.
+    pub(crate) parting: AtomicBool,
     wakers: Mutex<Wakers>,
     /// A connection has ended.
     pub(crate) ended: Notify,
@@ -41,6 +49,12 @@ pub(crate) struct Counters {
     pub(crate) requests: AtomicU64,
     pub(crate) finished: AtomicU64,
     pub(crate) panics: AtomicU64,
+    /// Connections closed because they began with no header of the PROXY protocol, at a listener where they must.
+    pub(crate) bad_preambles: AtomicU64,
+    /// Connections ended because of what the client sent besides requests.
+    pub(crate) floods: AtomicU64,
+    /// Clients given up because they were too slow.
+    pub(crate) slow_clients: AtomicU64,
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
 }
@@ -55,7 +69,7 @@ struct Wakers {
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Serve this connection.
-    Serve(std::net::TcpStream, (Connection, Speaks)),
+    Serve(Accepted, (Connection, Speaks), Place),
     /// End: let requests in flight finish until the deadline, then answer how many connections were cut.
     Drain(tokio::time::Instant, oneshot::Sender<usize>),
 }
@@ -68,7 +82,10 @@ impl Worker {
             pool: Mutex::new(pool),
             ids: Mutex::new(Ids::new()),
             counters: Counters::default(),
+            held: AtomicUsize::new(0),
+            passing: Passing::default(),
             draining: AtomicBool::new(false),
+            parting: AtomicBool::new(false),
             wakers: Mutex::default(),
             ended: Notify::new(),
         }
@@ -87,6 +104,12 @@ impl Worker {
         lock(&self.wakers).waiting.remove(&number);
     }
 
+    /// Asks clients to leave.
+    pub(crate) fn part(&self) {
+        self.parting.store(true, Relaxed);
+        lock(&self.wakers).waiting.values().for_each(Waker::wake_by_ref);
+    }
+
     fn drain(&self) {
         self.draining.store(true, Relaxed);
         let wakers = std::mem::take(&mut lock(&self.wakers).waiting);
@@ -102,7 +125,7 @@ pub(crate) async fn run(
     worker: Arc<Worker>,
     mut mailbox: mpsc::UnboundedReceiver<Message>,
 ) {
-    let door = Arc::new(Door::new(gateway.settings()));
+    let door = Arc::new(Door::new(&worker, gateway.settings()));
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -114,13 +137,13 @@ pub(crate) async fn run(
             }
         };
         match message {
-            Some(Message::Serve(stream, arrived)) => {
-                let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
+            Some(Message::Serve(stream, arrived, place)) => {
+                let Ok(stream) = stream.into_socket() else {
                     worker.load.fetch_sub(1, Relaxed);
                     continue;
                 };
                 worker.counters.connections.fetch_add(1, Relaxed);
-                tokio::spawn(Serve::new(&door, &gateway, &worker, stream, arrived));
+                tokio::spawn(Serve::new(&door, &gateway, &worker, stream, arrived, place));
             }
             Some(Message::Drain(deadline, report)) => {
                 let cut = drain(&worker, deadline).await;
@@ -135,16 +158,22 @@ pub(crate) async fn run(
 
 async fn drain(worker: &Worker, deadline: tokio::time::Instant) -> usize {
     worker.drain();
+    let open = emptied(worker, deadline).await;
+    lock(&worker.pool).clear();
+    open
+}
+
+/// Waits until no connection is open, and not beyond the deadline; returns how many are.
+pub(crate) async fn emptied(worker: &Worker, deadline: tokio::time::Instant) -> usize {
     loop {
         let ended = worker.ended.notified();
         tokio::pin!(ended);
+        // Enabled before looking, so that an end in between is not missed.
         ended.as_mut().enable();
         if worker.load.load(Relaxed) == 0 || tokio::time::timeout_at(deadline, ended).await.is_err() {
-            break;
+            return worker.load.load(Relaxed);
         }
     }
-    lock(&worker.pool).clear();
-    worker.load.load(Relaxed)
 }
 
 /// Sweeps the pool of connections that no worker thread sweeps, for as long as the worker lives.

@@ -18,9 +18,23 @@ pub(super) fn write(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
     out.push(b'"');
     text(out, "request_id", record.request_id);
     address(out, record);
-    text(out, "method", record.method);
-    text(out, "path", record.target);
-    bytes(out, "host", record.host);
+    match record.sni {
+        Some(name) => {
+            text(out, "protocol", "tls_passthrough");
+            text(out, "sni", name);
+        }
+        None => {
+            text(out, "method", record.method);
+            text(out, "path", record.target);
+            bytes(out, "host", record.host);
+        }
+    }
+    if let Some((verdict, subject)) = record.client_verify {
+        bytes(out, "client_verify", verdict);
+        if !subject.is_empty() {
+            text(out, "client_dn", subject);
+        }
+    }
     number(out, "status", record.status.into());
     number(out, "bytes_in", record.bytes_in);
     number(out, "bytes_out", record.bytes_out);
@@ -235,6 +249,8 @@ mod tests {
             client_port: 5000,
             method: "GET",
             target: "/a?b",
+            sni: None,
+            client_verify: None,
             host: b"example.com",
             status: 200,
             bytes_in: 1,

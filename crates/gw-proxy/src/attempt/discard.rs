@@ -1,31 +1,33 @@
 //! What becomes of an answer that nobody gets, because another target is asked.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_body::Body as _;
-use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
+use bytes::Bytes;
 
+use crate::body::Content;
 use crate::lock;
 use crate::pool::Lease;
 use crate::worker::Worker;
 
 /// Reads the rest of an answer and gives its connection back, beside the request that goes on. What is long, or slow, is not
-/// read: its connection is closed.
-pub(super) fn discard(rest: Incoming, lease: Lease, worker: &Arc<Worker>) {
+/// read: its connection is closed. So is one that is for one client only.
+pub(super) fn discard(mut rest: Content, mut lease: Lease, worker: &Arc<Worker>) {
     /// Bound: in bytes.
     const MOST: usize = 64 << 10;
     const LONGEST: Duration = Duration::from_secs(1);
-    if rest.size_hint().lower() > MOST as u64 {
+    if rest.size_hint().lower() > MOST as u64 || lease.is_told() {
         return;
     }
     let worker = Arc::clone(worker);
     let read = async move {
-        let mut rest = Limited::new(rest, MOST);
-        while let Some(frame) = rest.frame().await {
-            if frame.is_err() {
-                return;
+        let mut left = MOST;
+        while let Some(frame) = poll_fn(|cx| rest.poll_frame(Some(&mut lease), cx)).await {
+            let Ok(frame) = frame else { return };
+            match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                Some(less) => left = less,
+                None => return,
             }
         }
         lease.link.end();

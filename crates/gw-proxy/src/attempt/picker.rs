@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::plan::ServicePlan;
 
 /// Picks targets for one request, never one twice.
-pub(super) struct Picker<'s> {
+pub(crate) struct Picker<'s> {
     service: &'s ServicePlan,
     /// What the request sticks to.
     key: Option<u64>,
@@ -26,15 +26,15 @@ pub(super) struct Picker<'s> {
 }
 
 /// A target, and the count of its requests in flight that this one is in.
-pub(super) struct Picked {
-    pub(super) target: Arc<Member>,
-    pub(super) handle: Handle,
+pub(crate) struct Picked {
+    pub(crate) target: Arc<Member>,
+    pub(crate) handle: Handle,
     /// When it was picked.
-    pub(super) at: Instant,
+    pub(crate) at: Instant,
 }
 
 impl<'s> Picker<'s> {
-    pub(super) fn new(service: &'s ServicePlan, key: Option<u64>, repeatable: bool) -> Self {
+    pub(crate) fn new(service: &'s ServicePlan, key: Option<u64>, repeatable: bool) -> Self {
         Self {
             service,
             key,
@@ -47,7 +47,7 @@ impl<'s> Picker<'s> {
     }
 
     /// The first target. Waits for a name that has never been answered, as long as connecting may take.
-    pub(super) async fn first(&mut self, now: Instant) -> Result<Picked, Failure> {
+    pub(crate) async fn first(&mut self, now: Instant) -> Result<Picked, Failure> {
         {
             let members = self.service.cell.members();
             members.budget.request(now);
@@ -55,6 +55,11 @@ impl<'s> Picker<'s> {
                 return Ok(picked);
             }
         }
+        Box::pin(self.wait()).await
+    }
+
+    /// The first target, once there is one.
+    async fn wait(&mut self) -> Result<Picked, Failure> {
         let deadline = tokio::time::Instant::now() + self.service.service.timeouts.connect;
         loop {
             let changed = self.service.cell.changed().notified();
@@ -71,7 +76,7 @@ impl<'s> Picker<'s> {
     }
 
     /// Another target, if there is one that these tries have not been at and the upstream's budget allows the try.
-    pub(super) fn another(&mut self, tries: &[Try], now: Instant) -> Option<Picked> {
+    pub(crate) fn another(&mut self, tries: &[Try], now: Instant) -> Option<Picked> {
         let members = self.service.cell.members();
         let picked = self.pick(&members, tries, now).ok().flatten()?;
         let last = tries.last().map(|last| last.outcome);
@@ -86,7 +91,7 @@ impl<'s> Picker<'s> {
     }
 
     /// The request is answered: what followed on nothing but a dead connection was no further load.
-    pub(super) fn answered(&self, now: Instant) {
+    pub(crate) fn answered(&self, now: Instant) {
         for _ in 0..self.owed {
             self.service.cell.members().budget.refund(now);
         }

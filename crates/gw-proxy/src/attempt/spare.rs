@@ -5,16 +5,14 @@ use std::sync::Arc;
 use gw_core::Retry;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
-use http_body::Body as _;
 use memchr::memchr_iter;
 
 use crate::body::RequestBody;
-use crate::failure::Failure;
 use crate::io::upstream::Link;
 use crate::pool::{Lease, Speaks};
 
 /// Whether a request that may have reached one target can be sent to another.
-fn is_safe(method: &Method, retry: &Retry) -> bool {
+pub(crate) fn is_safe(method: &Method, retry: &Retry) -> bool {
     retry.non_idempotent || is_idempotent(method)
 }
 
@@ -41,23 +39,6 @@ pub(crate) fn is_repeatable(request: &Request<RequestBody>, retry: &Retry) -> bo
     is_safe(request.method(), retry) && !matches!(request.body(), RequestBody::Stream(_))
 }
 
-/// Takes a small body whole, where that makes a second try possible. Larger ones stream, and are tried once.
-pub(crate) async fn keep_small(
-    method: &Method,
-    retry: Option<&Retry>,
-    body: RequestBody,
-) -> Result<RequestBody, Failure> {
-    /// Bound: in bytes.
-    const SMALL: usize = 64 << 10;
-    let length = body.size_hint().exact();
-    let is_small = length.is_some_and(|length| length <= SMALL as u64);
-    let helps = is_small && retry.is_some_and(|retry| is_safe(method, retry));
-    match body {
-        RequestBody::Stream(_) if helps => body.collect(SMALL).await.map(RequestBody::Buffered),
-        body => Ok(body),
-    }
-}
-
 /// What it takes to send a request once more.
 pub(super) struct Spare {
     head: Head,
@@ -69,14 +50,6 @@ enum Head {
     Written(Arc<Link>),
     /// Over HTTP/2 nobody could read what is written.
     Copied(Box<Request<()>>),
-}
-
-/// A request that may be sent once more.
-pub(super) enum Again {
-    /// Nothing of it was sent.
-    Whole(Box<Request<RequestBody>>),
-    /// It was sent, and doing that twice does no harm.
-    Spare(Spare),
 }
 
 impl Spare {
@@ -91,7 +64,7 @@ impl Spare {
                 lease.link.keep_head();
                 Head::Written(Arc::clone(&lease.link))
             }
-            Speaks::Http2 => Head::Copied(Box::new(copied(request))),
+            Speaks::Whole | Speaks::Http2 => Head::Copied(Box::new(copied(request))),
         };
         Some(Self { head, body })
     }
@@ -101,15 +74,6 @@ impl Spare {
         match self.head {
             Head::Written(link) => link.with_head(|head| parsed(head, self.body)),
             Head::Copied(head) => Some(head.map(|()| self.body)),
-        }
-    }
-}
-
-impl Again {
-    pub(super) fn request(self) -> Option<Request<RequestBody>> {
-        match self {
-            Self::Whole(request) => Some(*request),
-            Self::Spare(spare) => spare.request(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A request's body: none, at hand, or on its way.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -13,8 +14,10 @@ use hyper::body::Incoming;
 use super::{BodyError, BoxError};
 use crate::failure::Failure;
 use crate::hop;
-use crate::io::Stall;
+use crate::io::Pace;
 use crate::io::upstream::Link;
+use crate::overload::Held;
+use crate::settings::{MinRate, Settings};
 
 type Foreign = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
 
@@ -32,10 +35,45 @@ pub(crate) enum RequestBody {
 /// A body on its way, of which others watch the progress.
 pub(crate) struct Stream {
     source: Source,
+    /// What has been read before anybody asked for it.
+    ahead: VecDeque<Frame<Bytes>>,
+    /// The source has come to its end.
+    over: bool,
     upload: Arc<Upload>,
     link: Option<Arc<Link>>,
-    stall: Stall,
-    limit: Duration,
+    pace: Pace,
+    most: u64,
+}
+
+/// What a client's body is held to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Intake {
+    /// How long a read may stall.
+    pub(crate) stall: Duration,
+    pub(crate) rate: Option<MinRate>,
+    /// Bytes.
+    pub(crate) most: u64,
+}
+
+impl Intake {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            stall: settings.client_timeout,
+            rate: settings.limits.min_rate,
+            most: settings.limits.body.unwrap_or(u64::MAX),
+        }
+    }
+
+    /// A body of which nothing need come for as long as the service lets it.
+    pub(crate) fn patient(self) -> Self {
+        /// Bound: a year.
+        const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        Self {
+            stall: LONGEST,
+            rate: None,
+            most: self.most,
+        }
+    }
 }
 
 enum Source {
@@ -53,6 +91,7 @@ pub(crate) struct Upload {
 const DONE: u8 = 1;
 const BROKEN: u8 = 2;
 const STALLED: u8 = 3;
+const TOO_LARGE: u8 = 4;
 
 impl Upload {
     pub(crate) fn bytes(&self) -> u64 {
@@ -68,6 +107,7 @@ impl Upload {
         match self.state.load(Relaxed) {
             BROKEN => Some(Failure::ClientBody),
             STALLED => Some(Failure::ClientTimeout),
+            TOO_LARGE => Some(Failure::BodyTooLarge),
             _ => None,
         }
     }
@@ -82,17 +122,17 @@ impl std::fmt::Debug for Stream {
 }
 
 impl RequestBody {
-    /// What hyper reads from a client; a read may stall for `limit`.
-    pub(crate) fn incoming(body: Incoming, limit: Duration) -> Self {
+    /// What hyper reads from a client.
+    pub(crate) fn incoming(body: Incoming, intake: Intake) -> Self {
         if body.is_end_stream() {
             Self::Empty
         } else {
-            Self::stream(Source::Incoming(body), limit)
+            Self::stream(Source::Incoming(body), intake)
         }
     }
 
     /// The body of another server's request.
-    pub(crate) fn foreign<B>(body: B, limit: Duration) -> Self
+    pub(crate) fn foreign<B>(body: B, intake: Intake) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -100,16 +140,18 @@ impl RequestBody {
         if body.is_end_stream() {
             return Self::Empty;
         }
-        Self::stream(Source::Foreign(Box::pin(Boxed(Box::pin(body)))), limit)
+        Self::stream(Source::Foreign(Box::pin(Boxed(Box::pin(body)))), intake)
     }
 
-    fn stream(source: Source, limit: Duration) -> Self {
+    fn stream(source: Source, intake: Intake) -> Self {
         Self::Stream(Box::new(Stream {
             source,
+            ahead: VecDeque::new(),
+            over: false,
             upload: Arc::default(),
             link: None,
-            stall: Stall::default(),
-            limit,
+            pace: Pace::new(intake.stall, intake.rate),
+            most: intake.most,
         }))
     }
 
@@ -137,8 +179,31 @@ impl RequestBody {
         }
     }
 
-    /// Reads it to its end, unless that is beyond `max` bytes.
-    pub(crate) async fn collect(self, max: usize) -> Result<Bytes, Failure> {
+    /// Reads on until so many bytes are there, or all, or there is no room for more.
+    pub(crate) async fn read_ahead(&mut self, bytes: usize, held: &mut Held<'_>) -> Result<(), Failure> {
+        let Self::Stream(body) = self else { return Ok(()) };
+        let mut read = 0;
+        while read < bytes && !body.is_over() {
+            let Some(frame) = std::future::poll_fn(|cx| body.poll_source(cx)).await else {
+                break;
+            };
+            let frame = frame.map_err(|_| body.upload.failure().unwrap_or(Failure::ClientBody))?;
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            read += length;
+            body.ahead.push_back(frame);
+            if !held.take(length) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads it to its end, unless that is beyond `max` bytes, or there is no room for it.
+    pub(crate) async fn collect(
+        self,
+        max: usize,
+        mut room: impl FnMut(usize) -> Result<(), Failure>,
+    ) -> Result<Bytes, Failure> {
         let mut body = match self {
             Self::Empty => return Ok(Bytes::new()),
             Self::Buffered(bytes) if bytes.len() <= max => return Ok(bytes),
@@ -156,6 +221,7 @@ impl RequestBody {
             if all.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > max {
                 return Err(Failure::PayloadTooLarge);
             }
+            room(data.len())?;
             // A body of one piece, the usual case, is not copied.
             match first.take() {
                 None if all.is_empty() => first = Some(data),
@@ -169,6 +235,54 @@ impl RequestBody {
     }
 }
 
+impl Stream {
+    /// Whether all of it has been read.
+    fn is_over(&self) -> bool {
+        self.over
+            || match &self.source {
+                Source::Incoming(body) => body.is_end_stream(),
+                Source::Foreign(body) => body.is_end_stream(),
+            }
+    }
+
+    /// Reads on.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let polled = match &mut self.source {
+            Source::Incoming(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|error| BodyError::Client(error.into())),
+            Source::Foreign(body) => body.as_mut().poll_frame(cx).map_err(BodyError::Client),
+        };
+        let polled = polled.map(|frame| frame.map(|frame| frame.map(trimmed)));
+        let Poll::Ready(frame) = polled else {
+            ready!(self.pace.poll(cx));
+            self.upload.state.store(STALLED, Relaxed);
+            return Poll::Ready(Some(Err(BodyError::ClientStalled)));
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                self.pace.moved(length);
+                let before = self.upload.bytes.fetch_add(length as u64, Relaxed);
+                if before + length as u64 > self.most {
+                    self.upload.state.store(TOO_LARGE, Relaxed);
+                    return Poll::Ready(Some(Err(BodyError::ClientTooLarge)));
+                }
+            }
+            Some(Err(_)) => self.upload.state.store(BROKEN, Relaxed),
+            None => {}
+        }
+        self.over = frame.is_none();
+        if self.is_over() {
+            self.upload.state.store(DONE, Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+}
+
 impl Body for Stream {
     type Data = Bytes;
     type Error = BodyError;
@@ -178,48 +292,38 @@ impl Body for Stream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let polled = match &mut this.source {
-            Source::Incoming(body) => Pin::new(body)
-                .poll_frame(cx)
-                .map_err(|error| BodyError::Client(error.into())),
-            Source::Foreign(body) => body.as_mut().poll_frame(cx).map_err(BodyError::Client),
+        let frame = match this.ahead.pop_front() {
+            Some(frame) => Some(Ok(frame)),
+            None => ready!(this.poll_source(cx)),
         };
-        let polled = polled.map(|frame| frame.map(|frame| frame.map(trimmed)));
-        let Poll::Ready(frame) = polled else {
-            ready!(this.stall.poll(cx, this.limit));
-            this.upload.state.store(STALLED, Relaxed);
-            return Poll::Ready(Some(Err(BodyError::ClientStalled)));
-        };
-        this.stall.end();
-        match &frame {
-            Some(Ok(frame)) => {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                this.upload.bytes.fetch_add(length as u64, Relaxed);
-            }
-            Some(Err(_)) => this.upload.state.store(BROKEN, Relaxed),
-            None => {}
-        }
-        if frame.is_none() || this.is_end_stream() {
-            this.upload.state.store(DONE, Relaxed);
-            if let Some(link) = &this.link {
-                link.uploaded();
-            }
+        if (frame.is_none() || this.is_end_stream())
+            && let Some(link) = &this.link
+        {
+            link.uploaded();
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Incoming(body) => body.is_end_stream(),
-            Source::Foreign(body) => body.is_end_stream(),
-        }
+        self.ahead.is_empty() && self.is_over()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
+        let rest = match &self.source {
             Source::Incoming(body) => body.size_hint(),
             Source::Foreign(body) => body.size_hint(),
+        };
+        if self.ahead.is_empty() {
+            return rest;
         }
+        let lengths = self.ahead.iter().filter_map(Frame::data_ref).map(Bytes::len);
+        let ahead = lengths.sum::<usize>() as u64;
+        let mut all = SizeHint::new();
+        all.set_lower(rest.lower().saturating_add(ahead));
+        if let Some(upper) = rest.upper() {
+            all.set_upper(upper.saturating_add(ahead));
+        }
+        all
     }
 }
 

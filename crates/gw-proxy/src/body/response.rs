@@ -14,6 +14,8 @@ use crate::exchange::{End, Exchange};
 use crate::failure::Failure;
 use crate::io::Stall;
 use crate::io::upstream::Link;
+use crate::pool::Lease;
+use crate::wire::Reader;
 
 /// What the engine answers with, before it is bound to its exchange.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(crate) enum Content {
     Upstream(Incoming),
     /// The same, over a connection that does not notice by itself when it stops coming.
     Timed(Box<Timed>),
+    /// The upstream's, over a connection that the exchange holds.
+    Wire(Reader),
     /// These bytes.
     Bytes(Bytes),
 }
@@ -58,8 +62,19 @@ impl Content {
         }))
     }
 
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    /// The next piece, over the connection of this lease if it is not hyper's.
+    pub(crate) fn poll_frame(
+        &mut self,
+        lease: Option<&mut Lease>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
+            Self::Wire(reader) => match lease.and_then(Lease::wire) {
+                Some(wire) => reader
+                    .poll_frame(wire, cx)
+                    .map_err(|error| BodyError::Upstream(error.into())),
+                None => Poll::Ready(None),
+            },
             Self::Upstream(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(|error| BodyError::Upstream(error.into())),
@@ -75,14 +90,16 @@ impl Content {
         match self {
             Self::Upstream(body) => body.is_end_stream(),
             Self::Timed(timed) => timed.body.is_end_stream(),
+            Self::Wire(reader) => reader.is_done(),
             Self::Bytes(bytes) => bytes.is_empty(),
         }
     }
 
-    fn size_hint(&self) -> SizeHint {
+    pub(crate) fn size_hint(&self) -> SizeHint {
         match self {
             Self::Upstream(body) => body.size_hint(),
             Self::Timed(timed) => timed.body.size_hint(),
+            Self::Wire(reader) => reader.size_hint(),
             Self::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
@@ -100,10 +117,15 @@ pub struct ResponseBody {
     trailers: Option<Frame<Bytes>>,
     /// The content has come to its end.
     ended: bool,
+    /// Something was handed on since whoever takes it was last made to wait: it may not have been written yet.
+    unwritten: bool,
+    /// Why it ends early, once what was handed on is written.
+    broken: Option<BodyError>,
 }
 
 impl ResponseBody {
     pub(crate) fn new(content: Content, exchange: Box<Exchange>) -> Self {
+        exchange.about.conn.worker.passing.handed(0);
         let filtering = exchange.filters_body() && !content.is_end_stream();
         Self {
             content,
@@ -111,6 +133,8 @@ impl ResponseBody {
             filtering,
             trailers: None,
             ended: false,
+            unwritten: true,
+            broken: None,
         }
     }
 
@@ -122,6 +146,8 @@ impl ResponseBody {
             filtering: false,
             trailers: None,
             ended: false,
+            unwritten: true,
+            broken: None,
         }
     }
 
@@ -154,7 +180,58 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
+        let polled = match self.broken.take() {
+            Some(error) => Poll::Ready(Some(Err(error))),
+            None => self.poll_on(cx),
+        };
+        let polled = self.after_what_is_written(polled, cx);
+        if let Some(exchange) = &self.exchange {
+            let passing = &exchange.about.conn.worker.passing;
+            match &polled {
+                Poll::Pending => passing.waits(),
+                Poll::Ready(Some(Ok(frame))) => passing.handed(frame.data_ref().map_or(0, Bytes::len)),
+                Poll::Ready(_) => {}
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.filtering && self.trailers.is_none() && self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.filtering {
+            SizeHint::new()
+        } else {
+            self.content.size_hint()
+        }
+    }
+}
+
+impl ResponseBody {
+    /// A failure cuts the connection, and hyper drops with it what it has not written. So it is told of one only when it comes
+    /// again, having written.
+    fn after_what_is_written(
+        &mut self,
+        polled: Poll<Option<Result<Frame<Bytes>, BodyError>>>,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match polled {
+            Poll::Ready(Some(Err(error))) if std::mem::take(&mut self.unwritten) => {
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            polled => {
+                self.unwritten = polled.is_ready();
+                polled
+            }
+        }
+    }
+
+    fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self;
         loop {
             if let Some(trailers) = this.trailers.take() {
                 return Poll::Ready(Some(Ok(trailers)));
@@ -165,7 +242,11 @@ impl Body for ResponseBody {
                 }
                 return Poll::Ready(None);
             }
-            let mut frame = ready!(this.content.poll_frame(cx))
+            let lease = this
+                .exchange
+                .as_mut()
+                .and_then(|exchange| exchange.lease.as_mut());
+            let mut frame = ready!(this.content.poll_frame(lease, cx))
                 .transpose()
                 .or_else(|error| this.fail(error))?;
             this.ended = frame.is_none();
@@ -187,18 +268,6 @@ impl Body for ResponseBody {
                 }
                 return Poll::Ready(Some(Ok(frame)));
             }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        !self.filtering && self.trailers.is_none() && self.content.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.filtering {
-            SizeHint::new()
-        } else {
-            self.content.size_hint()
         }
     }
 }

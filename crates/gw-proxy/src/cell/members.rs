@@ -1,6 +1,7 @@
 //! A cell's targets at one moment: one member for each address of each of their names.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use gw_balancer::{Balancer, Budget, Target, TargetIdx, Tried};
@@ -8,6 +9,7 @@ use gw_core::TargetAddress;
 use http::HeaderValue;
 
 use super::{Place, Spec};
+use crate::address::Address;
 use crate::addresses::Tenure;
 use crate::attempt::Try;
 use crate::dns::{Found, Name, Records};
@@ -31,7 +33,7 @@ pub(crate) struct Members {
 /// One address requests can go to.
 #[derive(Debug)]
 pub(crate) struct Member {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     /// How long connections to it are good.
     pub(crate) tenure: Tenure,
     /// `Host` for requests to it.
@@ -45,7 +47,7 @@ pub(crate) struct Member {
 /// A member without its tenure, and its target in the balancer.
 #[derive(Debug)]
 pub(super) struct Draft {
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
     pub(super) target: Target,
     hosts: Hosts,
     place: usize,
@@ -98,7 +100,7 @@ impl Member {
     #[cfg(test)]
     pub(crate) fn plain(address: SocketAddr, label: &str) -> Self {
         Self {
-            address,
+            address: address.into(),
             tenure: Tenure::default(),
             hosts: hosts("h", address.port()),
             label: label.into(),
@@ -133,6 +135,10 @@ pub(super) fn drafts(spec: &Spec, names: &[Option<Arc<Name>>]) -> (Vec<Draft>, b
     let (mut drafts, mut pending) = (Vec::new(), false);
     for (index, (place, name)) in spec.targets.iter().zip(names).enumerate() {
         let address = &place.address;
+        if let Some(path) = address.socket() {
+            drafts.push(local(spec, index, place, path));
+            continue;
+        }
         let found = match (name, address.host.parse::<IpAddr>()) {
             (Some(name), _) => name.found(),
             (None, Ok(ip)) => {
@@ -189,20 +195,34 @@ pub(super) fn drafts(spec: &Spec, names: &[Option<Arc<Name>>]) -> (Vec<Draft>, b
 fn draft(spec: &Spec, index: usize, place: &Place, socket: SocketAddr, label: String, weight: u16) -> Draft {
     let TargetAddress { host, .. } = &place.address;
     Draft {
-        address: socket,
+        address: socket.into(),
         target: Target::new(label, weight).priority(place.priority),
         hosts: match &spec.host_header {
-            Some(host) if host.contains(':') => {
-                let host = header_value(host.to_string()); // it names its port
-                Hosts {
-                    plain: host.clone(),
-                    secure: host,
-                }
-            }
+            Some(host) if host.contains(':') => fixed(host), // it names its port
             Some(host) => hosts(host, socket.port()),
             None => hosts(host, socket.port()),
         },
         place: index,
+    }
+}
+
+/// A target on this machine. What it is called by in `Host` is nginx's name for those.
+fn local(spec: &Spec, index: usize, place: &Place, path: &Path) -> Draft {
+    let label = place.address.to_string();
+    Draft {
+        address: path.into(),
+        target: Target::new(label, place.weight).priority(place.priority),
+        hosts: fixed(spec.host_header.as_deref().unwrap_or("localhost")),
+        place: index,
+    }
+}
+
+/// A host whose port is not looked at.
+fn fixed(host: &str) -> Hosts {
+    let host = header_value(host.to_owned());
+    Hosts {
+        plain: host.clone(),
+        secure: host,
     }
 }
 

@@ -29,6 +29,7 @@ impl Cell {
         Some(Wanted {
             label: Arc::from(&*state.spec.label),
             active,
+            terms: Arc::clone(&state.spec.probe_terms),
             targets: targets.collect(),
         })
     }

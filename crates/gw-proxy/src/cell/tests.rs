@@ -92,6 +92,7 @@ fn spec(targets: Vec<Place>) -> Spec {
         policy: Policy::default(),
         checks: Checks::default(),
         probes: None,
+        probe_terms: Arc::default(),
         budget: BudgetPolicy::default(),
         host_header: None,
         srv_names: false,
@@ -184,7 +185,7 @@ fn what_stays_keeps_its_state_and_what_leaves_ends_its_tenure() {
         let members = cell.members();
         members
             .iter()
-            .find(|(_, member)| member.address.ip() == ip)
+            .find(|(_, member)| member.address.ip().map(|known| known.ip()) == Some(ip))
             .map(|(_, member)| member.tenure.clone())
     };
     let (one, two) = (

@@ -1,4 +1,5 @@
-//! A client's connection under hyper: counts bytes, bounds stalled writes, and fills in hyper's own bare answers.
+//! A client's connection under hyper: counts bytes, bounds stalled writes, keeps from hyper what is not to be parsed, and
+//! fills in its bare answers.
 
 use std::future::Future;
 use std::io;
@@ -11,12 +12,15 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::debug;
 
-use super::Stall;
+use super::Pace;
 use super::stream::ClientStream;
+use super::watch::Watch;
 use crate::conn::Conn;
 use crate::engine;
 use crate::failure::Failure;
+use crate::framing::{Framing, Reading};
 
 /// A client's connection.
 #[derive(Debug)]
@@ -24,15 +28,24 @@ pub(crate) struct ClientIo {
     stream: ClientStream,
     /// Of HTTP/1, whose heads hyper refuses by itself.
     is_http1: bool,
+    /// Where one is in the messages of HTTP/1.
+    framing: Framing,
+    /// What hyper still reads in place of what was refused.
+    poison: &'static [u8],
+    /// What came behind a request for an upgrade, before its answer.
+    ahead: Bytes,
     conn: Arc<Conn>,
-    write: Stall,
+    /// Of HTTP/2.
+    watch: Option<Box<Watch>>,
+    write: Pace,
     /// What goes out in place of hyper's bare answer.
     instead: Option<Bytes>,
     /// How many requests had begun when the last of them was answered to its end, as far as has been seen.
     settled: u32,
-    /// How many requests had begun when the next one's line was measured.
+    /// How many requests had begun when bytes were read last.
     heads: u32,
-    line: Line,
+    /// Bytes read since the last of them.
+    since: usize,
     /// Our side is closed.
     closed: bool,
     /// How long the client may still send.
@@ -43,24 +56,22 @@ pub(crate) struct ClientIo {
 /// resets the connection, and the answer may be lost with it.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The next request's line, so far.
-#[derive(Clone, Copy, Debug, Default)]
-struct Line {
-    length: usize,
-    complete: bool,
-}
-
 impl ClientIo {
     pub(crate) fn new(stream: ClientStream, http2: bool, conn: Arc<Conn>) -> Self {
+        let settings = conn.gateway.settings();
         Self {
             stream,
             is_http1: !http2,
+            framing: Framing::new(),
+            poison: b"",
+            ahead: Bytes::new(),
+            watch: http2.then(|| Box::new(Watch::new(settings.limits.frames))),
+            write: Pace::new(settings.client_timeout, settings.limits.min_rate),
             conn,
-            write: Stall::default(),
             instead: None,
             settled: 0,
             heads: 0,
-            line: Line::default(),
+            since: 0,
             closed: false,
             linger: None,
         }
@@ -82,24 +93,109 @@ impl ClientIo {
         Poll::Ready(())
     }
 
-    fn note_line(&mut self, read: &[u8]) {
+    /// Looks at what has been read, from `before` on, and takes out of it what hyper is not to see.
+    fn inspect(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let read = buf.filled().get(before..).unwrap_or_default();
         let heads = self.conn.heads.load(Relaxed);
         if heads != self.heads {
-            (self.heads, self.line) = (heads, Line::default());
+            (self.heads, self.since) = (heads, 0);
         }
-        if !self.line.complete {
-            let end = memchr::memchr(b'\n', read);
-            self.line.length += end.unwrap_or(read.len());
-            self.line.complete = end.is_some();
+        self.since += read.len();
+        match self.framing.read(read) {
+            Reading::Whole => {}
+            Reading::Refused { at, instead, why } => {
+                debug!(client = %self.conn.client, why, "refused what a client sent");
+                buf.set_filled(before + at);
+                self.poison = instead;
+                self.put_poison(buf);
+            }
+            Reading::Undecided { at } => {
+                let rest = read.get(at..).unwrap_or_default();
+                self.ahead = Bytes::from([rest, &self.ahead].concat());
+                buf.set_filled(before + at);
+            }
         }
     }
 
-    fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn put_poison(&mut self, buf: &mut ReadBuf<'_>) {
+        let (now, later) = self.poison.split_at(self.poison.len().min(buf.remaining()));
+        buf.put_slice(now);
+        self.poison = later;
+    }
+
+    /// Reads what is HTTP, or has been agreed not to be.
+    fn poll_messages(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.framing.is_undecided() {
+            self.decide();
+        }
+        if !self.poison.is_empty() {
+            self.put_poison(buf);
+            return Poll::Ready(Ok(()));
+        }
+        if self.framing.is_over() && !self.conn.tunnel.load(Relaxed) {
+            return Poll::Pending; // hyper has what it needs to answer and to close
+        }
+        let undecided = self.framing.is_undecided();
+        if !self.ahead.is_empty() {
+            if undecided {
+                return Poll::Pending; // it is polled again once it has answered
+            }
+            let length = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead.split_to(length));
+        } else {
+            ready!(self.poll_stream(cx, buf))?;
+        }
+        self.inspect(buf, before);
+        let is_end = undecided && !self.ahead.is_empty();
+        if is_end {
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Whether what follows a request for an upgrade is HTTP, if that is known.
+    fn decide(&mut self) {
+        let begun = self.conn.heads.load(Relaxed) == self.framing.heads();
+        if self.conn.tunnel.load(Relaxed) {
+            self.framing.end();
+        } else if begun && self.conn.in_flight.load(Relaxed) == 0 {
+            self.framing.decline();
+        }
+    }
+
+    fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let read = buf.filled().get(before..).unwrap_or_default();
+        if let Some(watch) = &mut self.watch {
+            watch.read(read, &self.conn);
+        }
+        let counters = &self.conn.worker.counters;
+        counters.bytes_in.fetch_add(read.len() as u64, Relaxed);
+        Poll::Ready(Ok(()))
+    }
+
+    fn wrote(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+        result: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         match result {
             Poll::Ready(result) => {
-                self.write.end();
+                self.write.moved(result.as_ref().map_or(0, |written| *written));
                 if let Ok(written) = result {
-                    self.conn.written.fetch_add(written as u64, Relaxed);
+                    let order = match &mut self.watch {
+                        Some(watch) => watch.wrote(bufs, written, &self.conn),
+                        None => 0,
+                    };
+                    if self.is_calmed() {
+                        cx.waker().wake_by_ref(); // nothing else may: it ends when it is read from
+                    }
+                    let moved = (written as u64).wrapping_sub(order);
+                    self.conn.written.fetch_add(moved, Relaxed);
                     self.conn
                         .worker
                         .counters
@@ -108,13 +204,39 @@ impl ClientIo {
                 }
                 Poll::Ready(result)
             }
-            Poll::Pending => {
-                let limit = self.conn.gateway.settings().client_timeout;
-                self.write
-                    .poll(cx, limit)
-                    .map(|()| Err(io::ErrorKind::TimedOut.into()))
+            Poll::Pending => self.poll_patience(cx),
+        }
+    }
+
+    /// Fails what the client keeps waiting for too long, or takes too little of.
+    fn poll_patience<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if self.conn.tunnel.load(Relaxed) {
+            return Poll::Pending;
+        }
+        ready!(self.write.poll(cx));
+        self.conn.worker.counters.slow_clients.fetch_add(1, Relaxed);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Ends a connection on which the client sent too much: tells it so, and drops what it still sends for a while, for a
+    /// socket closed over unread bytes could cost it that word.
+    fn poll_calm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(watch) = self.watch.as_mut().filter(|watch| !watch.farewell().is_empty()) {
+            match Pin::new(&mut self.stream).poll_write(cx, watch.farewell()) {
+                Poll::Ready(Ok(said)) if said > 0 => watch.said(said),
+                _ => watch.said(usize::MAX), // it does not even read
             }
         }
+        if !self.closed {
+            let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+            self.closed = flushed.is_pending() || Pin::new(&mut self.stream).poll_shutdown(cx).is_ready();
+        }
+        self.poll_linger(cx)
+    }
+
+    /// Whether the client has sent too much of what is no request.
+    fn is_calmed(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.is_over())
     }
 
     /// Whether every request that has begun is answered to its last byte: what is written now answers a head that is none,
@@ -126,20 +248,17 @@ impl ClientIo {
     /// Fails what the client keeps waiting for too long.
     fn unless_stalled(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
         if result.is_ready() {
-            self.write.end();
+            self.write.moved(0);
             return result;
         }
-        let limit = self.conn.gateway.settings().client_timeout;
-        self.write
-            .poll(cx, limit)
-            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+        self.poll_patience(cx)
     }
 
     /// Writes our answer; reports hyper's as written once ours is.
     fn write_instead(&mut self, cx: &mut Context<'_>, hyper_len: usize) -> Poll<io::Result<usize>> {
         while let Some(mut instead) = self.instead.take() {
             let result = Pin::new(&mut self.stream).poll_write(cx, &instead);
-            let result = self.wrote(cx, result);
+            let result = self.wrote(cx, &[], result);
             if let Poll::Ready(Ok(written)) = result {
                 instead.advance(written);
             }
@@ -182,18 +301,15 @@ impl AsyncRead for ClientIo {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        let read = buf.filled().get(before..).unwrap_or_default();
-        if this.is_http1 {
-            this.note_line(read);
+        if this.is_calmed() {
+            ready!(this.poll_calm(cx));
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        this.conn
-            .worker
-            .counters
-            .bytes_in
-            .fetch_add(read.len() as u64, Relaxed);
-        Poll::Ready(Ok(()))
+        if this.is_http1 {
+            this.poll_messages(cx, buf)
+        } else {
+            this.poll_stream(cx, buf)
+        }
     }
 }
 
@@ -206,7 +322,11 @@ impl AsyncWrite for ClientIo {
         {
             let failure = match status {
                 414 => Failure::UriTooLong,
-                431 if self.line.length > self.conn.gateway.settings().limits.target => Failure::UriTooLong,
+                431 if self.framing.line() > self.conn.gateway.settings().limits.target => {
+                    Failure::UriTooLong
+                }
+                // All of the head fits, so there are too many of what is in it.
+                431 if self.since < self.conn.gateway.settings().limits.head => Failure::TooManyHeaders,
                 431 => Failure::HeadTooLarge,
                 _ => Failure::BadRequest,
             };
@@ -216,8 +336,11 @@ impl AsyncWrite for ClientIo {
         if self.instead.is_some() {
             return self.write_instead(cx, buf.len());
         }
+        if self.is_calmed() {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.wrote(cx, result)
+        self.wrote(cx, &[io::IoSlice::new(buf)], result)
     }
 
     fn poll_write_vectored(
@@ -228,8 +351,11 @@ impl AsyncWrite for ClientIo {
         if let [only] = bufs {
             return self.poll_write(cx, only);
         }
+        if self.is_calmed() {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.wrote(cx, result)
+        self.wrote(cx, bufs, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -238,6 +364,9 @@ impl AsyncWrite for ClientIo {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.is_calmed() {
+            return Poll::Ready(Ok(()));
+        }
         let flushed = Pin::new(&mut this.stream).poll_flush(cx);
         ready!(this.unless_stalled(cx, flushed))?;
         // hyper flushes when all it has is written.
@@ -249,6 +378,9 @@ impl AsyncWrite for ClientIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.is_calmed() {
+            return this.poll_calm(cx).map(Ok);
+        }
         if !this.closed {
             let closed = Pin::new(&mut this.stream).poll_shutdown(cx);
             ready!(this.unless_stalled(cx, closed))?;

@@ -23,6 +23,8 @@ pub(crate) struct Link {
     /// A byte of the response has come.
     answered: AtomicBool,
     late: AtomicBool,
+    /// Bytes that have come before the response's head was taken.
+    early: AtomicU32,
     read_limit: AtomicU32,
     write_limit: AtomicU32,
     /// What is written next begins with a head that is to be kept.
@@ -39,6 +41,7 @@ impl Link {
         self.write_limit.store(millis(write), Relaxed);
         self.uploading.store(uploading, Relaxed);
         self.answered.store(false, Relaxed);
+        self.early.store(0, Relaxed);
         self.busy.store(true, Relaxed);
     }
 
@@ -72,6 +75,22 @@ impl Link {
         self.uploading.store(false, Relaxed);
     }
 
+    /// The response's head has been taken.
+    pub(crate) fn taken(&self) {
+        self.early.store(TAKEN, Relaxed);
+    }
+
+    /// Counts what comes before that; false if it is too much.
+    fn bears(&self, read: usize) -> bool {
+        let early = self.early.load(Relaxed);
+        if early == TAKEN || !self.busy.load(Relaxed) {
+            return true;
+        }
+        let early = early.saturating_add(u32::try_from(read).unwrap_or(u32::MAX));
+        self.early.store(early.min(TAKEN - 1), Relaxed);
+        early <= EARLY
+    }
+
     /// The exchange is over.
     pub(crate) fn end(&self) {
         self.busy.store(false, Relaxed);
@@ -97,6 +116,12 @@ impl Link {
         io::ErrorKind::TimedOut.into()
     }
 }
+
+/// Bound: interim responses before the one that counts, in bytes; several times what one head may take.
+const EARLY: u32 = 1 << 20;
+
+/// Nothing is early any more.
+const TAKEN: u32 = u32::MAX;
 
 fn millis(limit: &AtomicU32) -> Duration {
     Duration::from_millis(limit.load(Relaxed).into())
@@ -149,8 +174,12 @@ impl AsyncRead for UpstreamIo {
         let before = buf.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut this.stream).poll_read(cx, buf) {
             this.read.end();
-            if buf.filled().len() > before {
+            let read = buf.filled().len() - before;
+            if read > 0 {
                 this.link.answered.store(true, Relaxed);
+            }
+            if !this.link.bears(read) {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
             return Poll::Ready(result);
         }

@@ -1,20 +1,21 @@
 //! One probe: a connection, TLS if it is for that, and what is asked over it, each step in its time.
 
-use std::net::SocketAddr;
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gw_core::{Active, ProbeKind};
+use gw_core::{Active, KeyPair, ProbeKind};
 use http::HeaderValue;
 use http::uri::Authority;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::rustls::RootCertStore;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{self, RootCertStore};
 
+use crate::address::Address;
 use crate::probe::finding::{Finding, Found};
-use crate::probe::{grpc, http as http1};
-use crate::tls_client::{self, H2, TlsClient, Trust};
+use crate::probe::{ProbeTerms, grpc, http as http1};
+use crate::proxy_protocol::{self, Origin};
+use crate::tls_client::{self, H2, Shows, TlsClient, Trust};
 
 /// How probes speak TLS, made when the first does.
 #[derive(Debug, Default)]
@@ -29,13 +30,27 @@ pub(crate) struct Tls {
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Probes the target at this address, with this `Host`.
-pub(crate) async fn send(active: &Active, address: SocketAddr, host: &HeaderValue, tls: &Arc<Tls>) -> Found {
+pub(crate) async fn send(
+    (active, terms): (&Active, &Arc<ProbeTerms>),
+    address: &Address,
+    host: &HeaderValue,
+    tls: &Arc<Tls>,
+) -> Found {
     let limit = if active.timeout.is_zero() {
         LONGEST
     } else {
         active.timeout
     };
-    let stream = match in_time(limit, TcpStream::connect(address)).await {
+    let connecting = async {
+        let mut stream = address.connect().await?;
+        if let Some(version) = terms.proxy_protocol {
+            stream
+                .write_all(&proxy_protocol::write(version, Origin::Unknown))
+                .await?;
+        }
+        Ok::<_, io::Error>(stream)
+    };
+    let stream = match in_time(limit, connecting).await {
         Some(Ok(stream)) => stream,
         Some(Err(error)) => return Found::because(Finding::NoConnection, error),
         None => return Found::because(Finding::Late, "connecting"),
@@ -43,16 +58,16 @@ pub(crate) async fn send(active: &Active, address: SocketAddr, host: &HeaderValu
     if active.probe.kind == ProbeKind::Tcp {
         return Finding::Alive.into();
     }
-    if stream.set_nodelay(true).is_err() {
-        return Finding::Broken.into(); // it is gone already
-    }
     if !active.probe.kind.is_tls() {
         return ask(active, host, limit, stream).await;
     }
     let Some(name) = server_name(active.probe.server_name.as_deref(), host) else {
         return Found::because(Finding::NoTls, "its Host header is no server name; set https_sni");
     };
-    let client = tls.client(&active.probe).await;
+    let client = match tls.client(&active.probe, terms).await {
+        Ok(client) => client,
+        Err(error) => return Found::because(Finding::NoTls, error),
+    };
     match in_time(limit, client.connect(name, stream)).await {
         Some(Ok(stream)) => ask(active, host, limit, stream).await,
         Some(Err(error)) => Found::because(Finding::NoTls, error),
@@ -96,32 +111,43 @@ impl Tls {
         }
     }
 
-    async fn client(self: &Arc<Self>, probe: &gw_core::Probe) -> TlsClient {
+    async fn client(
+        self: &Arc<Self>,
+        probe: &gw_core::Probe,
+        terms: &Arc<ProbeTerms>,
+    ) -> Result<TlsClient, rustls::Error> {
         let (verify, grpc) = (probe.verify, probe.kind == ProbeKind::Grpcs);
-        let known = self.clients[usize::from(verify)][usize::from(grpc)]
-            .get()
-            .cloned();
+        let known = match terms.pair {
+            Some(_) => None, // it is made for each probe: they are rare
+            None => self.known(verify, grpc),
+        };
         if let Some(client) = known {
-            return client;
+            return Ok(client);
         }
-        let tls = Arc::clone(self);
+        let (tls, terms) = (Arc::clone(self), Arc::clone(terms));
         // Reading the system's authorities takes a while, and this thread has others to serve.
-        let made = tokio::task::spawn_blocking(move || tls.make(verify, grpc)).await;
-        made.unwrap_or_else(|_| self.make(verify, grpc))
+        let made = tokio::task::spawn_blocking(move || tls.make(verify, grpc, terms.pair.as_ref())).await;
+        made.map_err(|error| rustls::Error::General(error.to_string()))?
     }
 
-    fn make(&self, verify: bool, grpc: bool) -> TlsClient {
-        let make = || {
-            let trust = if verify {
-                Trust::Roots(self.roots.clone().unwrap_or_else(tls_client::system_roots))
-            } else {
-                Trust::Anyone
-            };
-            TlsClient::new(trust, if grpc { &[H2] } else { &[] })
-        };
+    fn known(&self, verify: bool, grpc: bool) -> Option<TlsClient> {
         self.clients[usize::from(verify)][usize::from(grpc)]
-            .get_or_init(make)
-            .clone()
+            .get()
+            .cloned()
+    }
+
+    fn make(&self, verify: bool, grpc: bool, pair: Option<&KeyPair>) -> Result<TlsClient, rustls::Error> {
+        let trust = if verify {
+            Trust::Roots(self.roots.clone().unwrap_or_else(tls_client::system_roots))
+        } else {
+            Trust::Anyone
+        };
+        let protocols: &[&[u8]] = if grpc { &[H2] } else { &[] };
+        if let Some(pair) = pair {
+            return TlsClient::showing(trust, None, &Shows::Pair(pair), protocols);
+        }
+        let client = &self.clients[usize::from(verify)][usize::from(grpc)];
+        Ok(client.get_or_init(|| TlsClient::new(trust, protocols)).clone())
     }
 }
 

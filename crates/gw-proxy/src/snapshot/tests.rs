@@ -60,6 +60,7 @@ struct Bench {
     names: Arc<Names>,
     prober: Prober,
     health: HealthSettings,
+    authorities: ClientAuthorities,
 }
 
 impl Bench {
@@ -80,6 +81,7 @@ impl Bench {
             names,
             prober: Prober::start(runtime.handle()),
             health: HealthSettings::default(),
+            authorities: ClientAuthorities::default(),
             registry,
             runtime,
         }
@@ -91,6 +93,7 @@ impl Bench {
             names: &self.names,
             prober: &self.prober,
             health: &self.health,
+            client_authorities: &self.authorities,
         }
     }
 
@@ -319,6 +322,7 @@ fn members_follow_names_and_weights() {
         checks: Checks::default(),
         policy: gw_balancer::Policy::default(),
         probes: None,
+        probe_terms: Arc::default(),
         budget: gw_balancer::BudgetPolicy::default(),
         host_header: None,
         srv_names: false,

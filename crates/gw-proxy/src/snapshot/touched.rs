@@ -17,6 +17,8 @@ pub(super) struct Touched {
     pub(super) route_chains: HashSet<Id<Route>>,
     pub(super) global_chain: bool,
     pub(super) certificates: HashSet<Id<Certificate>>,
+    /// Certificates of authorities.
+    pub(super) authorities: bool,
 }
 
 impl Touched {
@@ -83,8 +85,15 @@ impl Touched {
                 let shows = |service: &&Arc<Service>| service.tls.certificate == Some(Id::from(id));
                 self.services
                     .extend(config.services().filter(shows).map(|service| service.id));
+                let shows = |upstream: &&Arc<Upstream>| upstream.client_certificate == Some(Id::from(id));
+                for upstream in config.upstreams().filter(shows) {
+                    self.upstreams.insert(upstream.id);
+                    let services = config.services_of_host(&upstream.name);
+                    self.services.extend(services.map(|service| service.id));
+                }
             }
             Kind::CaCertificate => {
+                self.authorities = true;
                 let believes = |service: &&Arc<Service>| service.tls.authorities.contains(&Id::from(id));
                 self.services
                     .extend(config.services().filter(believes).map(|service| service.id));
@@ -111,6 +120,7 @@ impl Touched {
     pub(super) fn everything(before: &Config, after: &Config) -> Self {
         let mut touched = Self {
             global_chain: true,
+            authorities: true,
             ..Self::default()
         };
         for config in [before, after] {

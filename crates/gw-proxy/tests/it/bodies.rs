@@ -96,6 +96,12 @@ async fn responses_without_bodies_have_none() {
     let answer = raw.read_response_to_head().await;
     assert_eq!(answer.status, 400);
     assert_ne!(answer.header("content-length"), Some("0"));
+    assert_eq!(
+        raw.read_to_end().await,
+        "",
+        "a request that is refused is the last"
+    );
+    let mut raw = Raw::connect(proxy.addr()).await;
     raw.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(raw.read_response().await.text(), "0123456789");
     let lines = proxy.log(6).await;
@@ -201,7 +207,9 @@ async fn an_early_answer_comes_through_while_the_body_is_still_being_sent() {
     let upstream = Upstream::builder()
         .bodies(Bodies::Ignore)
         .serve(|_| Reply::status(403).body("no"));
-    let proxy = Proxy::to(&upstream);
+    let mut proxy = Proxy::start();
+    let service = proxy.service(upstream.addr(), json!({}));
+    proxy.route(service, json!({ "paths": ["/"], "request_buffering": false }));
     let (call, feed) = Client::new().call("POST", proxy.url("/")).fed();
     let answer = tokio::spawn(call.send());
     feed.send("first").await;

@@ -237,9 +237,12 @@ async fn the_addresses_of_a_plain_host_count_apart() {
     let healthy: Vec<_> = health.targets[0]
         .addresses
         .iter()
-        .map(|known| (known.address, known.healthy))
+        .map(|known| (known.address.clone(), known.healthy))
         .collect();
-    assert_eq!(healthy, [(live.addr(), true), (broken.addr(), false)]);
+    assert_eq!(
+        healthy,
+        [(live.addr().into(), true), (broken.addr().into(), false)]
+    );
     assert!(health.targets[0].named && health.available);
 }
 

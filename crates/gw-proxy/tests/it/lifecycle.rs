@@ -178,7 +178,7 @@ async fn heads_that_are_too_large_or_broken_are_answered_in_full() {
         (
             format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "a: b\r\n".repeat(200)),
             400,
-            "Request header or cookie too large",
+            "Too many request headers",
         ),
         (
             format!("GET /{long} HTTP/1.1\r\nhost: a\r\n\r\n"),
@@ -218,7 +218,7 @@ async fn heads_that_are_too_large_or_broken_are_answered_in_full() {
         .collect();
     let expected = [
         "head_too_large",
-        "head_too_large",
+        "too_many_headers",
         "uri_too_long",
         "uri_too_long",
         "bad_request",

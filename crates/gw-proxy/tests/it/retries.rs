@@ -234,10 +234,11 @@ async fn an_upstream_that_stops_reading_ends_in_an_error() {
 async fn a_client_slower_than_the_read_timeout_is_no_fault_of_the_upstream() {
     let upstream = Upstream::start(|request| Reply::ok(format!("{}", request.body_len)));
     let mut proxy = Proxy::start();
-    proxy.route_all(
+    let service = proxy.service(
         upstream.addr(),
         json!({ "read_timeout": 50, "write_timeout": 50 }),
     );
+    proxy.route(service, json!({ "paths": ["/"], "request_buffering": false }));
     let (call, feed) = Client::new().call("POST", proxy.url("/")).fed();
     let answer = tokio::spawn(call.send());
     let mut pace = tokio::time::interval(std::time::Duration::from_millis(60));

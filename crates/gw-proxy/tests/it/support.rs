@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use gw_core::{Change, Config, Kind, Kinds};
 use gw_plugins::Registry;
-use gw_proxy::{AccessLogSink, Gateway, Listener, Problem, Resolver, Server, Settings, SystemResolver};
+use gw_proxy::{
+    AccessLogSink, Gateway, ListenSocket, Listener, Problem, Resolver, Server, Settings, SystemResolver,
+};
 use gw_testkit::{Upstream, within};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -28,6 +30,7 @@ pub(crate) struct Proxy {
 
 pub(crate) struct ProxyBuilder {
     listen: fn(Listener) -> Listener,
+    socket: Option<ListenSocket>,
     registry: Registry,
     settings: Settings,
     resolver: Arc<dyn Resolver>,
@@ -37,6 +40,12 @@ impl ProxyBuilder {
     /// What is spoken at its address.
     pub(crate) fn listen(mut self, change: fn(Listener) -> Listener) -> Self {
         self.listen = change;
+        self
+    }
+
+    /// Where it listens, instead of at a free port.
+    pub(crate) fn socket(mut self, socket: ListenSocket) -> Self {
+        self.socket = Some(socket);
         self
     }
 
@@ -62,11 +71,16 @@ impl ProxyBuilder {
         let control = tokio::runtime::Handle::current();
         let gateway =
             Gateway::new(self.registry.clone(), self.settings, control, self.resolver).expect("a log");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let listener = self.socket.take().unwrap_or_else(|| {
+            let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+            bound.expect("a free port").into()
+        });
         let server =
             Server::start(Arc::clone(&gateway), [(self.listen)(Listener::new(listener))]).expect("threads");
         Proxy {
-            addr: server.addresses()[0],
+            addr: server.addresses()[0]
+                .ip()
+                .unwrap_or((Ipv4Addr::LOCALHOST, 0).into()),
             server: Some(server),
             gateway,
             kinds: self.registry.kinds().expect("schemas"),
@@ -83,6 +97,7 @@ impl Proxy {
     pub(crate) fn builder() -> ProxyBuilder {
         ProxyBuilder {
             listen: |listener| listener,
+            socket: None,
             registry: Registry::builtin(),
             settings: Settings {
                 workers: 2,

@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{
-    WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -64,6 +64,12 @@ impl ServerCertVerifier for Curious {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.1.clone()
     }
+}
+
+/// What takes any certificate of this provider's kinds.
+pub(crate) fn curious(provider: &CryptoProvider) -> Arc<dyn ServerCertVerifier> {
+    let known = provider.signature_verification_algorithms;
+    Arc::new(Curious(known, known.supported_schemes()))
 }
 
 pub(crate) fn client(versions: &[&'static SupportedProtocolVersion], protocols: &[&str]) -> TlsConnector {
@@ -118,7 +124,7 @@ fn sni(proxy: &mut Proxy, name: &str, certificate: Uuid) -> Uuid {
     proxy.put(Kind::Sni, document)
 }
 
-fn shown(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
+pub(crate) fn shown(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
     let (_, session) = stream.get_ref();
     let chain = session.peer_certificates().expect("the server shows one");
     chain[0].clone().into_owned()

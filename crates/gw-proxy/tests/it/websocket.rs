@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use gw_testkit::{Raw, Reply, Upstream, within};
+use gw_testkit::{Gate, Raw, Reply, Upstream, within};
 use http::{Method, Request, StatusCode, Version};
 use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper::ext::Protocol;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::error::Result as Answered;
 use tokio_tungstenite::tungstenite::handshake::client::Response;
 use tokio_tungstenite::tungstenite::handshake::server::{self, ErrorResponse};
@@ -266,4 +268,60 @@ async fn a_shutdown_waits_for_those_that_are_open() {
     drop(socket);
     let drained = within("the shutdown", stopping).await.expect("no panic");
     assert_eq!(drained.cut, 0);
+}
+
+#[tokio::test]
+async fn a_large_frame_passes_without_being_held() {
+    const FRAME: usize = 64 << 20;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a free port");
+    let addr = listener.local_addr().expect("an address");
+    let gate = Gate::closed();
+    let behind = gate.clone();
+    // It agrees, and reads nothing until the gate opens.
+    let upstream = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a head"));
+        }
+        let agree = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        stream.write_all(agree.as_bytes()).await.expect("it takes it");
+        behind.wait().await;
+        let mut room = vec![0; 1 << 16];
+        let mut all = 0;
+        while all < 10 + FRAME {
+            all += stream.read(&mut room).await.expect("more");
+        }
+        all
+    });
+    let mut proxy = Proxy::start();
+    proxy.route_all(addr, json!({}));
+    let mut stream = TcpStream::connect(proxy.addr()).await.expect("it listens");
+    let ask = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+               sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    stream.write_all(ask.as_bytes()).await.expect("it takes it");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(within("an answer", stream.read_u8()).await.expect("a head"));
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    // One binary frame, of which nobody reads anything: only what sockets hold goes in.
+    let mut frame = vec![0x82, 127];
+    frame.extend((FRAME as u64).to_be_bytes());
+    frame.resize(10 + FRAME, b'x');
+    let mut sent = 0;
+    while let Ok(written) = timeout(Duration::from_millis(500), stream.write(&frame[sent..])).await {
+        sent += written.expect("it takes it");
+    }
+    assert!(sent < FRAME * 3 / 4, "{sent} bytes went in");
+    gate.open();
+    within("the rest to go in", stream.write_all(&frame[sent..]))
+        .await
+        .expect("it takes it");
+    assert_eq!(
+        within("all to come out", upstream).await.expect("no panic"),
+        10 + FRAME
+    );
 }

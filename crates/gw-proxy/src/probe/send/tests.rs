@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 
 use gw_core::Probe;
 use gw_testkit::{Authority, End, Gate, Reply, TlsFront, Upstream, dead_port, silent_port};
@@ -54,7 +55,13 @@ fn believing(authority: &Authority) -> Arc<Tls> {
 }
 
 async fn probe(active: &Active, address: SocketAddr, host: &'static str, tls: &Arc<Tls>) -> Found {
-    send(active, address, &HeaderValue::from_static(host), tls).await
+    send(
+        (active, &Arc::default()),
+        &address.into(),
+        &HeaderValue::from_static(host),
+        tls,
+    )
+    .await
 }
 
 /// Probes a server that is found to be well or not within a quarter of a second.

@@ -1,0 +1,82 @@
+//! What is read ahead of the slower side, so that a slow client holds no upstream: small requests, small responses.
+//!
+//! What is larger streams, at the pace of the slower side; nothing is ever written to disk. What says that it does not want
+//! this (`request_buffering`, `response_buffering` of its route), and what may be a conversation, streams at once.
+
+use std::future::poll_fn;
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, Version};
+use http_body::Body as _;
+
+use crate::attempt::is_safe;
+use crate::body::{Content, RequestBody};
+use crate::exchange::Exchange;
+use crate::failure::Failure;
+
+/// Bound: in bytes, of what is small.
+const SMALL: usize = 64 << 10;
+
+/// Reads a small body ahead: where the route wants it, and where that makes a second try possible. One of which nobody knows
+/// the length goes on when so much of it is there.
+pub(crate) async fn request(
+    exchange: &mut Exchange,
+    method: &Method,
+    version: Version,
+    mut body: RequestBody,
+) -> Result<RequestBody, Failure> {
+    if !matches!(body, RequestBody::Stream(_)) {
+        return Ok(body);
+    }
+    let wanted = exchange.buffers_request();
+    let helps = exchange.about.retry().is_some_and(|retry| is_safe(method, retry));
+    let Some(length) = body.size_hint().exact() else {
+        if wanted {
+            body.read_ahead(SMALL, &mut exchange.held()).await?;
+        }
+        return Ok(body);
+    };
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    // Where there is no room for it, it streams.
+    if length > SMALL || !(wanted || helps) || !exchange.held().take(length) {
+        return Ok(body);
+    }
+    if helps || version != Version::HTTP_2 {
+        return body.collect(SMALL, |_| Ok(())).await.map(RequestBody::Buffered);
+    }
+    // There may be trailers.
+    body.read_ahead(length + 1, &mut exchange.held()).await?;
+    Ok(body)
+}
+
+/// Reads a small answer of known length whole, and lets go of the upstream. A client of HTTP/1 needs no such help: what is small
+/// goes into its connection's buffer at once. One of HTTP/2 may give a stream no window.
+pub(crate) async fn response(
+    exchange: &mut Exchange,
+    version: Version,
+    mut content: Content,
+) -> Result<Content, Failure> {
+    let is_small = content
+        .size_hint()
+        .exact()
+        .is_some_and(|length| length <= SMALL as u64);
+    let applies =
+        version == Version::HTTP_2 && matches!(content, Content::Upstream(_) | Content::Wire(_)) && is_small;
+    if !applies || content.is_end_stream() || exchange.wants_no_body() || !exchange.buffers_response() {
+        return Ok(content);
+    }
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = poll_fn(|cx| content.poll_frame(exchange.lease.as_mut(), cx)).await {
+        let frame = frame.map_err(|_| exchange.body_failure())?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.is_empty() && all.is_empty() {
+            first = data; // one of one piece, the usual case, is not copied
+            continue;
+        }
+        all.extend_from_slice(&std::mem::take(&mut first));
+        all.extend_from_slice(&data);
+    }
+    exchange.let_go();
+    Ok(Content::Bytes(if all.is_empty() { first } else { all.freeze() }))
+}
