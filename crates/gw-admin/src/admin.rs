@@ -20,6 +20,7 @@ use crate::body::{self, Arguments};
 use crate::entity::{Entities, Verb};
 use crate::ports::Ports;
 use crate::problem::Problem;
+use crate::retirement::Retirement;
 use crate::{dns, explain, fields, form, health, node, openapi};
 
 /// Bound: how long an answer waits for this node to serve what was written.
@@ -45,6 +46,7 @@ struct Shared {
     api: Api,
     /// Whose turn it is to load a configuration.
     config_turn: tokio::sync::Mutex<()>,
+    retirement: Retirement,
 }
 
 /// What one request does to what is stored.
@@ -89,6 +91,7 @@ impl AdminApi {
                 ports,
                 api,
                 config_turn: tokio::sync::Mutex::default(),
+                retirement: Retirement::default(),
             }),
         }
     }
@@ -106,9 +109,14 @@ impl AdminApi {
     {
         let started = Instant::now();
         let (head, body) = request.into_parts();
-        let answer = self.answer(&head, body).await.unwrap_or_else(Answer::from);
+        let api = self.current();
+        let answer = match api.shared.retirement.begin().await {
+            Some(_under_way) => api.answer(&head, body).await,
+            None => Err(Problem::HandedOver),
+        };
+        let answer = answer.unwrap_or_else(Answer::from);
         tracing::debug!(method = %head.method, status = answer.status.as_u16(), "admin request answered");
-        answer.into_response(&head, self.shared.store.info().revision, started)
+        answer.into_response(&head, api.shared.store.info().revision, started)
     }
 
     async fn answer<B>(&self, head: &Parts, body: B) -> Result<Answer, Problem>
@@ -368,6 +376,10 @@ impl AdminApi {
             );
         }
         in_time
+    }
+
+    pub(crate) fn retirement(&self) -> &Retirement {
+        &self.shared.retirement
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use gw_store::Revision;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, SERVER,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, CONNECTION, CONTENT_LENGTH,
+    CONTENT_TYPE, RETRY_AFTER, SERVER,
 };
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
@@ -27,12 +28,16 @@ const CONFIG_APPLIED: HeaderName = HeaderName::from_static("x-config-applied");
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Option<Value>,
+    /// A JSON document in the place of `body` that is written already, because it is long.
+    pub(crate) written: Option<Bytes>,
     /// The revision the answer is about; none = the newest.
     pub(crate) revision: Option<Revision>,
     /// Stored, but not served by this node in time.
     pub(crate) pending: bool,
     /// The methods of the path.
     pub(crate) allow: Option<String>,
+    /// To be asked for again, of the process that follows this one.
+    pub(crate) again: bool,
 }
 
 impl Answer {
@@ -48,9 +53,11 @@ impl Answer {
         Self {
             status,
             body: None,
+            written: None,
             revision: None,
             pending: false,
             allow: None,
+            again: false,
         }
     }
 
@@ -61,7 +68,9 @@ impl Answer {
         head: Revision,
         started: Instant,
     ) -> Response<Full<Bytes>> {
-        let body = self.body.map(|body| Bytes::from(body.to_string()));
+        let body = self
+            .written
+            .or_else(|| self.body.map(|body| Bytes::from(body.to_string())));
         let mut response = Response::new(Full::default());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -71,6 +80,10 @@ impl Answer {
         headers.insert(CONFIG_REVISION, self.revision.unwrap_or(head).0.into());
         if self.pending {
             headers.insert(CONFIG_APPLIED, HeaderValue::from_static("pending"));
+        }
+        if self.again {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
             headers.insert(ALLOW, allow.clone());
@@ -105,6 +118,7 @@ impl From<Problem> for Answer {
             _ => None,
         };
         Self {
+            again: matches!(problem, Problem::HandedOver),
             body: Some(problem.document()),
             allow,
             ..Self::empty(status)

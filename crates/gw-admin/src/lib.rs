@@ -61,7 +61,7 @@
 //! - A write whose client goes away is stored whole or not at all.
 //!
 //! # What it does not do
-//! No authentication: it belongs on a loopback address. It sees the data plane only through the traits of
+//! It knows no users and no rights: who has the token, or a certificate, may do all ([`Guard`], [`Tls`]). It sees the data plane only through the traits of
 //! [`ports`].
 
 mod admin;
@@ -74,6 +74,7 @@ mod entity;
 mod explain;
 mod fields;
 mod form;
+mod guard;
 mod health;
 mod index;
 mod multipart;
@@ -82,7 +83,13 @@ mod openapi;
 mod page;
 pub mod ports;
 mod problem;
+mod retirement;
 mod serve;
+mod status;
 
 pub use admin::AdminApi;
+pub use guard::Guard;
 pub use index::StoreIndex;
+pub use serve::listener::Listener;
+pub use serve::tls::{Tls, TlsError};
+pub use status::{Pulse, StatusApi};

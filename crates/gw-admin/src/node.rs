@@ -72,6 +72,19 @@ fn used(view: &View) -> BTreeSet<String> {
 
 /// `GET /status`
 pub(crate) fn status(view: &View, ports: &dyn Ports, query: &[(String, String)]) -> Result<Value, Problem> {
+    let mut status = pulse(&ports.counters(), query)?;
+    let (revision, applied) = (view.revision().0, ports.revision());
+    status["configuration"] = json!({
+        "incarnation": view.incarnation().to_string(),
+        "revision": revision,
+        "applied": applied,
+        "pending": applied < revision,
+    });
+    Ok(status)
+}
+
+/// What of it has nothing to do with the configuration.
+pub(crate) fn pulse(counters: &Counters, query: &[(String, String)]) -> Result<Value, Problem> {
     let memory = Unit::read(query)?.show(resident_memory());
     let Counters {
         requests,
@@ -81,8 +94,8 @@ pub(crate) fn status(view: &View, ports: &dyn Ports, query: &[(String, String)])
         reading,
         writing,
         waiting,
-    } = ports.counters();
-    let (revision, applied) = (view.revision().0, ports.revision());
+        limited,
+    } = counters;
     Ok(json!({
         "memory": {
             "workers_lua_vms": [{ "pid": std::process::id(), "http_allocated_gc": memory }],
@@ -97,13 +110,17 @@ pub(crate) fn status(view: &View, ports: &dyn Ports, query: &[(String, String)])
             "connections_writing": writing,
             "connections_waiting": waiting,
         },
-        "database": { "reachable": true },
-        "configuration": {
-            "incarnation": view.incarnation().to_string(),
-            "revision": revision,
-            "applied": applied,
-            "pending": applied < revision,
+        "limited": {
+            "connections": limited.connections,
+            "connections_from_address": limited.connections_from_address,
+            "overloaded": limited.overloaded,
+            "low_memory": limited.low_memory,
+            "buffers_full": limited.buffers_full,
+            "floods": limited.floods,
+            "slow_clients": limited.slow_clients,
+            "memory_is_low": limited.memory_is_low,
         },
+        "database": { "reachable": true },
     }))
 }
 

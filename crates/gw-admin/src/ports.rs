@@ -163,4 +163,27 @@ pub struct Counters {
     pub writing: u64,
     /// Of these, idle between requests.
     pub waiting: u64,
+    /// What was refused, or ended, because of a limit.
+    pub limited: Limited,
+}
+
+/// What the data plane of a node has refused, or ended, because of a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limited {
+    /// Connections beyond those that may be at once.
+    pub connections: u64,
+    /// Connections beyond those that one address may have.
+    pub connections_from_address: u64,
+    /// Requests beyond those that may be in flight.
+    pub overloaded: u64,
+    /// Requests that came while memory was short.
+    pub low_memory: u64,
+    /// Requests whose bodies found no room.
+    pub buffers_full: u64,
+    /// Connections of HTTP/2 that were flooded with frames.
+    pub floods: u64,
+    /// Clients that sent or took too little.
+    pub slow_clients: u64,
+    /// Whether memory is short now.
+    pub memory_is_low: bool,
 }

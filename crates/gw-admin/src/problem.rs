@@ -97,6 +97,9 @@ pub(crate) enum Problem {
     /// The store does not answer; nothing was written.
     #[error("The store is not available, nothing was written; try again")]
     Unavailable,
+    /// Another process has taken the store over, and serves the Admin API from now on.
+    #[error("The gateway is being replaced by a new process, nothing was done; try again")]
+    HandedOver,
     /// The store did not say whether it wrote.
     #[error("The store did not confirm the change; look whether it was made before trying again")]
     Unknown,
@@ -133,7 +136,7 @@ impl Problem {
             Self::Body(error) => error.status(),
             Self::Taken(_) => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unavailable | Self::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::HandedOver | Self::Unavailable | Self::Unknown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         }

@@ -71,7 +71,7 @@ pub use embedded::RedbLog;
 pub use error::{CommitError, OpenError, Part};
 pub use log::{AppendError, BoxError, BoxFuture, CommitLog, Head, LogError, Record};
 pub use memory::MemoryLog;
-pub use open::open;
+pub use open::{open, open_when_free};
 pub use store::{Committed, Info, Store};
 pub use view::{Entry, Indexer, View};
 pub use watch::{Watch, WatchItem};

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
 
 use crate::embedded::RedbLog;
 use crate::error::OpenError;
@@ -12,6 +15,9 @@ use crate::view::Indexer;
 
 /// The store's file in a data directory.
 const FILE: &str = "store.redb";
+
+/// How long not to ask again whether a store is free.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Opens the store at `url`, creating it and its directory if there is none:
 ///
@@ -24,7 +30,33 @@ const FILE: &str = "store.redb";
 /// # Errors
 /// When the address is not understood, the file is in use, damaged or of a newer format, or the disk refuses.
 pub async fn open(url: &str, indexer: impl Indexer) -> Result<Store, OpenError> {
-    let log: Arc<dyn CommitLog> = match Place::parse(url)? {
+    Store::open(open_log(url).await?, indexer).await
+}
+
+/// As [`open`], but a store that another process has open is waited for, for as long as `patience`: that process is
+/// about to let go of it.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_when_free(
+    url: &str,
+    indexer: impl Indexer,
+    patience: Duration,
+) -> Result<Store, OpenError> {
+    let deadline = Instant::now() + patience;
+    let log = loop {
+        match open_log(url).await {
+            Err(OpenError::Locked { .. }) if Instant::now() < deadline => {
+                sleep_until(Instant::now() + PAUSE).await;
+            }
+            opened => break opened?,
+        }
+    };
+    Store::open(log, indexer).await
+}
+
+async fn open_log(url: &str) -> Result<Arc<dyn CommitLog>, OpenError> {
+    Ok(match Place::parse(url)? {
         Place::Memory => Arc::new(MemoryLog::new()),
         Place::File(path) => Arc::new(RedbLog::open(path).await?),
         Place::Directory(path) if path.exists() && !path.is_dir() => {
@@ -34,8 +66,7 @@ pub async fn open(url: &str, indexer: impl Indexer) -> Result<Store, OpenError> 
             });
         }
         Place::Directory(path) => Arc::new(RedbLog::open(path.join(FILE)).await?),
-    };
-    Store::open(log, indexer).await
+    })
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -91,6 +122,19 @@ mod tests {
         ] {
             assert_eq!(Place::parse(url).ok(), place, "{url}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_store_in_use_is_waited_for_and_not_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("file:{}", dir.path().display());
+        let first = open(&url, ()).await.unwrap();
+        let taken = open_when_free(&url, (), PAUSE * 3).await;
+        assert!(matches!(taken, Err(OpenError::Locked { .. })), "{taken:?}");
+        let second = tokio::spawn(async move { open_when_free(&url, (), Duration::from_secs(10)).await });
+        tokio::task::yield_now().await;
+        first.close().await;
+        second.await.unwrap().unwrap();
     }
 
     #[test]

@@ -25,7 +25,7 @@ async fn every_call_has_the_answer_of_the_tutorial() {
             "name": "moesif-service", "protocol": "http", "host": "localhost", "port": 9001, "path": null, "retries": 5,
             "connect_timeout": 60000, "write_timeout": 60000, "read_timeout": 60000, "enabled": true, "tags": null,
             "client_certificate": null, "tls_verify": null, "tls_verify_depth": null, "ca_certificates": null,
-            "retry_statuses": [], "retry_non_idempotent": false, "try_timeout": null,
+            "retry_statuses": [], "retry_non_idempotent": false, "try_timeout": null, "send_proxy_protocol": null,
         })
     );
     admin
@@ -46,7 +46,7 @@ async fn every_call_has_the_answer_of_the_tutorial() {
             "name": null, "paths": ["/"], "methods": null, "hosts": null, "headers": null, "snis": null,
             "sources": null, "destinations": null, "protocols": ["http", "https"], "strip_path": true,
             "preserve_host": false, "path_handling": "v0", "regex_priority": 0, "https_redirect_status_code": 426,
-            "request_buffering": true, "response_buffering": true, "service": { "id": s }, "tags": null,
+            "request_buffering": true, "response_buffering": true, "require_client_certificate": false, "service": { "id": s }, "tags": null,
             "uris": null, "query": null, "cookies": null, "remote_addrs": null, "vars": null, "priority": null,
         })
     );
