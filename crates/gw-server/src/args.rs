@@ -1,6 +1,10 @@
 //! The command line, as typed.
 
+pub(crate) mod admin;
 mod dns;
+mod edge;
+pub(crate) mod lifecycle;
+mod limits;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -28,8 +32,10 @@ pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// Addresses clients connect to, separated by commas. Port 0 takes a free one. After an address `ssl` means TLS, with
-    /// the certificates of the configuration, and `http1` that HTTP/2 is not spoken.
+    /// Addresses clients connect to, separated by commas: `IP:PORT`, where port 0 takes a free one, or `unix:/PATH`. After an
+    /// address `ssl` means TLS, with the certificates of the configuration, `http1` that HTTP/2 is not spoken, `proxy_protocol`
+    /// that connections begin with such a header, `verify_client=on` (also `optional`, `optional_no_ca`, `strict`, `off`) that
+    /// clients are asked for certificates, and `mode=0660` who may connect to a path.
     #[arg(
         long,
         env = "GW_PROXY_LISTEN",
@@ -40,25 +46,11 @@ pub(crate) struct Args {
     )]
     pub(crate) proxy_listen: Vec<Listen>,
 
-    /// The oldest version of TLS that is spoken with clients.
-    #[arg(
-        long,
-        env = "GW_TLS_MIN_VERSION",
-        value_name = "VERSION",
-        default_value = "1.2",
-        global = true
-    )]
-    pub(crate) tls_min_version: MinVersion,
+    #[command(flatten)]
+    pub(crate) edge: edge::EdgeArgs,
 
-    /// Address of the Admin API. Whoever reaches it controls the gateway: keep it on a loopback address.
-    #[arg(
-        long,
-        env = "GW_ADMIN_LISTEN",
-        value_name = "ADDR",
-        default_value = "127.0.0.1:8001",
-        global = true
-    )]
-    pub(crate) admin_listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) admin: admin::AdminArgs,
 
     /// Directory of the embedded store, made on first start. One process at a time may use it.
     #[arg(
@@ -121,6 +113,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) dns: dns::DnsArgs,
 
+    #[command(flatten)]
+    pub(crate) limits: limits::LimitArgs,
+
     /// What the gateway reports of itself on stderr: error, warn, info, debug, trace, or a `tracing` filter.
     #[arg(
         long,
@@ -141,16 +136,8 @@ pub(crate) struct Args {
     )]
     pub(crate) log_format: LogFormat,
 
-    /// Seconds that requests in flight get to finish after SIGTERM or Ctrl-C; a second signal ends at once.
-    #[arg(
-        long,
-        env = "GW_SHUTDOWN_GRACE",
-        value_name = "SECONDS",
-        default_value = "30",
-        value_parser = seconds,
-        global = true
-    )]
-    pub(crate) shutdown_grace: Duration,
+    #[command(flatten)]
+    pub(crate) lifecycle: lifecycle::LifecycleArgs,
 }
 
 #[derive(Debug, Clone, Subcommand)]

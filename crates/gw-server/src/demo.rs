@@ -19,11 +19,11 @@ use crate::error::StartError;
 pub(crate) async fn start(addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, StartError> {
     let mut started = Vec::with_capacity(addresses.len());
     for &address in addresses {
-        let failed = |source| StartError::Listen {
-            address,
+        let failed = |source: std::io::Error| StartError::Listen {
+            address: address.to_string(),
             what: "a sample service",
             flag: "demo --services",
-            source,
+            source: source.into(),
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;

@@ -1,8 +1,12 @@
 //! Why the gateway does not start.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
+
+use gw_proxy::BindError;
+
+use crate::access::AccessError;
+use crate::upgrade::TakeoverError;
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -12,14 +16,34 @@ pub enum StartError {
     #[error("cannot listen on {address} for {what}; free the address or choose another with {flag}")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: String,
         /// What for.
         what: &'static str,
         /// The flag that says otherwise.
         flag: &'static str,
-        /// The system's reason.
-        source: io::Error,
+        /// Why not.
+        source: BindError,
     },
+    /// The service manager has opened a socket for nobody.
+    #[error(
+        "the service manager hands over the socket `{name}` at {address}, which no flag asks for; listen at this address, or have \
+         the socket unit say FileDescriptorName=proxy, admin or status"
+    )]
+    Unclaimed {
+        /// What it is called.
+        name: Box<str>,
+        /// Where it listens.
+        address: String,
+    },
+    /// What the service manager hands over cannot be used.
+    #[error("what the service manager hands over in LISTEN_FDS is no socket that listens")]
+    Activation(#[source] io::Error),
+    /// The Admin API would be open to others, or what protects it cannot be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// No old process lets this one take over.
+    #[error(transparent)]
+    Takeover(#[from] TakeoverError),
     /// The store in the data directory cannot be used.
     #[error("cannot open the store in {}", data_dir.display())]
     Store {
@@ -47,6 +71,14 @@ pub enum StartError {
         to: String,
         /// The system's reason.
         source: io::Error,
+    },
+    /// `--client-ca` names a file without certificates.
+    #[error("--client-ca {}: {why}; expected certificates in PEM form", path.display())]
+    ClientCa {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// `--log` is no filter.
     #[error("--log {filter}: expected error, warn, info, debug, trace or a `tracing` filter")]

@@ -5,17 +5,27 @@
 //! waits for a signal. The thread it runs on is the control thread: Admin API, store, compilation of changes, name
 //! resolution. Requests are served by worker threads and never wait for it.
 
+mod access;
 mod args;
 mod banner;
+mod control;
 mod demo;
 mod error;
 mod listen;
 mod logging;
+mod machine;
+mod notify;
 mod one_line;
 mod ports;
+mod pulse;
 mod run;
+mod running;
 mod signal;
+mod sockets;
 mod sync;
+mod upgrade;
 
+pub use access::AccessError;
 pub use error::StartError;
 pub use run::main;
+pub use upgrade::TakeoverError;

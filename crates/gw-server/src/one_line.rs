@@ -2,45 +2,73 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use gw_core::{Change, Config, Document, Kind, Kinds};
 use gw_plugins::Registry;
-use gw_proxy::Server;
+use gw_proxy::Address;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::args::{AccessLogTo, Args, Destination};
 use crate::error::StartError;
 use crate::listen::Listen;
-use crate::run;
-use crate::signal::Stop;
+use crate::pulse::Readiness;
+use crate::run::{self, Origin};
+use crate::running::{self, Running};
+use crate::sockets::{self, Open, Role};
 
 /// Serves until told to stop.
-pub(crate) async fn run(args: &Args, listen: &[Listen], to: &[Destination]) -> Result<(), StartError> {
-    let mut stop = Stop::listen().map_err(|source| StartError::System {
-        what: "signal handlers",
-        source,
-    })?;
+pub(crate) async fn run(
+    args: &Args,
+    listen: &[Listen],
+    to: &[Destination],
+    origin: Origin,
+) -> Result<(), StartError> {
+    let signals = running::listen_for_signals()?;
     let registry = Registry::builtin();
     let kinds = registry
         .kinds()
         .map_err(|error| StartError::Schema(error.into()))?;
-    let listeners = run::bind_proxies(listen, "--listen")?;
-    let gateway = run::gateway(args, registry, AccessLogTo::Off)?;
+    let mut wanted = run::proxies_wanted(listen, "--listen");
+    wanted.extend(run::status_wanted(args));
+    let sockets = sockets::open(wanted, origin.inherited)?;
+    let own = run::own_addresses(args, &sockets);
+    let gateway = run::gateway(args, registry, AccessLogTo::Off, own)?;
     let (config, changes) = configuration(&kinds, to)?;
     gateway.apply(config, &changes, 1);
-    let server = Server::start(Arc::clone(&gateway), listeners).map_err(|source| StartError::System {
-        what: "worker threads",
-        source,
-    })?;
+    let leaving = match origin.predecessor {
+        Some(predecessor) => Some(predecessor.prepared().await?),
+        None => None,
+    };
+    if leaving.is_some() {
+        run::names_are_known(&gateway).await;
+    }
+    let readiness = Readiness::new(Arc::clone(&gateway));
+    let server = run::serve(listen, &gateway, &sockets)?;
+    let status = run::serve_status(&readiness, &sockets)?;
+    let predecessor = leaving.as_ref().map(|leaving| leaving.pid);
+    if let Some(leaving) = leaving {
+        leaving.serving().await?;
+    }
     announce(&Banner {
         addresses: listen.iter().zip(server.addresses()).collect(),
         to,
     });
-    let signal = stop.next().await;
-    run::drain(server, &mut stop, signal, args.shutdown_grace).await;
+    running::tell_ready(predecessor);
+    let files = sockets.iter().filter(|open| open.role != Role::Proxy);
+    let running = Running {
+        args: &args.lifecycle,
+        signals,
+        program: origin.program,
+        files: files.filter_map(Open::file).collect(),
+        sockets,
+        server,
+        control: None,
+        status,
+        readiness,
+    };
+    running.until_end().await;
     Ok(())
 }
 
@@ -110,7 +138,7 @@ fn prefix_name(prefix: &str) -> Option<String> {
 }
 
 struct Banner<'a> {
-    addresses: Vec<(&'a Listen, &'a SocketAddr)>,
+    addresses: Vec<(&'a Listen, &'a Address)>,
     to: &'a [Destination],
 }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gw_admin::ports::{
-    AddressHealth, Applied, Counters, Health, KnownAddress, KnownName, KnownService, LogLevel, Names, Node,
-    Reports, SetHealthError, Status, TargetHealth, UpstreamHealth,
+    AddressHealth, Applied, Counters, Health, KnownAddress, KnownName, KnownService, Limited, LogLevel,
+    Names, Node, Reports, SetHealthError, Status, TargetHealth, UpstreamHealth,
 };
 use gw_core::{Id, Upstream};
 use gw_proxy::{Gateway, Records};
@@ -55,19 +55,7 @@ impl Status for ThisNode {
     }
 
     fn counters(&self) -> Counters {
-        let counters = self.gateway.counters();
-        Counters {
-            requests: counters.requests,
-            accepted: counters.connections,
-            handled: counters.connections,
-            active: counters.open_connections,
-            // HTTP/1.1: a connection has one request at a time. Reading a head takes no time worth counting.
-            reading: 0,
-            writing: counters.requests_in_flight,
-            waiting: counters
-                .open_connections
-                .saturating_sub(counters.requests_in_flight),
-        }
+        counters(&self.gateway)
     }
 
     fn settings(&self) -> Value {
@@ -136,9 +124,40 @@ impl ThisNode {
     }
 }
 
+/// What the data plane has counted, in Kong's words.
+pub(crate) fn counters(gateway: &Gateway) -> Counters {
+    let counters = gateway.counters();
+    Counters {
+        requests: counters.requests,
+        accepted: counters.connections + counters.refused_connections + counters.refused_from_address,
+        handled: counters.connections,
+        active: counters.open_connections,
+        // HTTP/1.1: a connection has one request at a time. Reading a head takes no time worth counting.
+        reading: 0,
+        writing: counters.requests_in_flight,
+        waiting: counters
+            .open_connections
+            .saturating_sub(counters.requests_in_flight),
+        limited: Limited {
+            connections: counters.refused_connections,
+            connections_from_address: counters.refused_from_address,
+            overloaded: counters.shed_overloaded,
+            low_memory: counters.shed_low_memory,
+            buffers_full: counters.shed_buffers_full,
+            floods: counters.floods,
+            slow_clients: counters.slow_clients,
+            memory_is_low: counters.low_memory,
+        },
+    }
+}
+
 fn address_health(known: gw_proxy::AddressHealth) -> AddressHealth {
     AddressHealth {
-        address: known.address,
+        // A unix socket is shown as one of its clients is.
+        address: known
+            .address
+            .ip()
+            .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
         weight: known.weight,
         healthy: known.healthy,
         reason: known.reason.map(|reason| reason.to_string().into()),

@@ -2,12 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use rustix::process::Signal;
+use command_fds::{CommandFdExt as _, FdMapping};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::deadline::{DEADLINE, ShownBy, within};
@@ -33,6 +35,7 @@ pub struct GatewayBuilder {
     /// None = the command `proxy`.
     admin_listen: Option<String>,
     data_dir: DataDir,
+    activated: Vec<(String, Arc<TcpListener>)>,
 }
 
 /// Why a gateway does not run.
@@ -91,6 +94,7 @@ impl Gateway {
             data_dir: DataDir::Temporary(Arc::new(
                 TempDir::new().expect("a temporary directory can be made"),
             )),
+            activated: Vec::new(),
         }
     }
 
@@ -148,6 +152,52 @@ impl Gateway {
         self.process.signal(Signal::INT);
     }
 
+    /// Asks it to let a new process take over (SIGUSR2); does not wait.
+    pub fn upgrade(&self) {
+        self.process.signal(Signal::USR2);
+    }
+
+    /// Asks the process that has taken over last to end (SIGTERM); does not wait.
+    ///
+    /// # Panics
+    ///
+    /// If none has.
+    pub fn terminate_successor(&self) {
+        kill(
+            self.successors().pop().expect("a process has taken over"),
+            Signal::TERM,
+        );
+    }
+
+    /// Asks the process that has taken over last to let another take over (SIGUSR2); does not wait.
+    ///
+    /// # Panics
+    ///
+    /// If none has.
+    pub fn upgrade_successor(&self) {
+        kill(
+            self.successors().pop().expect("a process has taken over"),
+            Signal::USR2,
+        );
+    }
+
+    /// The processes that were started to take over from it, and from each other, in order.
+    pub fn successors(&self) -> Vec<u32> {
+        self.log().iter().filter_map(|line| successor(line)).collect()
+    }
+
+    /// Waits until `n` processes have taken over, one after the other, and serve; returns the last.
+    ///
+    /// # Panics
+    ///
+    /// If they do not in time; the message has the log.
+    pub async fn wait_for_successors(&self, n: usize) -> u32 {
+        let line = self.wait_for_lines(n, TAKEN_OVER).await.swap_remove(n - 1);
+        let (before, _) = line.split_once(TAKEN_OVER).expect("the line has it");
+        let pid = before.rsplit_once(' ').map_or(before, |(_, pid)| pid);
+        pid.parse().expect("a process id is before it")
+    }
+
     /// Waits for its end.
     ///
     /// # Panics
@@ -171,7 +221,9 @@ impl Gateway {
         if self.status().is_none() {
             self.kill9().await;
         }
-        self.builder.clone().start().await
+        let builder = self.builder.clone();
+        drop(self);
+        builder.start().await
     }
 
     /// All lines it has written so far, to standard output and standard error, in the order of arrival.
@@ -207,6 +259,33 @@ impl Gateway {
     }
 }
 
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // First the one that could start more of them.
+        self.process.kill();
+        for pid in self.successors() {
+            kill(pid, Signal::KILL);
+        }
+    }
+}
+
+/// What a gateway says of itself when it has taken over, after its process id.
+const TAKEN_OVER: &str = " has taken over from process ";
+
+/// The process that a line of the log tells was started to take over.
+fn successor(line: &str) -> Option<u32> {
+    let (_, rest) = line.split_once("a new process is to take over")?;
+    let (_, pid) = rest.split_once("pid=")?;
+    pid.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+fn kill(pid: u32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+        // It may have ended by itself.
+        let _sent = kill_process(pid, signal);
+    }
+}
+
 impl GatewayBuilder {
     /// Adds an argument, before those that the kit gives.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -231,6 +310,16 @@ impl GatewayBuilder {
     /// Uses this data directory instead of a fresh one, and leaves it there.
     pub fn data_dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.data_dir = DataDir::Given(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Starts it as systemd does that has opened these sockets for it, each with a name.
+    pub fn activated(mut self, sockets: &[(&str, &TcpListener)]) -> Self {
+        let open = |(name, socket): &(&str, &TcpListener)| {
+            let socket = socket.try_clone().expect("a socket can be cloned");
+            ((*name).to_owned(), Arc::new(socket))
+        };
+        self.activated = sockets.iter().map(open).collect();
         self
     }
 
@@ -297,7 +386,10 @@ impl GatewayBuilder {
     }
 
     fn command(&self) -> std::process::Command {
-        let mut command = std::process::Command::new(&self.bin);
+        let mut command = match self.activated.as_slice() {
+            [] => std::process::Command::new(&self.bin),
+            sockets => activating(&self.bin, sockets),
+        };
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GW_")) {
             command.env_remove(name);
         }
@@ -319,6 +411,28 @@ impl GatewayBuilder {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
+}
+
+/// The program, started with sockets from descriptor 3 on, and told its own process id: the shell has the same.
+fn activating(bin: &Path, sockets: &[(String, Arc<TcpListener>)]) -> std::process::Command {
+    let mut command = std::process::Command::new("sh");
+    let names: Vec<&str> = sockets.iter().map(|(name, _)| name.as_str()).collect();
+    command
+        .args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""])
+        .arg(bin)
+        .env("LISTEN_FDS", sockets.len().to_string())
+        .env("LISTEN_FDNAMES", names.join(":"));
+    let mappings = sockets.iter().zip(3..).map(|((_, socket), child_fd)| FdMapping {
+        parent_fd: socket
+            .as_fd()
+            .try_clone_to_owned()
+            .expect("a socket can be cloned"),
+        child_fd,
+    });
+    command
+        .fd_mappings(mappings.collect())
+        .expect("each has a descriptor of its own");
+    command
 }
 
 impl DataDir {
@@ -354,6 +468,14 @@ fn announced(line: &str, what: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn successors_are_found_in_log_lines() {
+        let line =
+            "2026-01-01T00:00:00Z  INFO gw_server::upgrade: a new process is to take over pid=812 program=/x";
+        assert_eq!(successor(line), Some(812));
+        assert_eq!(successor("a new process has taken over pid=812"), None);
+    }
 
     #[test]
     fn addresses_are_found_in_banners_and_log_lines() {

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use self::log::Log;
 
@@ -97,7 +98,7 @@ type Started = std::sync::mpsc::Sender<io::Result<u32>>;
 fn watch_over(
     command: Command,
     started: Started,
-    wanted: mpsc::UnboundedReceiver<Signal>,
+    mut wanted: mpsc::UnboundedReceiver<Signal>,
     ended: watch::Sender<Option<ExitStatus>>,
     log: &Arc<Log>,
 ) {
@@ -116,8 +117,14 @@ fn watch_over(
             Err(error) => started.send(Err(error)),
             Ok(mut child) => {
                 let told = started.send(Ok(child.id().expect("not waited for yet")));
-                let status = run(&mut child, wanted, log).await;
+                let (status, mut reading) = run(&mut child, &mut wanted, log).await;
                 ended.send_replace(Some(status));
+                // A grandchild may have taken the output over: it is read for as long as somebody wants it.
+                let dropped = async { while wanted.recv().await.is_some() {} };
+                tokio::select! {
+                    () = dropped => {}
+                    _ = async { while reading.join_next().await.is_some() {} } => {}
+                }
                 told
             }
         };
@@ -125,10 +132,16 @@ fn watch_over(
     });
 }
 
-/// Passes signals on and collects lines until the process ends and its output is read.
-async fn run(child: &mut Child, mut wanted: mpsc::UnboundedReceiver<Signal>, log: &Arc<Log>) -> ExitStatus {
-    let out = tokio::spawn(collect(child.stdout.take(), Arc::clone(log)));
-    let err = tokio::spawn(collect(child.stderr.take(), Arc::clone(log)));
+/// Passes signals on and collects lines until the process ends and its output is read, or what is left of it is somebody
+/// else's.
+async fn run(
+    child: &mut Child,
+    wanted: &mut mpsc::UnboundedReceiver<Signal>,
+    log: &Arc<Log>,
+) -> (ExitStatus, JoinSet<()>) {
+    let mut reading = JoinSet::new();
+    reading.spawn(collect(child.stdout.take(), Arc::clone(log)));
+    reading.spawn(collect(child.stderr.take(), Arc::clone(log)));
     let status = loop {
         tokio::select! {
             status = child.wait() => break status.expect("a child can be waited for"),
@@ -136,9 +149,9 @@ async fn run(child: &mut Child, mut wanted: mpsc::UnboundedReceiver<Signal>, log
         }
     };
     // Bound: a grandchild may hold the pipes open for longer than anybody wants to wait.
-    let read = async { (out.await, err.await) };
+    let read = async { while reading.join_next().await.is_some() {} };
     let _late = tokio::time::timeout(Duration::from_secs(1), read).await;
-    status
+    (status, reading)
 }
 
 fn send(child: &Child, signal: Signal) {

@@ -25,7 +25,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// How often other ports are tried: somebody else may have taken one between our looking and the server's starting.
 const ATTEMPTS: usize = 5;
 
-/// Starts `etcd`, `redis`, `nginx` or `dnsmasq` with its plain settings and waits until it answers.
+/// Starts `etcd`, `redis`, `nginx`, `dnsmasq` or `haproxy` with its plain settings and waits until it answers.
 ///
 /// `None` if the program is not installed; that is said in one line on standard error, and the test should end:
 ///
@@ -167,7 +167,7 @@ impl Server {
 
 impl ServerBuilder {
     /// Adds a line to the configuration: of nginx to the `server` block (without a `location` there is one that says
-    /// `Hello from nginx`), of Redis and dnsmasq to the file, of etcd to its YAML.
+    /// `Hello from nginx`), of Redis and dnsmasq to the file, of HAProxy to its one `listen` section, which passes TCP on, of etcd to its YAML.
     pub fn setting(mut self, line: impl Into<String>) -> Self {
         self.settings.push(line.into());
         self

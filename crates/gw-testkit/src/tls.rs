@@ -131,6 +131,12 @@ impl Identity {
         (&self.texts.0, &self.texts.1)
     }
 
+    /// The certificate, and what is shown beside it.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        let own = std::iter::once(self.certificate.clone());
+        own.chain(self.above.clone()).collect()
+    }
+
     /// The certificate, as a client sees it.
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate

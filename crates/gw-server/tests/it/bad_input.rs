@@ -231,7 +231,7 @@ async fn what_cannot_be_read_is_refused_and_changes_nothing() {
 #[tokio::test]
 async fn who_sends_too_much_is_told_so() {
     let stage = Stage::start().await;
-    let head = "POST /services HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+    let head = "POST /services HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     let too_much = (10 << 20) + 1;
     // Announced, it is refused before it comes; unannounced, when it is there.
     for (framing, sent) in [
@@ -559,13 +559,13 @@ async fn the_admin_api_takes_no_broken_bytes_either() {
         ("a header with NUL", b"POST /services HTTP/1.1\r\nHost: a\0\r\n\r\n".to_vec()),
         (
             "a body that ends early",
-            b"POST /services HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n\
+            b"POST /services HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n\
               {\"host\":\"a.test\"}"
                 .to_vec(),
         ),
         (
             "chunks that end early",
-            b"POST /services HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n\
+            b"POST /services HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n\
               11\r\n{\"host\":\"a.test\"}\r\n"
                 .to_vec(),
         ),

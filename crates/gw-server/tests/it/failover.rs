@@ -392,6 +392,20 @@ async fn a_kept_body_is_timed_like_none() {
 async fn a_client_that_uploads_slowly_is_not_the_target_s_fault() {
     let upstream = Upstream::counting();
     let stage = balanced(LONG, &[upstream.addr()], json!({}), json!({ "try_timeout": 50 })).await;
+    let routes = stage
+        .admin("GET", "/routes")
+        .send()
+        .await
+        .expect_status(200)
+        .json();
+    let route = format!("/routes/{}", routes["data"][0]["id"].as_str().expect("a route"));
+    let at_once = [("request_buffering", "false")];
+    stage
+        .admin("PATCH", &route)
+        .form(&at_once)
+        .send()
+        .await
+        .expect_status(200);
     let (call, feed) = stage.call("POST", "/").fed();
     let answer = tokio::spawn(call.send());
     for _ in 0..4 {

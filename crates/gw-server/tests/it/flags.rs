@@ -51,7 +51,11 @@ async fn help_and_documentation_name_the_same_flags() {
         "the table is not read right: {documented:?}"
     );
     for [flag, variable, default] in &documented {
-        let entry = help.split_once(&format!("{flag} ")).map(|(_, entry)| entry);
+        // What takes no value ends its line; a flag within a text is no entry.
+        let entry = [' ', '\n']
+            .iter()
+            .find_map(|end| help.split_once(&format!("\n      {flag}{end}")))
+            .map(|(_, entry)| entry);
         let entry = entry.unwrap_or_else(|| panic!("{flag} is not in:\n{help}"));
         // One entry ends where the next flag begins.
         let entry = entry.split("\n      --").next().unwrap_or_default();
@@ -61,6 +65,8 @@ async fn help_and_documentation_name_the_same_flags() {
             .split_whitespace()
             .collect::<Vec<_>>()
             .join(" ");
+        // Of what is secret the value is not shown.
+        let entry = entry.replace(&format!("[env: {variable}]"), &format!("[env: {variable}=]"));
         for part in [format!("[env: {variable}="), format!("[default: {default}")] {
             assert!(
                 entry.contains(&part),

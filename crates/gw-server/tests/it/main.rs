@@ -4,14 +4,18 @@
 
 mod support; // starting the program, its operator, its access log
 
+mod access; // who reaches the Admin API and who does not: tokens, certificates, names, pages, routes
 mod bad_input; // what no honest client sends: answered with 4xx or closed, and nothing changes
 mod clients; // open clients of Kong's Admin API, from PyPI
 mod dns; // names whose addresses change, name servers that fail
+mod drain; // how it stops: balancers are told, clients asked, what has begun is finished
 mod durability; // what was acknowledged survives kill -9, restarts and a second process; stopping loses no request
+mod edge; // what stands in front: balancers, unix sockets, client certificates, TLS that passes through
 mod failover; // outages under load: tries, budgets, timeouts, recovery
 mod flags; // flags, variables, what is said about wrong ones
 mod headers; // what is added, dropped and rewritten on the way, both ways
 mod health; // targets that keep failing go out and come back; what operators see and set
+mod limits; // limits as flags, overload, no descriptors left
 mod live; // a write is live when its answer arrives, and disturbs nobody
 mod matchers; // what routes match beside Kong's own fields, how it is explained, what is warned of
 mod one_line; // the command `proxy`
@@ -24,3 +28,4 @@ mod streaming; // bodies of any size in flat memory; HEAD, 204, 304, chunks
 mod tidy; // arrows between crates, no runtime in the pure ones, how files are kept
 mod tls; // certificates from the Admin API, seen by a client that verifies
 mod tutorial; // Kong's load-balancing tutorial, call by call
+mod upgrade; // a new process takes over: under load, when it cannot, from systemd's sockets

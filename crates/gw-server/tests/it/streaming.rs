@@ -229,11 +229,18 @@ async fn the_first_piece_of_an_answer_does_not_wait_for_the_second() {
     assert_eq!(answer.finish().await.text(), "second");
 }
 
+/// Exposes what is not to wait for the end of small requests.
+async fn at_once(stage: &Stage, name: &str, upstream: &Upstream) {
+    let service = stage.service(name, &upstream.url("/")).await;
+    let fields = [("paths[]", "/"), ("request_buffering", "false")];
+    stage.create(&format!("{service}/routes"), &fields).await;
+}
+
 #[tokio::test]
 async fn the_first_piece_of_a_request_does_not_wait_for_the_second() {
     let upstream = Upstream::start(|request| Reply::ok(request.text()));
     let stage = Stage::start().await;
-    stage.expose("pieces", &upstream, "/").await;
+    at_once(&stage, "pieces", &upstream).await;
     let (call, feed) = stage.call("POST", "/").fed();
     let sending = tokio::spawn(call.send());
     feed.send("first ").await;
@@ -373,7 +380,7 @@ async fn an_answer_that_breaks_off_is_not_passed_off_as_whole() {
 async fn a_request_that_breaks_off_never_looks_whole_to_the_upstream() {
     let upstream = Upstream::start(|_| Reply::ok("got it"));
     let stage = Stage::start().await;
-    stage.expose("broken", &upstream, "/").await;
+    at_once(&stage, "broken", &upstream).await;
     for framing in [
         "content-length: 1000\r\n\r\nonly this",
         "transfer-encoding: chunked\r\n\r\n9\r\nonly this\r\n",

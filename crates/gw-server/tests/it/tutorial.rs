@@ -119,7 +119,7 @@ fn service(port: u16) -> Value {
         "name": "moesif-service", "protocol": "http", "host": "localhost", "port": port, "path": null, "retries": 5,
         "connect_timeout": 60000, "write_timeout": 60000, "read_timeout": 60000, "enabled": true, "tags": null,
         "client_certificate": null, "tls_verify": null, "tls_verify_depth": null, "ca_certificates": null,
-        "retry_statuses": [], "retry_non_idempotent": false, "try_timeout": null,
+        "retry_statuses": [], "retry_non_idempotent": false, "try_timeout": null, "send_proxy_protocol": null,
     })
 }
 
@@ -128,7 +128,7 @@ fn route(path: &str, service: &str) -> Value {
         "name": null, "paths": [path], "methods": null, "hosts": null, "headers": null, "snis": null,
         "sources": null, "destinations": null, "protocols": ["http", "https"], "strip_path": true,
         "preserve_host": false, "path_handling": "v0", "regex_priority": 0, "https_redirect_status_code": 426,
-        "request_buffering": true, "response_buffering": true, "service": { "id": service }, "tags": null,
+        "request_buffering": true, "response_buffering": true, "require_client_certificate": false, "service": { "id": service }, "tags": null,
         "uris": null, "query": null, "cookies": null, "remote_addrs": null, "vars": null, "priority": null,
     })
 }
@@ -139,7 +139,7 @@ fn upstream() -> Value {
         "hash_on_header": null, "hash_fallback_header": null, "hash_on_cookie": null, "hash_on_cookie_path": "/",
         "hash_on_query_arg": null, "hash_fallback_query_arg": null, "hash_on_uri_capture": null,
         "hash_fallback_uri_capture": null, "slots": 10000, "host_header": null, "client_certificate": null,
-        "use_srv_name": false, "tags": null,
+        "use_srv_name": false, "send_proxy_protocol": null, "tags": null,
         "hash_balance_factor": null, "slow_start": 0, "max_in_flight": null, "panic_threshold": null,
         "retry_budget": { "percent": 20, "min_per_second": 10, "window": 10 },
         "healthchecks": {

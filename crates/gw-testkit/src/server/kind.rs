@@ -22,6 +22,7 @@ pub(super) enum Kind {
     Redis,
     Nginx,
     Dnsmasq,
+    Haproxy,
 }
 
 /// The ports of a server. Reserved without listening, so that the server can listen and nobody else is given them.
@@ -33,7 +34,7 @@ pub(super) struct Place {
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Etcd, Self::Redis, Self::Nginx, Self::Dnsmasq];
+    const ALL: [Self; 5] = [Self::Etcd, Self::Redis, Self::Nginx, Self::Dnsmasq, Self::Haproxy];
 
     pub(super) fn named(name: &str) -> Self {
         let found = Self::ALL.into_iter().find(|kind| kind.to_string() == name);
@@ -47,6 +48,7 @@ impl Kind {
             Self::Redis => "redis-server",
             Self::Nginx => "nginx",
             Self::Dnsmasq => "dnsmasq-base",
+            Self::Haproxy => "haproxy",
         }
     }
 
@@ -81,6 +83,7 @@ impl Kind {
             Self::Redis => ("redis.conf", redis(place)),
             Self::Nginx => ("nginx.conf", nginx(place, settings)),
             Self::Dnsmasq => ("dnsmasq.conf", dnsmasq(dir, place)),
+            Self::Haproxy => ("haproxy.cfg", haproxy(place)),
         };
         let more = match self {
             Self::Nginx => String::new(),
@@ -95,6 +98,7 @@ impl Kind {
             Self::Redis => command.arg(file),
             Self::Nginx => command.args(["-e", "stderr", "-p"]).arg(dir).arg("-c").arg(file),
             // It takes a value only in one word with its option.
+            Self::Haproxy => command.args(["-db", "-f"]).arg(file),
             Self::Dnsmasq => command.args(["--keep-in-foreground".into(), joined("--conf-file=", &file)]),
         };
         command
@@ -114,7 +118,7 @@ impl Kind {
                 Ok(answer.starts_with(b"+PONG") || answer.starts_with(b"-NOAU"))
             }
             // Asked anything, it would write a line into its log.
-            Self::Nginx => TcpStream::connect(addr).await.map(|_| true),
+            Self::Nginx | Self::Haproxy => TcpStream::connect(addr).await.map(|_| true),
             Self::Dnsmasq => {
                 let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await?;
                 socket.connect(addr).await?;
@@ -134,6 +138,7 @@ impl fmt::Display for Kind {
             Self::Redis => "redis",
             Self::Nginx => "nginx",
             Self::Dnsmasq => "dnsmasq",
+            Self::Haproxy => "haproxy",
         })
     }
 }
@@ -231,6 +236,21 @@ http {{
 ",
         place.main.addr(),
         settings.join("\n        ")
+    )
+}
+
+/// It passes TCP on to what the settings name as `server`.
+fn haproxy(place: &Place) -> String {
+    format!(
+        "defaults
+    mode tcp
+    timeout connect 10s
+    timeout client 30s
+    timeout server 30s
+listen all
+    bind {}
+",
+        place.main.addr()
     )
 }
 
