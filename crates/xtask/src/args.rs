@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{bench, fuzz};
+use crate::{bench, fuzz, soak};
 
 /// What is asked for.
 #[derive(Debug, PartialEq)]
@@ -11,6 +11,8 @@ pub(crate) enum Request {
     BenchProxy(bench::Options),
     /// Try the Admin API.
     ApiFuzz(fuzz::Options),
+    /// Let everything change for a while.
+    Soak(soak::Options),
     /// Print this.
     Help(&'static str),
 }
@@ -24,6 +26,7 @@ Commands:
   test         Run everything that must pass: format, lints, benches, tests, documentation
   bench proxy  Measure the gateway beside nginx, and HAProxy where it is installed
   api-fuzz     Send the Admin API requests of every shape and hold its answers against its description
+  soak         Run the gateway under churn of everything, and watch for losses and growth
 
 `cargo xtask <command> --help` says more of a command.
 ";
@@ -83,6 +86,20 @@ Options:
   -h, --help         Print this
 ";
 
+const SOAK_HELP: &str = "\
+Starts gw-server (profile `release`) and lets everything change at once: connections of HTTP/1.1, HTTP/2, TLS and WebSocket that
+come, are cut and crawl; routes, targets, plugins and certificates through the Admin API; upstreams that die and come back, one
+of three at a time. Samples memory, descriptors and threads each second, and fails if a request is lost that should not be, or
+if any of them grows. Writes docs/soak.svg and prints tables.
+
+Usage: cargo xtask soak [options]
+
+Options:
+  --minutes <M>  How long [default: 10]
+  --bin <FILE>   Soak this gw-server instead of building one
+  -h, --help     Print this
+";
+
 /// Reads the arguments after the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Request, String> {
     let args: Vec<String> = args.into_iter().collect();
@@ -103,6 +120,10 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Request, S
         ["api-fuzz", options @ ..] => fuzz(options)
             .map(Request::ApiFuzz)
             .map_err(|wrong| format!("{wrong}; see `cargo xtask api-fuzz --help`")),
+        ["soak", ..] if args.iter().any(is_help) => Ok(Request::Help(SOAK_HELP)),
+        ["soak", options @ ..] => soak(options)
+            .map(Request::Soak)
+            .map_err(|wrong| format!("{wrong}; see `cargo xtask soak --help`")),
         ["bench", ..] if args.iter().any(is_help) => Ok(Request::Help(BENCH_HELP)),
         ["bench", "proxy", options @ ..] => bench(options)
             .map(Request::BenchProxy)
@@ -130,6 +151,20 @@ fn fuzz(words: &[&str]) -> Result<fuzz::Options, String> {
             }
             "--no-install" => options.install = false,
             _ => return Err(format!("`api-fuzz` takes no `{word}`")),
+        }
+    }
+    Ok(options)
+}
+
+fn soak(words: &[&str]) -> Result<soak::Options, String> {
+    let mut options = soak::Options::default();
+    let mut words = words.iter().copied();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("`{word}` lacks its value"));
+        match word {
+            "--minutes" => options.minutes = number(word, value()?, 0.1, 10_000.0)?,
+            "--bin" => options.bin = Some(value()?.into()),
+            _ => return Err(format!("`soak` takes no `{word}`")),
         }
     }
     Ok(options)
@@ -228,6 +263,19 @@ mod tests {
     }
 
     #[test]
+    fn a_soak_is_as_long_as_is_said() {
+        let defaults = soak::Options::default();
+        assert!(SOAK_HELP.contains(&format!("default: {}]", defaults.minutes)));
+        assert_eq!(read("soak"), Ok(Request::Soak(defaults)));
+        let options = soak::Options {
+            minutes: 0.5,
+            bin: Some("a/b".into()),
+        };
+        assert_eq!(read("soak --bin a/b --minutes 0.5"), Ok(Request::Soak(options)));
+        assert_eq!(read("soak --minutes -h"), Ok(Request::Help(SOAK_HELP)));
+    }
+
+    #[test]
     fn what_is_unknown_is_named() {
         for (line, named) in [
             ("tset", "`tset`"),
@@ -237,6 +285,8 @@ mod tests {
             ("bench proxy --rounds", "`--rounds` lacks its value"),
             ("bench proxy --rounds 0", "`--rounds 0`: expected a number from 1"),
             ("bench proxy --only quic", "`quic`"),
+            ("soak --fast", "`--fast`"),
+            ("soak --minutes 0", "`--minutes 0`: expected a number from 0.1"),
             ("api-fuzz --fast", "`--fast`"),
             (
                 "api-fuzz --max-examples 0",

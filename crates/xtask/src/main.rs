@@ -1,5 +1,5 @@
 //! The workspace's chores: `cargo xtask test` is everything that must pass, `cargo xtask bench proxy` measures,
-//! `cargo xtask api-fuzz` looks for what nobody thought of.
+//! `cargo xtask api-fuzz` looks for what nobody thought of, `cargo xtask soak` for what takes time to show.
 
 mod args; // the command line
 mod bench; // `bench proxy`: the gateway beside nginx and HAProxy
@@ -11,6 +11,7 @@ mod gateway; // our own program, started
 mod http; // one request at a time
 mod programs; // what tests and benches run beside our own
 mod python; // packages for tests and for the fuzzer
+mod soak; // `soak`: the gateway under churn of everything
 mod suite; // the steps of `test`, one after the other
 mod usage; // processor time and memory, from /proc
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Ok(Request::Test { install }) => test(install),
         Ok(Request::BenchProxy(options)) => bench::proxy(&options),
         Ok(Request::ApiFuzz(options)) => fuzz::api(&options),
+        Ok(Request::Soak(options)) => soak::run(&options),
         Err(wrong) => Err(wrong),
     };
     match outcome {

@@ -57,7 +57,7 @@ pub(crate) const VALGRIND: Program = Program {
 };
 
 /// What the tests start, each as `gw_testkit::server(name)`.
-pub(crate) const SERVERS: [Program; 4] = [
+pub(crate) const SERVERS: [Program; 5] = [
     Program {
         name: "etcd",
         package: "etcd-server",
@@ -75,6 +75,12 @@ pub(crate) const SERVERS: [Program; 4] = [
         name: "dnsmasq",
         package: "dnsmasq-base",
         unit: None,
+        probe: &[],
+    },
+    Program {
+        name: "haproxy",
+        package: "haproxy",
+        unit: Some("haproxy"),
         probe: &[],
     },
 ];

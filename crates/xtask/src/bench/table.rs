@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::contender::Kind;
 use super::results::{Results, Series};
 use super::scenario::Scenario;
 
@@ -37,7 +38,8 @@ fn scenario_table(results: &Results, scenario: Scenario) -> String {
     ];
     rows.extend(results.of(scenario).map(|series| row(results, series)));
     let mut text = rows.join("\n") + "\n";
-    for series in results.of(scenario).filter(|_| scenario.is_open()) {
+    let ours = |series: &&Series| scenario.is_open() && matches!(series.kind, Kind::Gateway { .. });
+    for series in results.of(scenario).filter(ours) {
         if let Some(added) = results.added(series) {
             text += &format!(
                 "\nAdded to the p50 by {}: {:.2} ({:.2} to {:.2}) of what nginx doing the same work adds.\n",

@@ -28,6 +28,7 @@ pub(super) fn command(bin: &Path, site: &Site<'_>) -> Command {
         .args(["--admin-listen", "127.0.0.1:0"])
         .args(["--workers", &WORKERS.to_string()])
         .args(["--shutdown-grace", "1"])
+        .args(["--keepalive-requests", "off"])
         .arg("--data-dir")
         .arg(site.dir.join("data"))
         .arg("--access-log")

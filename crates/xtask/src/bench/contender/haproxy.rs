@@ -51,7 +51,7 @@ fn configuration(site: &Site<'_>) -> String {
     format!(
         r#"global
     nbthread {WORKERS}
-    maxconn 16384
+    maxconn 8000
 defaults
     mode http
     timeout connect 60s
