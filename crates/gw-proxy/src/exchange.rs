@@ -559,7 +559,7 @@ impl Exchange {
                 bytes_out: self.sent,
                 total,
                 upstream: self.upstream_time().or_else(|| self.tried_time()),
-                route: self.about.route.as_deref().map(|plan| &*plan.label),
+                route: self.about.route.as_deref().map(|plan| plan.label()),
                 service: self.about.service.as_deref().map(|plan| &*plan.label),
                 consumer: consumer
                     .and_then(|consumer| consumer.username.as_deref().or(consumer.custom_id.as_deref())),

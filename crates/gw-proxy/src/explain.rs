@@ -270,7 +270,7 @@ fn told(snapshot: &Snapshot, overlaps: &[Overlap]) -> Vec<RouteOverlap> {
 
 fn label(plan: &RoutePlan, party: &Party) -> String {
     match &party.pattern {
-        Some(pattern) => format!("route '{}' (`{pattern}`)", plan.label),
-        None => format!("route '{}' (any path)", plan.label),
+        Some(pattern) => format!("route '{}' (`{pattern}`)", plan.label()),
+        None => format!("route '{}' (any path)", plan.label()),
     }
 }

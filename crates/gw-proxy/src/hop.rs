@@ -132,6 +132,34 @@ pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
     }
 }
 
+/// Takes out of a response's trailers what has no place there: what frames a message or speaks of one connection, and what
+/// only the gateway may say.
+pub(crate) fn strip_response_trailers(trailers: &mut HeaderMap) {
+    strip_response(trailers);
+    let mut out = Names::new();
+    for name in trailers.keys() {
+        let text = name.as_str();
+        let theirs = [
+            "host",
+            "content-length",
+            "content-encoding",
+            "content-type",
+            "content-range",
+            "transfer-encoding",
+            "te",
+            "trailer",
+            "via",
+            "set-cookie",
+        ];
+        if text.starts_with("x-kong-") || theirs.contains(&text) {
+            out.push(name.clone());
+        }
+    }
+    for name in &out {
+        trailers.remove(name);
+    }
+}
+
 /// Whether a body follows.
 pub(crate) fn has_body(headers: &HeaderMap) -> bool {
     let length = headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);

@@ -265,7 +265,7 @@ impl Drop for Passage {
             bytes_out: down,
             total,
             upstream: self.connected.map(|at| now.saturating_duration_since(at)),
-            route: Some(&self.passed.route.label),
+            route: Some(self.passed.route.label()),
             service: self.service.as_deref().map(|plan| &*plan.label),
             revision: self.passed.snapshot.revision(),
             tries: &self.tries,

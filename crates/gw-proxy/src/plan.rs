@@ -17,8 +17,8 @@ use crate::upstream_tls::UpstreamTls;
 #[derive(Debug)]
 pub(crate) struct RoutePlan {
     pub(crate) route: Arc<Route>,
-    /// What logs call it.
-    pub(crate) label: Box<str>,
+    /// What logs call it, if it has no name.
+    id: Option<Box<str>>,
 }
 
 /// A service and the cell its host stands for.
@@ -40,8 +40,17 @@ pub(crate) struct ServicePlan {
 
 impl RoutePlan {
     pub(crate) fn new(route: Arc<Route>) -> Self {
-        let label = route.name.clone().unwrap_or_else(|| route.id.to_string().into());
-        Self { route, label }
+        let id = route.name.is_none().then(|| route.id.to_string().into());
+        Self { route, id }
+    }
+
+    /// What logs call it.
+    pub(crate) fn label(&self) -> &str {
+        self.route
+            .name
+            .as_deref()
+            .or(self.id.as_deref())
+            .unwrap_or_default()
     }
 
     /// Whether it has anything to do with requests over HTTP.

@@ -24,6 +24,8 @@ use crate::{
 #[must_use]
 pub struct Rule {
     pub(crate) patterns: SmallVec<[Pattern; 1]>,
+    /// Not with the rest, for a gateway's rules all have one.
+    age: u64,
     /// Apart, for most rules of a large table are nothing but a path; shared, for whoever makes a rule keeps a copy of what a
     /// table has.
     more: Option<Arc<More>>,
@@ -43,7 +45,6 @@ struct More {
     filter: Option<Filter>,
     priority: i64,
     regex_priority: i64,
-    age: u64,
 }
 
 /// A caller's own condition.
@@ -164,19 +165,23 @@ impl Rule {
 
     /// Sets the explicit priority; larger wins. It is 0 unless set.
     pub fn priority(mut self, priority: i64) -> Self {
-        self.more().priority = priority;
+        if priority != self.explicit_priority() {
+            self.more().priority = priority;
+        }
         self
     }
 
     /// Sets the rank among regular expressions, for [`Profile::Kong`](crate::Profile::Kong); larger wins.
     pub fn regex_priority(mut self, priority: i64) -> Self {
-        self.more().regex_priority = priority;
+        if priority != self.regex_rank() {
+            self.more().regex_priority = priority;
+        }
         self
     }
 
     /// Sets when the rule came to be; among equals smaller wins, before the order of insertion. It is 0 unless set.
     pub fn age(mut self, created: u64) -> Self {
-        self.more().age = created;
+        self.age = created;
         self
     }
 
@@ -254,7 +259,7 @@ impl Rule {
 
     /// When the rule came to be, 0 unless set.
     pub fn created(&self) -> u64 {
-        self.more.as_ref().map_or(0, |more| more.age)
+        self.age
     }
 
     /// Whether there is a condition of the caller's own.

@@ -109,6 +109,7 @@ impl Sync {
             .identities()
             .filter(|identity| !present.contains(identity));
         changes.extend(gone.map(|(kind, id)| Change::Delete(kind, id)));
+        drop(present); // of much memory, while the most is needed
         self.publish(&changes, view.revision());
     }
 

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use super::BodyError;
 use crate::exchange::{End, Exchange};
 use crate::failure::Failure;
+use crate::hop;
 use crate::io::Stall;
 use crate::io::upstream::Link;
 use crate::pool::Lease;
@@ -249,6 +250,11 @@ impl ResponseBody {
             let mut frame = ready!(this.content.poll_frame(lease, cx))
                 .transpose()
                 .or_else(|error| this.fail(error))?;
+            if let Some(trailers) = frame.as_mut().and_then(Frame::trailers_mut) {
+                hop::strip_response_trailers(trailers);
+            }
+            // Without any, they are the end; nothing comes after them.
+            frame = frame.filter(|frame| frame.trailers_ref().is_none_or(|trailers| !trailers.is_empty()));
             this.ended = frame.is_none();
             if this.filtering {
                 let last = this.content.is_end_stream() || frame.as_ref().is_none_or(Frame::is_trailers);

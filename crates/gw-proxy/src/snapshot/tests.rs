@@ -127,7 +127,7 @@ fn outline(snapshot: &Snapshot) -> BTreeMap<String, String> {
     for host in ["", "one.test", "two.test"] {
         for path in ["/", "/a", "/a/b", "/c"] {
             let found = snapshot.router.find(&Lookup::new(&Method::GET, host, path));
-            let route = found.map(|found| (found.value.label.clone(), found.value.route.strip_path));
+            let route = found.map(|found| (found.value.label().to_owned(), found.value.route.strip_path));
             outline.insert(format!("GET {host}{path}"), format!("{route:?}"));
         }
     }

@@ -96,8 +96,14 @@ impl Reader {
                 _ => AT_ONCE.min(4 * ROOM as u64),
             };
             let room = usize::try_from(room).unwrap_or(ROOM);
+            // An upstream that answers while it reads may wait for the rest of the request.
+            let sending = !wire.unwritable && wire.poll_send(cx).is_pending();
             let Poll::Ready(count) = wire.poll_fill(cx, room) else {
-                let limit = wire.limits.read;
+                let limit = if sending {
+                    wire.limits.write
+                } else {
+                    wire.limits.read
+                };
                 ready!(wire.stall.poll(cx, limit));
                 wire.late = true;
                 return Poll::Ready(Some(Err(Unanswered::Late)));

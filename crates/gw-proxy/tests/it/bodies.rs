@@ -152,6 +152,34 @@ async fn trailers_pass_both_ways() {
 }
 
 #[tokio::test]
+async fn trailers_of_answers_say_nothing_that_only_headers_may() {
+    let upstream = Upstream::start(|request| {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\
+                    trailer: x-sum, x-own, connection, x-kong-request-id\r\n";
+        let answer = format!("{head}\r\n1\r\na\r\n0\r\n");
+        let wrong = "Connection: close, x-own\r\nx-own: 1\r\nTransfer-Encoding: chunked\r\nContent-Length: 7\r\n\
+                     X-Kong-Request-Id: other\r\nSet-Cookie: a=b\r\n";
+        let right = if request.path() == "/some" {
+            "x-sum: 1\r\n"
+        } else {
+            ""
+        };
+        Reply::raw(format!("{answer}{wrong}{right}\r\n"))
+    });
+    let proxy = Proxy::to(&upstream);
+    for (path, left) in [
+        ("/some", vec![("x-sum".to_owned(), "1".to_owned())]),
+        ("/none", Vec::new()),
+    ] {
+        let mut raw = Raw::connect(proxy.addr()).await;
+        raw.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\nte: trailers\r\n\r\n"))
+            .await;
+        let answer = raw.read_response().await;
+        assert_eq!((answer.text(), answer.trailers.clone()), ("a", left), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_holds_the_upstream_back() {
     let upstream = Upstream::start(|_| Reply::status(200).generated(256 * MIB));
     let proxy = Proxy::to(&upstream);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gw_core::Kind;
+use gw_plugins::{BodyNeed, BuildEnv, BuildError, Definition, Needs, Phase, Phases, Plugin, Registry};
 use gw_proxy::{ListenSocket, TrustedIps};
 use gw_testkit::{Client, Reply, Upstream, within};
 use serde_json::json;
@@ -191,4 +192,75 @@ async fn tls_is_spoken_over_a_path() {
     assert_eq!(seen.header("x-forwarded-port"), Some("443"));
     outer.shutdown().await;
     inner.shutdown().await;
+}
+
+/// Sees the whole body, and leaves it as it is.
+struct Sees;
+
+#[derive(serde::Deserialize)]
+struct Nothing {}
+
+impl Definition for Sees {
+    const NAME: &'static str = "sees";
+    const PRIORITY: i32 = 1;
+    const PHASES: Phases = Phases::of(&[Phase::Access]);
+    const SCHEMA: &'static str = r#"{ "type": "object", "properties": {} }"#;
+    type Config = Nothing;
+    fn build(_: Nothing, _: &BuildEnv) -> Result<Self, BuildError> {
+        Ok(Self)
+    }
+}
+
+impl Plugin for Sees {
+    type State = ();
+    fn needs(&self) -> Needs {
+        Needs {
+            request_body: BodyNeed::Whole { max: 1 << 20 },
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_goes_on_while_it_is_answered() {
+    const LENGTH: usize = 900_000; // more than a socket takes at once
+    let (_dir, path) = place();
+    let listener = UnixListener::bind(&path).expect("a free path");
+    let upstream = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut read = Vec::new();
+        let end = loop {
+            stream.read_buf(&mut read).await.expect("a head");
+            if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+        };
+        let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhead\r\n";
+        stream.write_all(head).await.expect("it reads");
+        while read.len() < end + LENGTH {
+            let count = stream.read_buf(&mut read).await.expect("the body");
+            assert!(count > 0, "only {} of {LENGTH} bytes came", read.len() - end);
+        }
+        stream
+            .write_all(b"4\r\ntail\r\n0\r\n\r\n")
+            .await
+            .expect("it reads");
+    });
+    let registry = Registry::builtin().with::<Sees>();
+    let mut proxy = Proxy::builder().registry(registry).start();
+    let service = proxy.put(
+        Kind::Service,
+        json!({ "url": format!("http://{}", url(&path)), "read_timeout": 5000, "write_timeout": 5000 }),
+    );
+    proxy.route(service, json!({ "paths": ["/"] }));
+    proxy.put(Kind::Plugin, json!({ "name": "sees" }));
+    let client = Client::new();
+    let answer = client
+        .call("PUT", proxy.url("/"))
+        .body(vec![b'x'; LENGTH])
+        .send()
+        .await
+        .expect_status(200);
+    assert_eq!(answer.text(), "headtail");
+    upstream.await.expect("it saw all");
+    proxy.shutdown().await;
 }
