@@ -17,7 +17,7 @@ pub(crate) fn strip_request(headers: &mut HeaderMap) {
     for name in headers.keys() {
         let text = name.as_str();
         let drop = match text.as_bytes().first() {
-            Some(b'c') => *name == CONNECTION || text == "content_length",
+            Some(b'c') => *name == CONNECTION || text == "content_length" || is_reserved(text),
             Some(b'e') => *name == EXPECT,
             Some(b'k') => text == "keep-alive" || text == "keep_alive",
             Some(b'p') => matches!(text, "proxy" | "proxy-connection" | "proxy_connection"),
@@ -61,7 +61,14 @@ fn is_reserved(name: &str) -> bool {
         return true;
     }
     // With hyphens these are replaced or appended to, later.
-    name.contains('_') && (starts("x-forwarded-") || starts("x-real-ip") || starts("x-kong-request-id"))
+    let replaced = [
+        "x-forwarded-",
+        "x-real-ip",
+        "x-kong-request-id",
+        "x-client-cert-",
+        "client-cert",
+    ];
+    name.contains('_') && replaced.into_iter().any(starts)
 }
 
 /// Adds the headers that `Connection` names; not those that frame the message or say where it goes.
@@ -226,6 +233,10 @@ mod tests {
             "x-anonymous-consumer",
             "x_authenticated_groups",
             "x_forwarded_for",
+            "x_client_cert_verify",
+            "x-client_cert-dn",
+            "client_cert",
+            "client_cert_chain",
             "x_real_ip",
         ] {
             assert!(is_reserved(name), "{name}");

@@ -1,6 +1,7 @@
 //! The gateway's own addresses, to which no service leads by accident.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::address::Address;
 use crate::io::stream::Socket;
@@ -13,18 +14,35 @@ pub struct OwnAddresses(Vec<Address>);
 impl OwnAddresses {
     /// Whether this connection to a target has come out at one of them. Looked at once it is open: only then it is known
     /// whether an address is this machine's, whatever names and wildcards are in between.
-    pub(crate) fn is_reached(&self, target: &Address, socket: &Socket) -> bool {
+    pub(crate) fn is_reached(&self, socket: &Socket) -> bool {
         if self.0.is_empty() {
             return false;
         }
-        match (target, socket) {
-            (Address::Unix(_), _) => self.0.contains(target),
-            (_, Socket::Tcp(stream)) => match (stream.peer_addr(), stream.local_addr()) {
+        match socket {
+            Socket::Tcp(stream) => match (stream.peer_addr(), stream.local_addr()) {
                 (Ok(peer), Ok(local)) => self.is_own(peer, local),
                 _ => false,
             },
-            _ => false,
+            // The path it was bound to, however it was reached.
+            Socket::Unix(stream) => match stream.peer_addr() {
+                Ok(peer) => peer.as_pathname().is_some_and(|path| self.is_own_file(path)),
+                Err(_) => false,
+            },
         }
+    }
+
+    /// Two paths may be one socket, by links and by dots; a path that was bound and is no more is only itself.
+    fn is_own_file(&self, path: &Path) -> bool {
+        let real = path.canonicalize();
+        self.0.iter().any(|own| match own {
+            Address::Unix(own) => {
+                let same = real
+                    .as_ref()
+                    .is_ok_and(|real| own.canonicalize().is_ok_and(|own| own == *real));
+                **own == *path || same
+            }
+            Address::Ip(_) => false,
+        })
     }
 
     fn is_own(&self, peer: SocketAddr, local: SocketAddr) -> bool {
@@ -69,5 +87,29 @@ mod tests {
             let is_own = own.is_own(peer.parse().unwrap(), local.parse().unwrap());
             assert_eq!(is_own, expected, "{peer} from {local}");
         }
+    }
+
+    #[test]
+    fn a_file_is_own_by_whatever_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, other, link) = (
+            dir.path().join("a.sock"),
+            dir.path().join("b.sock"),
+            dir.path().join("c.sock"),
+        );
+        let _listeners = [&file, &other].map(|path| std::os::unix::net::UnixListener::bind(path).unwrap());
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let own: OwnAddresses = [Address::Unix(file.as_path().into())].into_iter().collect();
+        let dotted = dir
+            .path()
+            .join("..")
+            .join(dir.path().file_name().unwrap())
+            .join("a.sock");
+        for path in [&file, &link, &dotted] {
+            assert!(own.is_own_file(path), "{}", path.display());
+        }
+        assert!(!own.is_own_file(&other));
+        std::fs::remove_file(&file).unwrap();
+        assert!(own.is_own_file(&file), "what it was bound to");
     }
 }

@@ -217,7 +217,7 @@ impl Passage {
 
     async fn open(&self, service: &ServicePlan, address: &Address) -> io::Result<Socket> {
         let mut socket = address.connect().await?;
-        if self.gateway.settings().own.is_reached(address, &socket) {
+        if self.gateway.settings().own.is_reached(&socket) {
             return Err(io::Error::other("it is the gateway's own address"));
         }
         if let Some(version) = service.proxy_protocol {

@@ -396,7 +396,7 @@ async fn open(
         debug!(%address, %error, "upstream connection failed");
         Failure::ConnectFailed
     })?;
-    if own.is_reached(address, &socket) {
+    if own.is_reached(&socket) {
         return Err(Failure::OwnAddress);
     }
     let mut stream = Raw::from(socket);

@@ -30,7 +30,7 @@ pub enum AccessError {
          - protect it by certificates: --admin-listen '{address} ssl' --admin-tls-cert FILE --admin-tls-key FILE --admin-client-ca FILE\n  \
          - keep it on this machine: --admin-listen 127.0.0.1:8001 or --admin-listen unix:/run/gw-admin.sock\n  \
          - where only operators reach it, say in a container whose port 8001 is published on loopback: --admin-insecure or \
-         GW_ADMIN_INSECURE=true\n\
+         GW_ADMIN_INSECURE=true; with GW_ADMIN_HOST=localhost no web page gets at it there\n\
          (--admin-listen {address})"
     )]
     Open {

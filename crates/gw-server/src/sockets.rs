@@ -113,9 +113,13 @@ impl Open {
         let Address::Unix(path) = self.socket.address().ok()? else {
             return None;
         };
+        // Note: one that is made only to be dropped would remove the file.
+        if self.is_foreign {
+            return None;
+        }
         let identity = identity(&path)?;
         let path = path.to_path_buf();
-        (!self.is_foreign).then_some(SocketFile { path, identity })
+        Some(SocketFile { path, identity })
     }
 }
 

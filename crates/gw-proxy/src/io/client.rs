@@ -386,7 +386,8 @@ impl AsyncWrite for ClientIo {
             ready!(this.unless_stalled(cx, closed))?;
             this.closed = true;
         }
-        if this.conn.unread.load(Relaxed) {
+        // A client of HTTP/2 may be giving windows for what it has just been sent.
+        if this.conn.unread.load(Relaxed) || !this.is_http1 {
             ready!(this.poll_linger(cx));
         }
         Poll::Ready(Ok(()))
