@@ -81,58 +81,65 @@
 //!
 //! No streams of plain TCP, of TLS that it ends, or of UDP, and no HTTP/3. It stores nothing: configuration is handed in.
 
-mod access_log;
+// Where clients connect: sockets, who may, and what is spoken.
 mod address;
-mod addresses;
 mod admission;
-mod arrival;
-mod attempt;
-mod body;
-mod buffering;
-mod cell;
-mod chain;
 mod ciphers;
 mod client_tls;
 mod conn;
-mod dns;
-mod document;
-mod engine;
-mod exchange;
-mod explain;
-mod failure;
-mod forward;
-mod framing;
-mod gateway;
-mod hash_key;
-mod health;
-mod hop;
-mod ids;
-mod io;
 mod listener;
 mod lull;
 mod opening;
-mod overload;
 mod own;
 mod passthrough;
-mod path;
-mod plan;
-mod pool;
-mod probe;
 mod proxy_protocol;
 mod real_ip;
-mod second_reading;
 mod server;
 mod service;
-mod settings;
-mod snapshot;
 mod socket;
 mod streams;
 mod tls;
-mod tls_client;
+mod worker;
+
+// A request on its way. Read `engine` first.
+mod access_log;
+mod arrival;
+mod body;
+mod buffering;
+mod document;
+mod engine;
+mod exchange;
+mod failure;
+mod forward;
+mod framing;
+mod hop;
+mod ids;
+mod overload;
+mod path;
+mod second_reading;
 mod upgrade;
+
+// Where it goes: routes, chains and services, compiled.
+mod chain;
+mod explain;
+mod gateway;
+mod hash_key;
+mod plan;
+mod settings;
+mod snapshot;
+
+// Upstreams: targets, their names and health, and connections to them.
+mod addresses;
+mod attempt;
+mod cell;
+mod dns;
+mod health;
+mod io;
+mod pool;
+mod probe;
+mod tls_client;
 mod upstream_tls;
 mod wire;
-mod worker;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
