@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gw_proxy::FrameLimits;
-use gw_testkit::{Client, Gate, Reply, Upstream};
+use gw_testkit::{Client, Gate, Reply, Upstream, within};
 use serde_json::json;
 
 use crate::frames::{
@@ -38,6 +38,13 @@ async fn is_calmed(what: &str, bytes: &[u8]) {
     let (_upstream, proxy) = stage(&gate);
     let bare = Bare::connect(proxy.addr(), &[]).await;
     assert_eq!(bare.ended_by(bytes).await, Some(ENHANCE_YOUR_CALM), "{what}");
+    // It is counted when the connection has ended on the gateway's side too.
+    within("the flood to be counted", async {
+        while proxy.gateway.counters().floods == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     assert_eq!(proxy.gateway.counters().floods, 1, "{what}");
     Client::new().get(proxy.url("/")).await.expect_status(200);
     gate.open();
@@ -166,7 +173,7 @@ async fn a_flood_that_does_not_read_holds_nothing() {
             tokio::task::yield_now().await;
         }
     };
-    gw_testkit::within("the connection to end", ended).await;
+    within("the connection to end", ended).await;
     let drained = proxy.stop().shutdown(Duration::from_secs(5)).await;
     assert_eq!(drained.cut, 0);
     drop(bare);
