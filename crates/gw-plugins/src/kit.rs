@@ -2,22 +2,27 @@
 //!
 //! Settings go through the plugin's schema and entities through their kinds' schemas, as in the gateway.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use gw_core::{Auto, Change, Config, Kinds, Protocol};
-use http::Request;
+use gw_core::{Auto, Change, Config, Id, Kinds, Protocol, Route, Service};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, StatusCode, response};
 use serde_json::{Value, json};
 
-use crate::cx::{Facts, RequestParts, ResponseParts};
+use crate::cx::{BodyParts, Facts, Kept, LogParts, NoGateway, NoTries, RequestParts, ResponseParts, Source};
+use crate::env::Lender;
 use crate::identity::Identity;
 use crate::instance::{Instance, Outcome, Slot};
+use crate::phase::Phase;
 use crate::plugin::{BodyNeed, Definition};
 use crate::registry::Registry;
 use crate::reply::{Flow, Reply};
+use crate::steering::Steering;
 
 /// One instance of a plugin, and the configuration it runs under.
 #[derive(Debug)]
@@ -25,6 +30,18 @@ pub struct Kit {
     kinds: Kinds,
     config: Config,
     instance: Instance,
+    /// The client's address; 127.0.0.1 unless set.
+    pub client: IpAddr,
+    /// How requests come in; plain unless set.
+    pub scheme: Protocol,
+    /// When they come in; now unless set.
+    pub now: Option<SystemTime>,
+    /// The route they match.
+    pub route: Option<Arc<Route>>,
+    /// Its service.
+    pub service: Option<Arc<Service>>,
+    /// What the parameters of its path took.
+    pub captures: Vec<(Box<str>, Box<str>)>,
 }
 
 /// What became of a request.
@@ -38,8 +55,32 @@ pub struct Ran {
     pub body: Option<Bytes>,
     /// Who calls.
     pub identity: Identity,
+    /// Where it would go.
+    pub steering: Steering,
+    asked: Asked,
     /// What the plugin remembers.
     slot: Slot,
+}
+
+/// A request as it came in.
+#[derive(Clone, Debug)]
+struct Asked {
+    method: Method,
+    target: Option<PathAndQuery>,
+    host: Option<HeaderValue>,
+    now: SystemTime,
+    begun: Instant,
+}
+
+/// What became of a response.
+#[derive(Debug)]
+pub struct Answered {
+    /// Its head as the client would get it.
+    pub head: response::Parts,
+    /// What takes its place, if the plugin says so.
+    pub reply: Option<Reply>,
+    /// Its body as the client would get it.
+    pub body: Bytes,
 }
 
 impl Kit {
@@ -50,6 +91,15 @@ impl Kit {
     #[must_use]
     pub fn new<P: Definition>(settings: Value) -> Self {
         Self::of(&Registry::new().with::<P>(), P::NAME, settings)
+    }
+
+    /// The same, and what `lender` lends.
+    ///
+    /// # Panics
+    /// The settings are not accepted.
+    #[must_use]
+    pub fn lent<P: Definition>(settings: Value, lender: Arc<dyn Lender>) -> Self {
+        Self::of(&Registry::new().with::<P>().lent(lender), P::NAME, settings)
     }
 
     /// An instance of the plugin `name` of `registry` with these settings.
@@ -65,8 +115,14 @@ impl Kit {
             kinds: registry.kinds().expect("schemas that compile"),
             config: Config::default(),
             instance: registry
-                .build(name, &document["config"])
+                .build(Id::random(), name, &document["config"])
                 .expect("settings that run"),
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            scheme: Protocol::Http,
+            now: None,
+            route: None,
+            service: None,
+            captures: Vec::new(),
         }
     }
 
@@ -95,66 +151,205 @@ impl Kit {
         self
     }
 
-    /// Sends a request through `access`.
+    /// The configuration it runs under.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Sends a request through `rewrite` and `access`, as far as the plugin has them.
     ///
     /// # Panics
-    /// The plugin waits for something that does not happen at once.
+    /// The plugin waits for something that does not happen at once; see [`Kit::access_waiting`].
     #[must_use]
     pub fn access(&self, request: Request<impl Into<Bytes>>) -> Ran {
+        let identity = Identity::default();
+        match pin!(self.access_as(request, identity)).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(ran) => ran,
+            Poll::Pending => panic!("the plugin still waits; await it in a runtime"),
+        }
+    }
+
+    /// The same, in a runtime.
+    pub async fn access_waiting(&self, request: Request<impl Into<Bytes>>) -> Ran {
+        self.access_as(request, Identity::default()).await
+    }
+
+    /// The same, of a caller whom another plugin has identified.
+    pub async fn access_as(&self, request: Request<impl Into<Bytes>>, mut identity: Identity) -> Ran {
         let (mut head, body) = request.into_parts();
         let body: Bytes = body.into();
         let mut body = match self.instance.needs.request_body {
             BodyNeed::None => None,
             BodyNeed::Whole { max } => Some(body.slice(..body.len().min(max))),
         };
-        let mut identity = Identity::default();
+        let asked = Asked {
+            method: head.method.clone(),
+            target: head.uri.path_and_query().cloned(),
+            host: head.headers.get(http::header::HOST).cloned(),
+            now: self.now.unwrap_or_else(SystemTime::now),
+            begun: Instant::now(),
+        };
         let mut slot = self.instance.slot();
-        let parts = RequestParts {
-            head: &mut head,
-            body: &mut body,
-            identity: &mut identity,
-            facts: self.facts(),
-        };
-        let flow = match self.instance.access(parts, &mut slot) {
-            Outcome::Done(flow) => flow,
-            Outcome::Wait(waiting) => match pin!(waiting).poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(flow) => flow,
-                Poll::Pending => panic!("the plugin still waits; await it in a runtime"),
-            },
-        };
-        let reply = match flow {
-            Flow::Continue => None,
-            Flow::Respond(reply) => Some(*reply),
-        };
+        let mut steering = Steering::default();
+        let mut reply = None;
+        for phase in [Phase::Rewrite, Phase::Access] {
+            if !self.instance.phases.contains(phase) || reply.is_some() {
+                continue;
+            }
+            let parts = RequestParts {
+                head: &mut head,
+                body: &mut body,
+                identity: &mut identity,
+                steering: &mut steering,
+                facts: self.facts(&asked),
+            };
+            let outcome = match phase {
+                Phase::Rewrite => self.instance.rewrite(parts, &mut slot),
+                _ => self.instance.access(parts, &mut slot),
+            };
+            let flow = match outcome {
+                Outcome::Done(flow) => flow,
+                Outcome::Wait(waiting) => waiting.await,
+            };
+            if let Flow::Respond(answer) = flow {
+                reply = Some(*answer);
+            }
+        }
         Ran {
             reply,
             head,
             body,
             identity,
+            steering,
+            asked,
             slot,
         }
     }
 
     /// Sends a response's head through `header_filter`, after the request `ran`.
-    pub fn header_filter(&self, ran: &mut Ran, head: &mut http::response::Parts) {
+    pub fn header_filter(&self, ran: &mut Ran, head: &mut response::Parts) {
+        let (mut body, mut reply) = (None, None);
         let parts = ResponseParts {
             head,
+            body: &mut body,
+            reply: &mut reply,
+            upstream: ran.reply.is_none(),
             identity: &ran.identity,
-            facts: self.facts(),
+            facts: self.facts(&ran.asked),
         };
         self.instance.header_filter(parts, &mut ran.slot);
     }
 
-    fn facts(&self) -> Facts<'_> {
+    /// Sends an upstream's response, in these chunks, through `header_filter` and `body_filter`, after the request `ran`.
+    ///
+    /// # Panics
+    /// The plugin wants a whole body, and it is larger than it takes.
+    pub fn respond(&self, ran: &mut Ran, response: http::Response<Vec<Bytes>>) -> Answered {
+        let (mut head, chunks) = response.into_parts();
+        let Ran {
+            asked,
+            identity,
+            slot,
+            ..
+        } = ran;
+        let (mut body, mut reply) = (None, None);
+        let facts = self.facts(asked);
+        let need = match self.instance.needs.response_body {
+            true => self.instance.response_body(
+                ResponseParts {
+                    head: &mut head,
+                    body: &mut body,
+                    reply: &mut reply,
+                    upstream: true,
+                    identity,
+                    facts,
+                },
+                slot,
+            ),
+            false => BodyNeed::None,
+        };
+        if let BodyNeed::Whole { max } = need {
+            let whole = Bytes::from(chunks.concat());
+            assert!(
+                whole.len() <= max,
+                "a body of more than {max} bytes is answered 502"
+            );
+            body = Some(whole);
+        }
+        if self.instance.phases.contains(Phase::HeaderFilter) {
+            let parts = ResponseParts {
+                head: &mut head,
+                body: &mut body,
+                reply: &mut reply,
+                upstream: true,
+                identity,
+                facts,
+            };
+            self.instance.header_filter(parts, slot);
+        }
+        let chunks = body.map_or(chunks, |body| vec![body]);
+        let mut passed = Vec::new();
+        let last = chunks.len().saturating_sub(1);
+        for (position, mut chunk) in chunks.into_iter().enumerate() {
+            if self.instance.phases.contains(Phase::BodyFilter) {
+                let parts = BodyParts {
+                    chunk: &mut chunk,
+                    last: position == last,
+                    facts,
+                };
+                self.instance.body_filter(parts, slot);
+            }
+            passed.extend_from_slice(&chunk);
+        }
+        Answered {
+            head,
+            reply: reply.map(|reply| *reply),
+            body: passed.into(),
+        }
+    }
+
+    /// Ends the exchange: the log phase.
+    pub fn log(&self, ran: &mut Ran, status: StatusCode, kept: Option<&Kept>) {
+        let parts = LogParts {
+            status,
+            total: Duration::from_millis(12),
+            upstream: Some(Duration::from_millis(7)),
+            receive: Some(Duration::from_millis(2)),
+            gateway: Duration::from_millis(3),
+            request_bytes: 0,
+            response_bytes: 0,
+            source: match ran.reply {
+                None => Source::Upstream,
+                Some(_) => Source::Gateway,
+            },
+            failure: None,
+            tries: &NoTries,
+            kept,
+            identity: &ran.identity,
+            facts: self.facts(&ran.asked),
+        };
+        self.instance.log(parts, &mut ran.slot);
+    }
+
+    fn facts<'a>(&'a self, asked: &'a Asked) -> Facts<'a> {
         Facts {
             config: &self.config,
-            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            scheme: Protocol::Http,
+            client: self.client,
+            server: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
+            scheme: self.scheme,
             client_certificate: None,
             request_id: "00000000000000000000000000000000",
-            route: None,
-            service: None,
-            now: SystemTime::now(),
+            method: &asked.method,
+            target: asked.target.as_ref(),
+            host: asked.host.as_ref(),
+            route: self.route.as_ref(),
+            service: self.service.as_ref(),
+            captures: &self.captures,
+            now: asked.now,
+            begun: asked.begun,
+            worker: 0,
+            inner: &NoGateway,
         }
     }
 }

@@ -46,6 +46,7 @@
 mod builtin;
 mod client_certificate;
 pub mod cx;
+pub mod env;
 pub mod identity;
 mod instance;
 #[cfg(any(test, feature = "kit"))]
@@ -54,14 +55,20 @@ mod phase;
 mod plugin;
 mod registry;
 mod reply;
+mod stats;
+mod steering;
+pub mod variables;
 
 pub use client_certificate::ClientCertificate;
 pub use cx::{BodyCx, LogCx, RequestCx, ResponseCx};
+pub use env::BuildEnv;
 pub use identity::Identity;
 pub use instance::{Instance, Outcome, Slot};
 pub use phase::{Phase, Phases};
 pub use plugin::{
-    BodyNeed, BuildEnv, BuildError, CredentialDefinition, Definition, Needs, Plugin, Waiting, WaitingPlugin,
+    BodyNeed, BuildError, CredentialDefinition, Definition, Needs, Plugin, Waiting, WaitingPlugin,
 };
 pub use registry::{Registered, Registry, UnknownPlugin};
 pub use reply::{Flow, Reply, ReplyBody};
+pub use stats::{Counted, Stats};
+pub use steering::{Steering, UpstreamChoice};

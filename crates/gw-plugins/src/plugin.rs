@@ -1,12 +1,10 @@
 //! The traits a plugin implements.
 
-use std::future::Future;
-use std::pin::Pin;
-
 use gw_core::CredentialKind;
 use serde::de::DeserializeOwned;
 
 use crate::cx::{BodyCx, LogCx, RequestCx, ResponseCx};
+use crate::env::{BuildEnv, Lent};
 use crate::phase::Phases;
 use crate::reply::Flow;
 
@@ -68,6 +66,12 @@ pub trait Plugin: Send + Sync + 'static {
         Flow::Continue
     }
 
+    /// What it wants to see of this response's body in `header_filter`; the head is known. Asked only if
+    /// [`Needs::response_body`] says so. A body larger than `max` is answered 502.
+    fn response_body(&self, _cx: &mut ResponseCx<'_, Self::State>) -> BodyNeed {
+        BodyNeed::None
+    }
+
     /// The response's head is known.
     fn header_filter(&self, _cx: &mut ResponseCx<'_, Self::State>) {}
 
@@ -79,26 +83,89 @@ pub trait Plugin: Send + Sync + 'static {
 }
 
 /// A future that a plugin waits for.
-pub type Waiting<'a> = Pin<Box<dyn Future<Output = Flow> + Send + 'a>>;
+pub type Waiting<'a> = Lent<'a, Flow>;
 
 /// A plugin that must wait in `rewrite` or `access`: for another service, a shared counter. One box per request.
 pub trait WaitingPlugin: Plugin {
-    /// As [`Plugin::rewrite`], which is not called.
-    fn rewrite_waiting<'a>(&'a self, _cx: RequestCx<'a, Self::State>) -> Waiting<'a> {
-        Box::pin(std::future::ready(Flow::Continue))
+    /// As [`Plugin::rewrite`], which is called by default.
+    fn rewrite_waiting<'a>(&'a self, mut cx: RequestCx<'a, Self::State>) -> Waiting<'a> {
+        Box::pin(std::future::ready(self.rewrite(&mut cx)))
     }
 
-    /// As [`Plugin::access`], which is not called.
-    fn access_waiting<'a>(&'a self, _cx: RequestCx<'a, Self::State>) -> Waiting<'a> {
-        Box::pin(std::future::ready(Flow::Continue))
+    /// As [`Plugin::access`], which is not called unless [`WaitingPlugin::waits`] says so.
+    fn access_waiting<'a>(&'a self, cx: RequestCx<'a, Self::State>) -> Waiting<'a>;
+
+    /// Whether this instance waits at all; otherwise it is asked by plain calls, which cost no box. It is asked once.
+    fn waits(&self) -> bool {
+        true
     }
 }
 
-/// What an instance wants to see of the bodies.
+/// What an instance needs of an exchange beyond what every plugin is given. Nothing, unless it says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Needs {
-    /// Of the request's.
+    /// Of the request's body.
     pub request_body: BodyNeed,
+    /// Whether [`Plugin::response_body`] is to be asked.
+    pub response_body: bool,
+    /// What the parameters of the route's path took.
+    pub captures: bool,
+    /// Heads, in the log phase.
+    pub record: bool,
+    /// Bytes of the request's body, in the log phase; with [`Needs::record`].
+    pub keep_request: usize,
+    /// Bytes of the response's body, in the log phase; with [`Needs::record`].
+    pub keep_response: usize,
+}
+
+impl Needs {
+    /// Nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// The request's body.
+    #[must_use]
+    pub fn request_body(mut self, need: BodyNeed) -> Self {
+        self.request_body = need;
+        self
+    }
+
+    /// To be asked for what it wants of the response's body.
+    #[must_use]
+    pub fn response_body(mut self) -> Self {
+        self.response_body = true;
+        self
+    }
+
+    /// What the parameters of the route's path took.
+    #[must_use]
+    pub fn captures(mut self) -> Self {
+        self.captures = true;
+        self
+    }
+
+    /// Heads in the log phase, and so many bytes of the bodies.
+    #[must_use]
+    pub fn record(mut self, request: usize, response: usize) -> Self {
+        (self.record, self.keep_request, self.keep_response) = (true, request, response);
+        self
+    }
+
+    /// What serves both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            request_body: self.request_body.and(other.request_body),
+            response_body: self.response_body || other.response_body,
+            captures: self.captures || other.captures,
+            record: self.record || other.record,
+            keep_request: self.keep_request.max(other.keep_request),
+            keep_response: self.keep_response.max(other.keep_response),
+        }
+    }
 }
 
 /// What an instance wants to see of one body.
@@ -124,11 +191,6 @@ impl BodyNeed {
         }
     }
 }
-
-/// What the gateway lends to an instance for its life.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct BuildEnv {}
 
 /// Settings that cannot run.
 #[derive(Debug, thiserror::Error)]

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use gw_core::{Document, Kinds};
+use gw_core::{Document, Id, Kinds, PluginUse};
 use gw_schema::{CompileError, Schema, Violation, ViolationKind, Violations};
 use serde_json::Value;
 
+use crate::env::{BuildEnv, Lender};
 use crate::instance::Instance;
 use crate::phase::Phases;
-use crate::plugin::{BuildEnv, BuildError, CredentialDefinition, Definition, WaitingPlugin};
+use crate::plugin::{BuildError, CredentialDefinition, Definition, WaitingPlugin};
+use crate::stats::Stats;
 
 /// One plugin the gateway has.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct Registered {
     pub consumer_scope: bool,
     /// Whether new instances may be made, and existing ones run.
     pub enabled: bool,
+    /// What is counted of it.
+    pub stats: Arc<Stats>,
     credential: Option<CredentialDefinition>,
     build: fn(Value, &BuildEnv) -> Result<Instance, BuildError>,
 }
@@ -102,6 +106,7 @@ impl Registry {
             schema: Schema::compile(document).expect("a plugin's schema compiles"),
             consumer_scope: P::CONSUMER_SCOPE,
             enabled: true,
+            stats: Arc::default(),
             credential: P::CREDENTIAL,
             build,
         };
@@ -137,6 +142,19 @@ impl Registry {
             plugins: Arc::new(plugins),
             env: self.env.clone(),
         })
+    }
+
+    /// The same with what a gateway lends to plugins. What they keep beyond their instances begins anew.
+    #[must_use]
+    pub fn lent(mut self, lender: Arc<dyn Lender>) -> Self {
+        self.env = BuildEnv::new(lender);
+        self
+    }
+
+    /// What instances are lent, and what they share.
+    #[must_use]
+    pub fn env(&self) -> &BuildEnv {
+        &self.env
     }
 
     /// The enabled plugin of this name.
@@ -225,13 +243,15 @@ impl Registry {
     ///
     /// # Errors
     /// The plugin is not enabled, or the settings cannot run.
-    pub fn build(&self, name: &str, config: &Value) -> Result<Instance, BuildError> {
+    pub fn build(&self, id: Id<PluginUse>, name: &str, config: &Value) -> Result<Instance, BuildError> {
         let Some(plugin) = self.get(name) else {
             return Err(BuildError::NotEnabled { name: name.into() });
         };
         let mut config = config.clone();
         plugin.schema.fill_defaults(&mut config);
-        (plugin.build)(config, &self.env)
+        let mut instance = (plugin.build)(config, &self.env.of(id))?;
+        instance.stats = Arc::clone(&plugin.stats);
+        Ok(instance)
     }
 }
 

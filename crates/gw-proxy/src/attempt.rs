@@ -16,7 +16,6 @@ use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 
 use crate::attempt::direct::Road;
-use crate::attempt::discard::discard;
 use crate::attempt::spare::{Spare, is_repeatable};
 use crate::body::{Content, RequestBody};
 use crate::cell::Member;
@@ -31,6 +30,7 @@ use crate::pool::{self, Lease, Speaks};
 use crate::upgrade;
 use crate::upstream_tls::Wanted;
 
+pub(crate) use crate::attempt::discard::discard;
 pub(crate) use crate::attempt::picker::Picker;
 pub(crate) use crate::attempt::spare::is_safe;
 

@@ -3,9 +3,8 @@
 //! What is larger streams, at the pace of the slower side; nothing is ever written to disk. What says that it does not want
 //! this (`request_buffering`, `response_buffering` of its route), and what may be a conversation, streams at once.
 
-use std::future::poll_fn;
-
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use gw_plugins::BodyNeed;
 use http::{Method, Version};
 use http_body::Body as _;
 
@@ -65,18 +64,32 @@ pub(crate) async fn response(
     if !applies || content.is_end_stream() || exchange.wants_no_body() || !exchange.buffers_response() {
         return Ok(content);
     }
-    let mut first = Bytes::new();
-    let mut all = BytesMut::new();
-    while let Some(frame) = poll_fn(|cx| content.poll_frame(exchange.lease.as_mut(), cx)).await {
-        let frame = frame.map_err(|_| exchange.body_failure())?;
-        let Ok(data) = frame.into_data() else { continue };
-        if first.is_empty() && all.is_empty() {
-            first = data; // one of one piece, the usual case, is not copied
-            continue;
-        }
-        all.extend_from_slice(&std::mem::take(&mut first));
-        all.extend_from_slice(&data);
-    }
+    let Some(whole) = whole(exchange, &mut content, SMALL).await? else {
+        return Err(Failure::UpstreamBroken); // longer than it said
+    };
     exchange.let_go();
-    Ok(Content::Bytes(if all.is_empty() { first } else { all.freeze() }))
+    Ok(Content::Bytes(whole))
+}
+
+/// Reads an answer whole where plugins want to see all of it. One without a body has none to show.
+pub(crate) async fn for_plugins(
+    exchange: &mut Exchange,
+    need: BodyNeed,
+    content: &mut Content,
+) -> Result<Option<Bytes>, Failure> {
+    let BodyNeed::Whole { max } = need else {
+        return Ok(None);
+    };
+    if exchange.wants_no_body() {
+        return Ok(None);
+    }
+    let whole = whole(exchange, content, max).await?;
+    let whole = whole.ok_or(Failure::ResponseTooLarge)?;
+    exchange.let_go();
+    Ok(Some(whole))
+}
+
+async fn whole(exchange: &mut Exchange, content: &mut Content, max: usize) -> Result<Option<Bytes>, Failure> {
+    let read = content.collect(exchange.lease.as_mut(), max).await;
+    read.map_err(|_| exchange.body_failure())
 }

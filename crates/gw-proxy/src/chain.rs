@@ -4,32 +4,36 @@ mod run;
 
 use std::collections::HashMap;
 
-use gw_core::{Consumer, Id, PluginUse, Protocol, Protocols};
-use gw_plugins::{BodyNeed, Instance, Phase};
+use gw_core::{Config, Consumer, ConsumerGroup, Expr, Id, PluginUse, Protocol, Protocols};
+use gw_plugins::{Instance, Needs, Phase};
 use smallvec::SmallVec;
 
-pub(crate) use run::{Run, body_filter, header_filter, log, request};
+pub(crate) use run::{Passing, Run, body_filter, header_filter, log, request, response_body};
 
 /// The plugin instances that may run for the requests of one place, compiled.
 #[derive(Debug, Default)]
 pub(crate) struct Chain {
     instances: Box<[Instance]>,
-    /// One per plugin name, by falling priority.
+    /// For each instance, what requests must meet for it to run.
+    filters: Box<[Option<Expr>]>,
+    /// One per plugin name and one per global rule, in the order in which they run.
     steps: Box<[Step]>,
-    /// Instances bound to nothing that have the rewrite phase, by falling priority.
+    /// Instances bound to nothing that have the rewrite phase, in the order in which they run.
     rewrite: Box<[u32]>,
-    /// What may be wanted of the bodies of plain requests, and of those over TLS.
-    request_body: [BodyNeed; 2],
+    /// What may be needed for plain requests, and for those over TLS.
+    needs: [Needs; 2],
     has_log: bool,
 }
 
 /// One plugin: which of its instances runs is settled for each request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Step {
     /// By falling specificity.
     general: Box<[Candidate]>,
     /// Those bound to a consumer, by falling specificity.
     personal: HashMap<Id<Consumer>, SmallVec<[Candidate; 1]>>,
+    /// Those bound to a group of consumers, by falling specificity.
+    of_groups: HashMap<Id<ConsumerGroup>, SmallVec<[Candidate; 1]>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +41,13 @@ struct Candidate {
     specificity: u8,
     protocols: Protocols,
     instance: u32,
+}
+
+/// Who calls, as far as it decides on which instances run.
+#[derive(Clone, Copy, Debug)]
+struct Caller<'c> {
+    consumer: Option<Id<Consumer>>,
+    config: &'c Config,
 }
 
 /// No instance of a plugin covers the request.
@@ -55,28 +66,25 @@ impl Chain {
         uses.sort_by_key(|(bound, instance)| {
             let specificity = std::cmp::Reverse(bound.scope.specificity());
             (
+                !bound.global_rule, // they are a chain of their own, in front of the others
                 std::cmp::Reverse(instance.priority),
                 instance.name,
                 specificity,
                 bound.id,
             )
         });
-        let instances: Box<[Instance]> = uses.iter().map(|(_, instance)| (*instance).clone()).collect();
-        let mut steps: Vec<(&str, Step)> = Vec::new();
+        let mut steps: Vec<(&PluginUse, Step)> = Vec::new();
         let mut rewrite = Vec::new();
         for ((bound, instance), index) in uses.iter().zip(0..) {
             let specificity = bound.scope.specificity();
             if specificity == 0 && instance.phases.contains(Phase::Rewrite) {
                 rewrite.push(index);
             }
-            if steps.last().is_none_or(|(name, _)| *name != instance.name) {
-                steps.push((
-                    instance.name,
-                    Step {
-                        general: Box::default(),
-                        personal: HashMap::new(),
-                    },
-                ));
+            let goes_on = |(first, _): &(&PluginUse, Step)| {
+                first.name == bound.name && !first.global_rule && !bound.global_rule
+            };
+            if !steps.last().is_some_and(goes_on) {
+                steps.push((bound, Step::default()));
             }
             let candidate = Candidate {
                 specificity,
@@ -86,31 +94,33 @@ impl Chain {
             let Some((_, step)) = steps.last_mut() else {
                 continue;
             };
-            match bound.scope.consumer {
-                Some(consumer) => step.personal.entry(consumer).or_default().push(candidate),
-                None => step.general = step.general.iter().copied().chain([candidate]).collect(),
+            match (bound.scope.consumer, bound.scope.consumer_group) {
+                (Some(consumer), _) => step.personal.entry(consumer).or_default().push(candidate),
+                (None, Some(group)) => step.of_groups.entry(group).or_default().push(candidate),
+                (None, None) => step.general = step.general.iter().copied().chain([candidate]).collect(),
             }
         }
+        let instances: Box<[Instance]> = uses.iter().map(|(_, instance)| (*instance).clone()).collect();
         Self {
-            request_body: [Protocol::Http, Protocol::Https].map(|protocol| {
-                let chosen = steps.iter().flat_map(|(_, step)| step.possible(protocol));
-                chosen.fold(BodyNeed::None, |need, index| {
-                    need.and(instances[index as usize].needs.request_body)
+            needs: [Protocol::Http, Protocol::Https].map(|protocol| {
+                let possible = steps.iter().flat_map(|(_, step)| step.possible(protocol));
+                possible.fold(Needs::none(), |needs, index| {
+                    needs.and(instances[index as usize].needs)
                 })
             }),
             has_log: instances
                 .iter()
                 .any(|instance| instance.phases.contains(Phase::Log)),
+            filters: uses.iter().map(|(bound, _)| bound.filter.clone()).collect(),
             steps: steps.into_iter().map(|(_, step)| step).collect(),
             rewrite: rewrite.into(),
             instances,
         }
     }
 
-    /// What may be wanted of a request's body. It is read before it is known who calls, so what a consumer's own
-    /// instances want counts too.
-    pub(crate) fn request_body(&self, protocol: Protocol) -> BodyNeed {
-        let [plain, tls] = self.request_body;
+    /// What may be needed. It is prepared before it is known who calls, so what a consumer's own instances need counts too.
+    pub(crate) fn needs(&self, protocol: Protocol) -> Needs {
+        let [plain, tls] = self.needs;
         if protocol == Protocol::Https { tls } else { plain }
     }
 
@@ -125,7 +135,8 @@ impl Chain {
             let first = step
                 .general
                 .first()
-                .or_else(|| step.personal.values().next()?.first());
+                .or_else(|| step.personal.values().next()?.first())
+                .or_else(|| step.of_groups.values().next()?.first());
             let name = first.map_or("", |candidate| self.instances[candidate.instance as usize].name);
             (
                 name,
@@ -133,7 +144,7 @@ impl Chain {
                     .iter()
                     .map(|candidate| candidate.specificity)
                     .collect(),
-                step.personal.len(),
+                step.personal.len() + step.of_groups.len(),
             )
         };
         self.steps.iter().map(outline).collect()
@@ -141,25 +152,32 @@ impl Chain {
 }
 
 impl Step {
-    /// The instances that may be chosen: the one for callers without instances of their own, and those of consumers.
+    /// The instances that may be chosen: the one for callers without instances of their own, and those of consumers and groups.
     fn possible(&self, protocol: Protocol) -> impl Iterator<Item = u32> {
-        let general = Some(self.choose(None, protocol)).filter(|index| *index != NONE);
         let covers = move |candidate: &&Candidate| candidate.protocols.contains(protocol);
+        let general = self.general.iter().find(covers);
         let personal = self.personal.values().flatten().filter(covers);
+        let of_groups = self.of_groups.values().flatten().filter(covers);
         general
             .into_iter()
-            .chain(personal.map(|candidate| candidate.instance))
+            .chain(personal)
+            .chain(of_groups)
+            .map(|candidate| candidate.instance)
     }
 
     /// Kong's choice: the most specific instance that covers the request.
-    fn choose(&self, consumer: Option<Id<Consumer>>, protocol: Protocol) -> u32 {
+    fn choose(&self, caller: Caller<'_>, protocol: Protocol) -> u32 {
         let covers = |candidate: &&Candidate| candidate.protocols.contains(protocol);
         let general = self.general.iter().find(covers);
-        let personal = consumer.and_then(|consumer| self.personal.get(&consumer)?.iter().find(covers));
-        let best = general
-            .into_iter()
-            .chain(personal)
-            .max_by_key(|candidate| candidate.specificity);
+        let personal = caller
+            .consumer
+            .and_then(|consumer| self.personal.get(&consumer)?.iter().find(covers));
+        let groups = caller.consumer.filter(|_| !self.of_groups.is_empty());
+        let groups = groups.map(|consumer| caller.config.groups_of(consumer));
+        let of_groups = groups.into_iter().flatten();
+        let of_groups = of_groups.filter_map(|group| self.of_groups.get(&group.id)?.iter().find(covers));
+        let candidates = general.into_iter().chain(personal).chain(of_groups);
+        let best = candidates.max_by_key(|candidate| candidate.specificity);
         best.map_or(NONE, |candidate| candidate.instance)
     }
 }
@@ -187,7 +205,9 @@ mod tests {
             ]
             .into(),
             personal: HashMap::from([(ann, [candidate(3, Protocol::Http, 3)].into_iter().collect())]),
+            of_groups: HashMap::new(),
         };
+        let config = Config::default();
         for (consumer, protocol, chosen) in [
             (None, Protocol::Http, 1),
             (Some(bob), Protocol::Http, 1),
@@ -196,7 +216,13 @@ mod tests {
             (None, Protocol::Grpc, NONE),
         ] {
             assert_eq!(
-                step.choose(consumer, protocol),
+                step.choose(
+                    Caller {
+                        consumer,
+                        config: &config
+                    },
+                    protocol
+                ),
                 chosen,
                 "{consumer:?} {protocol:?}"
             );

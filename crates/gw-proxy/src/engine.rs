@@ -40,9 +40,11 @@ async fn proxy(
     if let Some(early) = prepare(exchange, request).await? {
         return Ok(early);
     }
-    let (head, content) = attempt::send(exchange, request).await?.into_parts(); // pick, connect, retry
-    let content = buffering::response(exchange, version, content).await?;
-    exchange.answer(head, content)
+    let (mut head, content) = attempt::send(exchange, request).await?.into_parts(); // pick, connect, retry
+    let mut content = buffering::response(exchange, version, content).await?;
+    let need = exchange.response_need(&mut head)?;
+    let whole = buffering::for_plugins(exchange, need, &mut content).await?;
+    exchange.answer(head, whole, content)
 }
 
 /// Makes of the client's request the one that is sent on, unless there is an answer to it already.
@@ -55,18 +57,24 @@ async fn prepare(
     exchange.admit(&head, &body)?;
     exchange.ask(Upgrade::asked(&mut head));
     let inbound = forward::inbound(&mut head, exchange)?;
-    exchange.route(&head, &inbound)?;
-    let need = exchange.run.chain.request_body(exchange.about.conn.scheme);
+    let routed = exchange.route(&head, &inbound);
+    exchange.keep(&head);
+    routed?;
+    let need = exchange.run.chain.needs(exchange.about.conn.scheme).request_body;
     let (mut whole, body) = buffer(exchange, need, body).await?;
     if let Flow::Respond(reply) = chain::request(exchange, &mut head, &mut whole).await? {
+        exchange.at_hand(whole.as_ref());
         return exchange.reply(*reply).map(Some); // a plugin answered in the upstream's place
     }
-    let body = match whole {
+    let mut body = match whole {
         Some(whole) => RequestBody::Buffered(whole),
-        None => buffering::request(exchange, &head.method, version, body).await?,
+        None => body,
     };
+    exchange.steer(&mut body)?;
+    let body = buffering::request(exchange, &head.method, version, body).await?;
     exchange.stick(&head);
     *request = forward::upstream(exchange, head, body)?;
+    exchange.goes_up(request);
     Ok(None)
 }
 

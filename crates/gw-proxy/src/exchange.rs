@@ -1,28 +1,28 @@
 //! One request's owned state, from its head to the last byte of its response; finished exactly once.
 
-use std::net::{IpAddr, SocketAddr};
+mod ending;
+mod record;
+
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use gw_balancer::Handle;
-use gw_core::Retry;
-use gw_plugins::cx::{Facts, LogParts};
-use gw_plugins::{Identity, Reply, ReplyBody};
-use http::header::ACCEPT;
+use gw_plugins::{BodyNeed, Identity, Reply, ReplyBody, Steering, UpstreamChoice};
+use http::header::{ACCEPT, CONTENT_LENGTH};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request, response};
 use http_body::Body as _;
 use smallvec::SmallVec;
 
-use crate::access_log::Record;
+use crate::about::About;
 use crate::arrival::{Arrival, Asked};
-use crate::attempt::{Try, TryOutcome};
+use crate::attempt::{Try, discard};
 use crate::body::{Content, RequestBody, Upload};
 use crate::cell::Member;
-use crate::chain::{self, Run};
-use crate::conn::{Conn, Connection};
+use crate::chain::{self, Passing, Run};
+use crate::conn::Conn;
 use crate::document::document;
 use crate::failure::Failure;
 use crate::forward::{self, Inbound};
@@ -31,42 +31,26 @@ use crate::hop;
 use crate::lock;
 use crate::overload::Held;
 use crate::plan::{RoutePlan, ServicePlan, is_grpc};
-use crate::pool::{Lease, Pool};
-use crate::proxy_protocol;
-use crate::real_ip::RealClient;
-use crate::snapshot::Snapshot;
+use crate::pool::Lease;
 use crate::upgrade::Upgrade;
 
-/// What does not change while a request goes through its phases, once it is known.
-#[derive(Debug)]
-pub(crate) struct About {
-    pub(crate) conn: Arc<Conn>,
-    pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) id: HeaderValue,
-    pub(crate) route: Option<Arc<RoutePlan>>,
-    pub(crate) service: Option<Arc<ServicePlan>>,
-    /// Whom it is from, if a proxy that is trusted says that it is not whoever speaks.
-    real: Option<Box<RealClient>>,
-    /// When the request began; read only if somebody wants to know.
-    wall: Option<SystemTime>,
-}
+pub(crate) use ending::{End, Ending};
+use record::Record;
 
 /// One request from its head to the last byte of its response. It rides in the response's body.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) about: About,
-    pub(crate) begun: Instant,
-    pub(crate) method: Method,
-    /// The target as the client sent it.
-    pub(crate) target: Option<PathAndQuery>,
     accept: Option<HeaderValue>,
     /// Whether it is a call of gRPC.
     grpc: bool,
-    /// The client's `Host`.
-    pub(crate) host: Option<HeaderValue>,
     /// How much of the request's path the route matched; none if the route has no paths.
     pub(crate) matched: Option<usize>,
     pub(crate) identity: Identity,
+    /// Where plugins want it to go.
+    pub(crate) steering: Steering,
+    /// What plugins need of it when it is over.
+    record: Option<Box<Record>>,
     /// What it sticks to a target by.
     pub(crate) stuck: Stuck,
     pub(crate) run: Run,
@@ -84,99 +68,14 @@ pub(crate) struct Exchange {
     pub(crate) answered: Option<Instant>,
     /// Bytes of the request's body that are held in memory.
     held: usize,
+    /// Bytes of the request's body, if that did not stream.
+    at_hand: u64,
     status: StatusCode,
+    /// Whether the response is the upstream's.
+    from_upstream: bool,
     sent: u64,
     failure: Option<&'static str>,
     finished: bool,
-}
-
-/// How an exchange ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The last byte went out.
-    Complete,
-    /// The client went away.
-    Aborted,
-    /// The response's body failed.
-    Failed(Failure),
-}
-
-/// What a client that went away is logged with: nginx's number for it.
-const GONE: u16 = 499;
-
-impl About {
-    /// What a plugin is told.
-    pub(crate) fn facts(&self) -> Facts<'_> {
-        Facts {
-            config: self.snapshot.config(),
-            client: self.client(),
-            scheme: self.conn.scheme,
-            client_certificate: self.conn.tls.certificate(),
-            request_id: self.request_id(),
-            route: self.route.as_deref().map(|plan| &plan.route),
-            service: self.service.as_deref().map(|plan| &plan.service),
-            now: self.wall.unwrap_or(SystemTime::UNIX_EPOCH),
-        }
-    }
-
-    /// Whom the request is from.
-    pub(crate) fn client(&self) -> IpAddr {
-        self.real
-            .as_ref()
-            .map_or(self.conn.client, |real| real.address.ip())
-    }
-
-    fn client_port(&self) -> u16 {
-        let real = self.real.as_ref();
-        real.map_or(self.conn.client_port, |real| real.address.port())
-    }
-
-    /// The same address, as it stands in headers.
-    pub(crate) fn client_value(&self) -> &HeaderValue {
-        self.real
-            .as_ref()
-            .map_or(&self.conn.client_value, |real| &real.value)
-    }
-
-    /// What a connection to an upstream begins with that is to be told of the client.
-    pub(crate) fn preamble(&self) -> Option<Box<[u8]>> {
-        let version = self.service.as_deref()?.proxy_protocol?;
-        let connection = Connection {
-            client: SocketAddr::new(self.client(), self.client_port()),
-            local: self.conn.local,
-            scheme: self.conn.scheme,
-        };
-        let unix = self.conn.peer.unix && self.real.is_none();
-        Some(proxy_protocol::write(version, connection.origin(unix)).into())
-    }
-
-    /// Where the connections to upstreams are that may serve it: among all of the worker's, unless they are told whom they
-    /// are for.
-    pub(crate) fn pool(&self) -> &Mutex<Pool> {
-        let told = self
-            .service
-            .as_deref()
-            .is_some_and(|plan| plan.proxy_protocol.is_some());
-        if told {
-            self.conn.own_pool()
-        } else {
-            &self.conn.worker.pool
-        }
-    }
-
-    /// When it is tried again, if there is a service to try.
-    pub(crate) fn retry(&self) -> Option<&Retry> {
-        Some(&self.service.as_deref()?.service.retry)
-    }
-
-    pub(crate) fn request_id(&self) -> &str {
-        self.id.to_str().unwrap_or_default()
-    }
-
-    /// Reads the wall clock, if that has not been done. Needed before [`About::facts`].
-    pub(crate) fn stamp(&mut self) {
-        self.wall.get_or_insert_with(SystemTime::now);
-    }
 }
 
 impl Exchange {
@@ -197,15 +96,19 @@ impl Exchange {
                 service: None,
                 real: conn.real_client(request.headers()),
                 wall: log_wants_time.then(SystemTime::now),
+                begun: Instant::now(),
+                method: request.method().clone(),
+                target: request.uri().path_and_query().cloned(),
+                host: None,
+                captures: Vec::new(),
+                depth: 0,
             },
-            begun: Instant::now(),
-            method: request.method().clone(),
-            target: request.uri().path_and_query().cloned(),
             accept: request.headers().get(ACCEPT).cloned(),
             grpc: request.version() == Version::HTTP_2 && is_grpc(request.headers()),
-            host: None,
             matched: None,
             identity: Identity::default(),
+            steering: Steering::default(),
+            record: None,
             stuck: Stuck::default(),
             upload: request.body().upload(),
             upgrade: None,
@@ -216,7 +119,9 @@ impl Exchange {
             asked: None,
             answered: None,
             held: 0,
+            at_hand: 0,
             status: StatusCode::OK,
+            from_upstream: false,
             sent: 0,
             failure: None,
             finished: false,
@@ -265,7 +170,7 @@ impl Exchange {
     /// Takes what the request asks for beyond an answer. What was `CONNECT` is `GET` then.
     pub(crate) fn ask(&mut self, upgrade: Option<Upgrade>) {
         if upgrade.is_some() {
-            self.method = Method::GET;
+            self.about.method = Method::GET;
         }
         self.upgrade = upgrade;
     }
@@ -274,6 +179,7 @@ impl Exchange {
     pub(crate) fn route(&mut self, head: &request::Parts, inbound: &Inbound) -> Result<(), Failure> {
         let path = inbound.normal.as_deref().unwrap_or(head.uri.path());
         let host = self
+            .about
             .host
             .as_ref()
             .and_then(|host| host.to_str().ok())
@@ -310,6 +216,10 @@ impl Exchange {
             }
         }
         self.matched = found.pattern().map(|_| inbound.encoded_len(found.matched_path()));
+        let chain = self.about.snapshot.chain(&found.value.route);
+        if chain.needs(conn.scheme).captures {
+            self.about.captures = named(found.captures());
+        }
         let route = Arc::clone(found.value);
         self.about.service = route
             .route
@@ -320,7 +230,7 @@ impl Exchange {
             self.stuck = sticking.routed(path, |name| found.param(name));
         }
         self.run = Run::new(Arc::clone(self.about.snapshot.chain(&route.route)));
-        let target = self.target.as_ref().map_or("/", PathAndQuery::as_str);
+        let target = self.about.target.as_ref().map_or("/", PathAndQuery::as_str);
         let refused = route.refuses(conn.scheme_of(&head.headers), head, host, target);
         let lacking = match route.route.require_client_certificate {
             true => conn.tls.lacks(),
@@ -333,13 +243,16 @@ impl Exchange {
     /// When the upstream is first asked: now, or when it began if nothing could have been waited for since.
     pub(crate) fn waited(&self) -> Instant {
         let nothing = self.run.chain.is_empty() && self.upload.is_none();
-        if nothing { self.begun } else { Instant::now() }
+        if nothing { self.about.begun } else { Instant::now() }
     }
 
-    /// Whether the `Host` that the upstream is sent is the client's.
+    /// Whether the `Host` that the upstream is sent is the client's or a plugin's.
     pub(crate) fn names_the_host(&self) -> bool {
+        if self.steering.host.is_some() {
+            return true;
+        }
         let preserved = |plan: &RoutePlan| plan.route.preserve_host;
-        self.host.is_some() && self.about.route.as_deref().is_some_and(preserved)
+        self.about.host.is_some() && self.about.route.as_deref().is_some_and(preserved)
     }
 
     /// Finds out what it sticks to a target by, once the consumer is known.
@@ -356,19 +269,26 @@ impl Exchange {
             self.about.conn.worker.counters.slow_clients.fetch_add(1, Relaxed);
         }
         let response = failure.response(self.accept.as_ref(), self.about.request_id());
-        let (mut head, body) = response.into_parts();
-        if chain::header_filter(self, &mut head).is_err() {
-            let panicked = Failure::PluginPanicked;
-            self.failure = Some(panicked.code());
-            let response = panicked.response(self.accept.as_ref(), self.about.request_id());
-            return self.made(response.map(Content::Bytes));
+        match self.filtered(response) {
+            Ok(response) => self.made(response),
+            Err(panicked) => {
+                self.failure = Some(panicked.code());
+                let response = panicked.response(self.accept.as_ref(), self.about.request_id());
+                self.made(response)
+            }
         }
-        self.made(Response::from_parts(head, Content::Bytes(body)))
     }
 
     /// The answer a plugin makes in the upstream's place.
     pub(crate) fn reply(&mut self, reply: Reply) -> Result<Response<Content>, Failure> {
-        let response = match reply.body {
+        let response = self.written(reply);
+        let response = self.filtered(response)?;
+        Ok(self.made(response))
+    }
+
+    /// A plugin's answer, written out.
+    pub(crate) fn written(&self, reply: Reply) -> Response<Bytes> {
+        let mut response = match reply.body {
             ReplyBody::Bytes(bytes) => {
                 let mut response = Response::new(bytes);
                 *response.status_mut() = reply.status;
@@ -381,23 +301,64 @@ impl Exchange {
                 self.about.request_id(),
             ),
         };
-        let (mut head, body) = response.into_parts();
-        forward::merge(&mut head.headers, reply.headers);
-        chain::header_filter(self, &mut head)?;
-        Ok(self.made(Response::from_parts(head, Content::Bytes(body))))
+        forward::merge(response.headers_mut(), reply.headers);
+        response
     }
 
-    /// The upstream's answer on its way to the client.
+    /// Lets the plugins see an answer that is not the upstream's.
+    fn filtered(&mut self, response: Response<Bytes>) -> Result<Response<Bytes>, Failure> {
+        let (mut head, body) = response.into_parts();
+        let mut body = Some(body);
+        let mut passing = Passing {
+            head: &mut head,
+            body: &mut body,
+            upstream: false,
+        };
+        chain::header_filter(self, &mut passing)?;
+        if passing.head.headers.contains_key(CONTENT_LENGTH) && self.about.method != Method::HEAD {
+            passing.tell_length();
+        }
+        Ok(Response::from_parts(head, body.unwrap_or_default()))
+    }
+
+    /// What plugins want to see of the body of the upstream's answer.
+    pub(crate) fn response_need(&mut self, head: &mut response::Parts) -> Result<BodyNeed, Failure> {
+        let asked = self.run.chain.needs(self.about.conn.scheme).response_body;
+        if !asked || head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(BodyNeed::None);
+        }
+        self.status = head.status;
+        chain::response_body(self, head)
+    }
+
+    /// The upstream's answer on its way to the client; `whole` is its body if plugins wanted all of it.
     pub(crate) fn answer(
         &mut self,
         mut head: response::Parts,
+        mut whole: Option<Bytes>,
         body: Content,
     ) -> Result<Response<Content>, Failure> {
         hop::strip_response(&mut head.headers);
         self.stuck.set_cookie(&mut head.headers);
-        chain::header_filter(self, &mut head)?;
+        let mut passing = Passing {
+            head: &mut head,
+            body: &mut whole,
+            upstream: true,
+        };
+        chain::header_filter(self, &mut passing)?;
+        if !passing.upstream {
+            if let Some(lease) = self.lease.take() {
+                discard(body, lease, &self.about.conn.worker);
+            }
+            self.handle = None;
+            return Ok(self.made(Response::from_parts(head, whole.unwrap_or_default())));
+        }
+        if self.about.method != Method::HEAD {
+            passing.tell_length();
+        }
+        self.from_upstream = true;
         forward::proxied(self, &mut head);
-        let mut response = Response::from_parts(head, body);
+        let mut response = Response::from_parts(head, whole.map_or(body, Content::Bytes));
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(upgrade) = &self.upgrade
         {
@@ -406,7 +367,8 @@ impl Exchange {
         Ok(self.sending(response))
     }
 
-    fn made(&mut self, mut response: Response<Content>) -> Response<Content> {
+    fn made(&mut self, response: Response<Bytes>) -> Response<Content> {
+        let mut response = response.map(Content::Bytes);
         forward::made(self, response.headers_mut());
         if self.grpc {
             response = forward::grpc_status(response);
@@ -420,9 +382,12 @@ impl Exchange {
         }
         if self.filters_body() && !response.body().is_end_stream() {
             // What the filters leave has another length.
-            response.headers_mut().remove(http::header::CONTENT_LENGTH);
+            response.headers_mut().remove(CONTENT_LENGTH);
         }
         self.status = response.status();
+        if let Some(record) = &mut self.record {
+            record.comes_down(response.headers());
+        }
         response
     }
 
@@ -439,9 +404,67 @@ impl Exchange {
         self.sent += bytes as u64;
     }
 
+    /// Counts a piece of the response's body, and keeps what is wanted of it.
+    pub(crate) fn passed(&mut self, piece: &[u8]) {
+        self.count(piece.len());
+        if let Some(record) = &mut self.record {
+            record.piece(piece);
+        }
+    }
+
+    /// Begins to keep what plugins need of it when it is over.
+    pub(crate) fn keep(&mut self, head: &request::Parts) {
+        let needs = self.run.chain.needs(self.about.conn.scheme);
+        if needs.record {
+            self.record = Some(Box::new(Record::new(needs, &head.headers)));
+        }
+    }
+
+    /// Notes what the request's body is that plugins have seen.
+    pub(crate) fn at_hand(&mut self, body: Option<&Bytes>) {
+        let Some(body) = body else { return };
+        self.at_hand = body.len() as u64;
+        if let Some(record) = &mut self.record {
+            record.whole(body);
+        }
+    }
+
+    /// Notes what goes upstream.
+    pub(crate) fn goes_up(&mut self, request: &mut Request<RequestBody>) {
+        if let RequestBody::Buffered(bytes) = request.body() {
+            self.at_hand = bytes.len() as u64;
+        }
+        if let Some(record) = &mut self.record {
+            let (headers, uri) = (request.headers().clone(), request.uri().clone());
+            record.goes_up(&headers, &uri, request.body_mut());
+        }
+    }
+
+    /// Has it go where plugins want it to go.
+    pub(crate) fn steer(&mut self, body: &mut RequestBody) -> Result<(), Failure> {
+        if let Some(most) = self.steering.most_body {
+            body.limit(most)?;
+        }
+        let Some(choice) = self.steering.upstream else {
+            return Ok(());
+        };
+        let plan = self.about.service.as_deref().ok_or(Failure::NoService)?;
+        let snapshot = &self.about.snapshot;
+        let chosen = match choice {
+            UpstreamChoice::Stored(id) => snapshot.config().upstream(id).zip(snapshot.cell(id)),
+            _ => None,
+        };
+        let (upstream, cell) = chosen.ok_or(Failure::NoPeer)?;
+        let plan = plan.toward(upstream, cell);
+        // It was found out for another upstream.
+        self.stuck = Stuck::default();
+        self.about.service = Some(Arc::new(plan));
+        Ok(())
+    }
+
     /// Whether the response has no body by nature, whatever its content.
     pub(crate) fn wants_no_body(&self) -> bool {
-        self.method == Method::HEAD
+        self.about.method == Method::HEAD
             || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     }
 
@@ -454,126 +477,17 @@ impl Exchange {
             Failure::UpstreamBroken
         }
     }
-
-    /// Ends the exchange: the connection back to its pool, the target's count down, log phase, access log. Once.
-    pub(crate) fn finish(&mut self, end: End) {
-        if std::mem::replace(&mut self.finished, true) {
-            return;
-        }
-        self.about.conn.in_flight.fetch_sub(1, Relaxed);
-        if end == End::Aborted && self.answered.is_none() {
-            self.about.conn.aborted.fetch_add(1, Relaxed);
-        }
-        self.about.conn.worker.counters.finished.fetch_add(1, Relaxed);
-        if self.held > 0 {
-            self.about.conn.worker.held.fetch_sub(self.held, Relaxed);
-        }
-        if self.upload.as_ref().is_some_and(|upload| !upload.is_done()) {
-            self.about.conn.unread.store(true, Relaxed);
-        }
-        // A look at the clock, if somebody wants to know the time it took.
-        let timed = self.run.has_log() || self.about.conn.gateway.log().is_on();
-        let now = match self.answered {
-            Some(answered) if !timed => answered,
-            _ => Instant::now(),
-        };
-        if end == End::Complete {
-            self.release(now);
-        } else {
-            (self.handle, self.lease) = (None, None);
-        }
-        if let Some((target, since)) = self.trying.take() {
-            let elapsed = now.saturating_duration_since(since);
-            self.tries.push(Try {
-                target,
-                outcome: TryOutcome::Aborted,
-                elapsed,
-            });
-        }
-        match &end {
-            End::Failed(failure) => self.failure = Some(failure.code()),
-            // The head never went out.
-            End::Aborted if self.answered.is_none() && self.sent == 0 && self.failure.is_none() => {
-                self.status = StatusCode::from_u16(GONE).unwrap_or(StatusCode::BAD_REQUEST);
-            }
-            End::Aborted | End::Complete => {}
-        }
-        let total = now.saturating_duration_since(self.begun);
-        if self.run.has_log() {
-            chain::log(self, total);
-        }
-        if self.about.conn.gateway.log().is_on() {
-            self.write_access_log(&end, total);
-        }
-    }
-
-    /// Ends what there is between it and the target: the connection back to its pool, the target's count down.
-    fn release(&mut self, now: Instant) {
-        self.handle = None;
-        let Some(lease) = self.lease.take() else { return };
-        lease.link.end();
-        let uploaded = self.upload.as_ref().is_none_or(|upload| upload.is_done());
-        if uploaded {
-            lock(self.about.pool()).put(lease, now);
-        }
-    }
-
-    /// How long the upstream was waited for.
-    pub(crate) fn upstream_time(&self) -> Option<Duration> {
-        let answered = self.answered?;
-        Some(answered.saturating_duration_since(self.asked?))
-    }
-
-    /// How long targets were tried in vain.
-    fn tried_time(&self) -> Option<Duration> {
-        (!self.tries.is_empty()).then(|| self.tries.iter().map(|attempt| attempt.elapsed).sum())
-    }
-
-    pub(crate) fn log_parts(&self, total: Duration) -> LogParts<'_> {
-        LogParts {
-            status: self.status,
-            total,
-            upstream: self.upstream_time(),
-            identity: &self.identity,
-            facts: self.about.facts(),
-        }
-    }
-
-    fn write_access_log(&self, end: &End, total: Duration) {
-        let conn = &self.about.conn;
-        let consumer = self.identity.consumer.as_deref();
-        conn.gateway.log().write(
-            conn.worker.index,
-            &Record {
-                time: self.about.wall.unwrap_or_else(SystemTime::now),
-                request_id: self.about.request_id(),
-                client: self.about.client(),
-                client_port: self.about.client_port(),
-                method: self.method.as_str(),
-                target: self.target.as_ref().map_or("", PathAndQuery::as_str),
-                host: self.host.as_ref().map_or(&[], HeaderValue::as_bytes),
-                sni: None,
-                client_verify: conn.tls.told(),
-                status: self.status.as_u16(),
-                bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
-                bytes_out: self.sent,
-                total,
-                upstream: self.upstream_time().or_else(|| self.tried_time()),
-                route: self.about.route.as_deref().map(|plan| plan.label()),
-                service: self.about.service.as_deref().map(|plan| &*plan.label),
-                consumer: consumer
-                    .and_then(|consumer| consumer.username.as_deref().or(consumer.custom_id.as_deref())),
-                revision: self.about.snapshot.revision(),
-                tries: &self.tries,
-                failure: self.failure,
-                aborted: *end == End::Aborted,
-            },
-        );
-    }
 }
 
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        self.finish(End::Aborted);
-    }
+/// Groups by their names, or by their numbers where they have none.
+fn named<'f>(captures: impl Iterator<Item = (&'f str, Option<&'f str>)>) -> Vec<(Box<str>, Box<str>)> {
+    let numbered = (1..).zip(captures);
+    let taken = numbered.filter_map(|(number, (name, value)): (u32, _)| {
+        let name = match name {
+            "" => number.to_string().into(),
+            name => name.into(),
+        };
+        Some((name, value?.into()))
+    });
+    taken.collect()
 }

@@ -92,6 +92,9 @@ pub enum Failure {
     /// The route has no service, and no plugin answered.
     #[error("the route has no service, and no plugin answered")]
     NoService,
+    /// The upstream's answer is larger than a plugin takes that wants all of it.
+    #[error("the response's body is larger than a plugin takes")]
+    ResponseTooLarge,
     /// The service speaks a protocol that is not served yet.
     #[error("the service speaks a protocol that cannot be proxied")]
     UnsupportedProtocol,
@@ -186,6 +189,7 @@ impl Failure {
             | Self::UpstreamTls
             | Self::UpstreamClosed
             | Self::UpstreamBroken
+            | Self::ResponseTooLarge
             | Self::BadResponse => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::PluginPanicked | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -229,6 +233,7 @@ impl Failure {
             Self::UpstreamClosed => "upstream_closed",
             Self::UpstreamBroken => "upstream_broken",
             Self::BadResponse => "bad_response",
+            Self::ResponseTooLarge => "response_too_large",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::PluginPanicked => "plugin_panicked",
             Self::Internal => "internal",
@@ -252,6 +257,7 @@ impl Failure {
             | Self::UpstreamBusy
             | Self::NameResolution
             | Self::OwnAddress
+            | Self::ResponseTooLarge
             | Self::TooManyConnections
             | Self::Overloaded { .. }
             | Self::LowMemory { .. }
@@ -294,6 +300,7 @@ impl Failure {
             Self::UpstreamBusy => "the upstream server has as many requests as it may take",
             Self::NameResolution => "name resolution failed",
             Self::OwnAddress => "the service leads to the gateway itself",
+            Self::ResponseTooLarge => "The response is larger than a plugin takes",
             Self::UnsupportedProtocol
             | Self::ConnectFailed
             | Self::UpstreamTls

@@ -60,7 +60,7 @@ impl Inbound {
 /// Takes a request in.
 pub(crate) fn inbound(head: &mut request::Parts, exchange: &mut Exchange) -> Result<Inbound, Failure> {
     let limit = exchange.about.conn.gateway.settings().limits.target;
-    settle(head, limit, &mut exchange.host)
+    settle(head, limit, &mut exchange.about.host)
 }
 
 /// Refuses what cannot be served, such as a target longer than `limit`, brings the path into normal form, and takes
@@ -214,22 +214,29 @@ pub(crate) fn upstream(
             prefix.filter(|prefix| route.strip_path && *prefix != "/"),
         );
     }
-    let rest = exchange
-        .matched
-        .filter(|_| route.strip_path)
-        .and_then(|matched| path.get(matched..));
-    if rest.is_some_and(second_reading::climbs) {
-        return Err(Failure::BadRequest); // the prefix ended in the middle of a segment
-    }
-    let pieces = path::join(
-        route.path_handling,
-        route.strip_path,
-        base,
-        path,
-        exchange.matched,
-    );
-    if !path::is_same(&pieces, path) {
-        head.uri = uri(&pieces, head.uri.query())?;
+    if let Some(path) = &exchange.steering.path {
+        if path.split('/').any(second_reading::climbs) {
+            return Err(Failure::BadRequest); // a plugin has put together what climbs
+        }
+        head.uri = uri(&[path, "", ""], head.uri.query())?;
+    } else {
+        let rest = exchange
+            .matched
+            .filter(|_| route.strip_path)
+            .and_then(|matched| path.get(matched..));
+        if rest.is_some_and(second_reading::climbs) {
+            return Err(Failure::BadRequest); // the prefix ended in the middle of a segment
+        }
+        let pieces = path::join(
+            route.path_handling,
+            route.strip_path,
+            base,
+            path,
+            exchange.matched,
+        );
+        if !path::is_same(&pieces, path) {
+            head.uri = uri(&pieces, head.uri.query())?;
+        }
     }
     let via = match head.version {
         Version::HTTP_10 => VIA_10,
@@ -240,8 +247,9 @@ pub(crate) fn upstream(
     forwarded(exchange, &mut head.headers);
     head.headers.append(VIA, via);
     head.headers.insert(CONNECTION, KEEP_ALIVE);
-    match &exchange.host {
-        Some(host) if route.preserve_host => head.headers.insert(HOST, host.clone()),
+    match (&exchange.steering.host, &exchange.about.host) {
+        (Some(host), _) => head.headers.insert(HOST, host.clone()),
+        (None, Some(host)) if route.preserve_host => head.headers.insert(HOST, host.clone()),
         _ => head.headers.remove(HOST),
     };
     frame(&mut head.headers, &body);
@@ -314,13 +322,13 @@ fn forwarded(exchange: &Exchange, headers: &mut HeaderMap) {
         headers.insert(FORWARDED_PORT, conn.port_value.clone());
     }
     if !stays(headers, FORWARDED_HOST) {
-        match exchange.host.as_ref().and_then(forwarded_host) {
+        match exchange.about.host.as_ref().and_then(forwarded_host) {
             Some(host) => headers.insert(FORWARDED_HOST, host),
             None => headers.remove(FORWARDED_HOST),
         };
     }
     if !stays(headers, FORWARDED_PATH) {
-        headers.insert(FORWARDED_PATH, forwarded_path(exchange.target.as_ref()));
+        headers.insert(FORWARDED_PATH, forwarded_path(exchange.about.target.as_ref()));
     }
     if conn.gateway.asks_for_certificates() || exchange.about.snapshot.requires_certificates() {
         conn.tls.tell(headers);
@@ -378,8 +386,10 @@ fn frame(headers: &mut HeaderMap, body: &RequestBody) {
 /// What a response from an upstream says of its way through the gateway.
 pub(crate) fn proxied(exchange: &Exchange, head: &mut response::Parts) {
     let upstream = exchange.upstream_time().unwrap_or_default().as_millis();
-    let answered = exchange.answered.unwrap_or(exchange.begun);
-    let total = answered.saturating_duration_since(exchange.begun).as_millis();
+    let answered = exchange.answered.unwrap_or(exchange.about.begun);
+    let total = answered
+        .saturating_duration_since(exchange.about.begun)
+        .as_millis();
     head.version = Version::HTTP_11;
     let headers = &mut head.headers;
     headers.reserve(5);
@@ -393,7 +403,7 @@ pub(crate) fn proxied(exchange: &Exchange, head: &mut response::Parts) {
 /// What an answer made by the gateway or a plugin says of itself.
 pub(crate) fn made(exchange: &Exchange, headers: &mut HeaderMap) {
     let total = Instant::now()
-        .saturating_duration_since(exchange.begun)
+        .saturating_duration_since(exchange.about.begun)
         .as_millis();
     headers.insert(RESPONSE_LATENCY, number(total));
     headers.insert(REQUEST_ID, exchange.about.id.clone());

@@ -133,6 +133,12 @@ impl ServicePlan {
         }
     }
 
+    /// The same service at another upstream.
+    pub(crate) fn toward(&self, upstream: &Upstream, cell: &Arc<Cell>) -> Self {
+        let service = Arc::clone(&self.service);
+        Self::new(service, Arc::clone(cell), Some(upstream), self.tls.clone())
+    }
+
     /// What its requests stick to a target by, if they do.
     pub(crate) fn sticking(&self) -> Option<&Sticking> {
         self.sticking.as_ref()

@@ -263,8 +263,12 @@ impl Snapshot {
             self.solved(Kind::Plugin, id.uuid());
             return;
         };
-        match compiler.registry.build(&bound.name, &bound.config) {
+        match compiler.registry.build(id, &bound.name, &bound.config) {
             Ok(instance) => {
+                let instance = match bound.priority {
+                    Some(priority) => instance.with_priority(priority),
+                    None => instance,
+                };
                 self.instances.insert(id, instance);
                 self.solved(Kind::Plugin, id.uuid());
             }

@@ -87,15 +87,21 @@ impl<'r, 'q, T> Found<'r, 'q, T> {
             .map(|(_, value)| value)
     }
 
+    /// What the wildcards or groups of the pattern took, in their order, each with its name, which is empty if it has none. A group
+    /// that took no part in a match has no value.
+    ///
+    /// Names are read from the pattern's text: O(its length).
+    pub fn captures(&self) -> impl Iterator<Item = (&'r str, Option<&'q str>)> {
+        let path = self.path;
+        let names = self.pattern().into_iter().flat_map(Pattern::wildcards);
+        names.zip(self.spans.iter().map(move |span| span.of(path)))
+    }
+
     /// The parameters by name, in the order of the pattern. A group that took no part in a match is left out.
     ///
     /// Names are read from the pattern's text: O(its length).
     pub fn params(&self) -> impl Iterator<Item = (&'r str, &'q str)> {
-        let path = self.path;
-        let names = self.pattern().into_iter().flat_map(Pattern::wildcards);
-        let values = self.spans.iter().map(move |span| span.of(path));
-        names
-            .zip(values)
+        self.captures()
             .filter(|(name, _)| !name.is_empty())
             .filter_map(|(name, value)| value.map(|value| (name, value)))
     }

@@ -49,7 +49,7 @@ pub(super) fn rule(fields: &mut Fields<'_>) -> Rule {
     if !networks.is_empty() {
         rule = rule.remotes(networks);
     }
-    if let Some(expression) = vars::read(fields) {
+    if let Some(expression) = vars::read(fields, "vars") {
         rule = rule.expression(expression);
     }
     if let Err(error) = rule.check() {

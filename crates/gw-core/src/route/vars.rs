@@ -40,13 +40,13 @@ const BEGINNINGS: [(&str, &str); 7] = [
     ("cookies_", "cookie_"),
 ];
 
-/// The expression, if there is one that can be read; what is wrong with it is refused at its place.
-pub(super) fn read(fields: &mut Fields<'_>) -> Option<Expr> {
-    let vars = fields.value("vars")?;
+/// The expression in a field, if there is one that can be read; what is wrong with it is refused at its place.
+pub(crate) fn read(fields: &mut Fields<'_>, field: &str) -> Option<Expr> {
+    let vars = fields.value(field)?;
     let expression = match Expr::from_json(vars) {
         Ok(expression) => expression,
         Err(error) => {
-            fields.refuse(pointer(&error), told(&error.problem));
+            fields.refuse(pointer(&error, field), told(&error.problem));
             return None;
         }
     };
@@ -55,7 +55,7 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Option<Expr> {
     unknown.dedup();
     for name in unknown {
         let mut places = Vec::new();
-        find(vars, name, "/vars", &mut places);
+        find(vars, name, &format!("/{field}"), &mut places);
         for place in places {
             fields.refuse_with(unknown_variable(name, place));
         }
@@ -63,9 +63,9 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Option<Expr> {
     Some(expression)
 }
 
-fn pointer(error: &ExprError) -> String {
+fn pointer(error: &ExprError, field: &str) -> String {
     let positions = error.place.positions().iter();
-    positions.fold("/vars".to_owned(), |pointer, position| {
+    positions.fold(format!("/{field}"), |pointer, position| {
         format!("{pointer}/{position}")
     })
 }

@@ -1,6 +1,7 @@
 //! The configuration's indices follow every change.
 
-use gw_core::{Change, Config, CredentialKind, Kind, Kinds};
+use gw_core::{Change, Config, CredentialForm, CredentialKind, Entity, Kind, Kinds, Prepared};
+use gw_schema::Violation;
 use serde_json::{Value, json};
 
 const KEYS: CredentialKind = CredentialKind("tokens");
@@ -98,6 +99,84 @@ fn a_credential_is_found_by_its_present_key() {
 }
 
 #[test]
+fn the_credentials_of_a_consumer_follow_every_change() {
+    let mut config = Config::default();
+    let kind = Kind::Credential(KEYS);
+    let keys = |config: &Config, consumer: &str| -> Vec<String> {
+        let of = config.credentials_of(consumer.parse().unwrap(), KEYS);
+        of.filter_map(|one| Some(one.key.as_ref()?.to_string())).collect()
+    };
+    let key =
+        |id: &str, key: &str, consumer: &str| json!({ "id": id, "key": key, "consumer": { "id": consumer } });
+    put(&mut config, kind, key(B, "two", A));
+    put(&mut config, kind, key(A, "one", A));
+    put(&mut config, kind, key(C, "three", B));
+    let before = config.clone();
+    assert_eq!(
+        (keys(&config, A), keys(&config, B)),
+        (vec!["one".into(), "two".into()], vec!["three".into()])
+    );
+    put(&mut config, kind, key(A, "one", B));
+    assert_eq!(
+        (keys(&config, A), keys(&config, B)),
+        (vec!["two".into()], vec!["one".into(), "three".into()])
+    );
+    delete(&mut config, kind, B);
+    assert!(keys(&config, A).is_empty());
+    assert_eq!(
+        config
+            .credentials_of(B.parse().unwrap(), CredentialKind("others"))
+            .count(),
+        0
+    );
+    assert_eq!(
+        keys(&before, A),
+        ["one", "two"],
+        "who reads the old value is not disturbed"
+    );
+}
+
+#[test]
+fn a_credential_is_brought_into_stored_form() {
+    let form = CredentialForm {
+        settle: Some(|document| {
+            let key = document.get("key").and_then(Value::as_str).unwrap_or_default();
+            if key == "bad" {
+                return Err(Violation::new("/key", "is bad").into());
+            }
+            let stored = format!("!{}", key.trim_start_matches('!'));
+            document.insert("key".to_owned(), stored.into());
+            Ok(())
+        }),
+        adopt: None,
+    };
+    let kinds = kinds().formed([(KEYS, form)]);
+    let mut document = json!({ "id": A, "key": "one", "consumer": { "id": B } })
+        .as_object()
+        .unwrap()
+        .clone();
+    for _ in 0..2 {
+        let entity = kinds.complete(Kind::Credential(KEYS), &mut document).unwrap();
+        assert_eq!(document["key"], "!one");
+        let Entity::Credential(credential) = entity else {
+            panic!("{entity:?}")
+        };
+        assert_eq!(credential.key.as_deref(), Some("!one"));
+    }
+    document.insert("key".to_owned(), "bad".into());
+    let refused = kinds.complete(Kind::Credential(KEYS), &mut document).unwrap_err();
+    assert_eq!(refused.into_iter().next().unwrap().pointer, "/key");
+}
+
+#[test]
+fn what_a_plugin_makes_of_a_credential_is_made_once() {
+    let prepared = Prepared::default();
+    assert_eq!(prepared.get_or(|| 7_u8), Some(&7));
+    assert_eq!(prepared.get_or(|| 8_u8), Some(&7));
+    assert_eq!(prepared.get_or(|| "of another type"), None);
+}
+
+#[test]
 fn plugins_are_found_where_they_are_bound() {
     let mut config = Config::default();
     put(
@@ -123,14 +202,14 @@ fn plugins_are_found_where_they_are_bound() {
 }
 
 #[test]
-fn a_plugin_for_a_group_runs_for_nobody_and_is_known() {
+fn a_plugin_for_a_group_is_bound_to_its_place() {
     let mut config = Config::default();
     let plugin = |group: Value| json!({ "id": A, "name": "x", "consumer_group": group });
-    for (group, bound) in [(json!({ "id": B }), 0), (Value::Null, 1), (json!({ "id": C }), 0)] {
+    for group in [json!({ "id": B }), Value::Null, json!({ "id": C })] {
         put(&mut config, Kind::Plugin, plugin(group));
         assert_eq!(
             (config.plugins_at((None, None)).count(), config.plugins().count()),
-            (bound, 1)
+            (1, 1)
         );
     }
     delete(&mut config, Kind::Plugin, A);

@@ -1,9 +1,9 @@
 //! Names, settings, waiting plugins.
 
-use gw_plugins::cx::{BodyParts, Facts, LogParts, RequestParts, ResponseParts};
+use gw_plugins::cx::{BodyParts, Facts, LogParts, NoGateway, NoTries, RequestParts, ResponseParts, Source};
 use gw_plugins::{
     BodyCx, BuildEnv, BuildError, Definition, Flow, Identity, LogCx, Outcome, Phase, Phases, Plugin,
-    Registry, Reply, RequestCx, ResponseCx, Waiting, WaitingPlugin,
+    Registry, Reply, RequestCx, ResponseCx, Steering, Waiting, WaitingPlugin,
 };
 use serde_json::json;
 
@@ -130,7 +130,7 @@ fn only_some_plugins_can_be_enabled() {
     let one = registry.only(&["tracer"]).unwrap();
     assert!(one.get("key-auth").is_none());
     assert!(matches!(
-        one.build("key-auth", &json!({})),
+        one.build(gw_core::Id::random(), "key-auth", &json!({})),
         Err(BuildError::NotEnabled { .. })
     ));
     // The keys of consumers do not go away with the plugin that asks for them.
@@ -145,18 +145,29 @@ fn only_some_plugins_can_be_enabled() {
 #[test]
 fn state_goes_from_phase_to_phase() {
     let registry = Registry::new().with_waiting::<Tracer>();
-    let instance = registry.build("tracer", &json!({ "limit": 1 })).unwrap();
+    let instance = registry
+        .build(gw_core::Id::random(), "tracer", &json!({ "limit": 1 }))
+        .unwrap();
     let config = gw_core::Config::default();
     let facts = Facts {
         config: &config,
         client: "::1".parse().unwrap(),
+        server: ([127, 0, 0, 1], 8000).into(),
         scheme: gw_core::Protocol::Http,
         client_certificate: None,
         request_id: "0",
+        method: &http::Method::GET,
+        target: None,
+        host: None,
         route: None,
         service: None,
+        captures: &[],
         now: std::time::SystemTime::UNIX_EPOCH,
+        begun: std::time::Instant::now(),
+        worker: 0,
+        inner: &NoGateway,
     };
+    let mut steering = Steering::default();
     let mut slot = instance.slot();
     let mut identity = Identity::default();
     let mut head = http::Request::new(()).into_parts().0;
@@ -166,6 +177,7 @@ fn state_goes_from_phase_to_phase() {
             head: &mut head,
             body: &mut body,
             identity: &mut identity,
+            steering: &mut steering,
             facts,
         };
         let Outcome::Wait(waiting) = instance.access(parts, &mut slot) else {
@@ -182,6 +194,9 @@ fn state_goes_from_phase_to_phase() {
     instance.header_filter(
         ResponseParts {
             head: &mut response,
+            body: &mut None,
+            reply: &mut None,
+            upstream: true,
             identity: &identity,
             facts,
         },
@@ -204,6 +219,14 @@ fn state_goes_from_phase_to_phase() {
             status,
             total,
             upstream: None,
+            receive: None,
+            gateway: total,
+            request_bytes: 0,
+            response_bytes: 0,
+            source: Source::Upstream,
+            failure: None,
+            tries: &NoTries,
+            kept: None,
             identity: &identity,
             facts,
         },

@@ -13,7 +13,7 @@ use crate::worker::Worker;
 
 /// Reads the rest of an answer and gives its connection back, beside the request that goes on. What is long, or slow, is not
 /// read: its connection is closed. So is one that is for one client only.
-pub(super) fn discard(mut rest: Content, mut lease: Lease, worker: &Arc<Worker>) {
+pub(crate) fn discard(mut rest: Content, mut lease: Lease, worker: &Arc<Worker>) {
     /// Bound: in bytes.
     const MOST: usize = 64 << 10;
     const LONGEST: Duration = Duration::from_secs(1);

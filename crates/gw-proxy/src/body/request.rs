@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::hop;
 use crate::io::Pace;
 use crate::io::upstream::Link;
+use crate::lock;
 use crate::overload::Held;
 use crate::settings::{MinRate, Settings};
 
@@ -43,6 +44,8 @@ pub(crate) struct Stream {
     link: Option<Arc<Link>>,
     pace: Pace,
     most: u64,
+    /// Where a copy of its beginning goes, of so many bytes.
+    copy: Option<(usize, Arc<Mutex<BytesMut>>)>,
 }
 
 /// What a client's body is held to.
@@ -152,6 +155,7 @@ impl RequestBody {
             link: None,
             pace: Pace::new(intake.stall, intake.rate),
             most: intake.most,
+            copy: None,
         }))
     }
 
@@ -169,6 +173,22 @@ impl RequestBody {
         match self {
             Self::Stream(stream) => Some(Arc::clone(&stream.upload)),
             Self::Empty | Self::Buffered(_) => None,
+        }
+    }
+
+    /// Refuses it if it is larger, as soon as that is known.
+    pub(crate) fn limit(&mut self, most: u64) -> Result<(), Failure> {
+        let least = self.size_hint().lower();
+        if let Self::Stream(stream) = self {
+            stream.most = stream.most.min(most);
+            if stream.upload.bytes() > most {
+                return Err(Failure::BodyTooLarge);
+            }
+        }
+        if least > most {
+            Err(Failure::BodyTooLarge)
+        } else {
+            Ok(())
         }
     }
 
@@ -236,6 +256,19 @@ impl RequestBody {
 }
 
 impl Stream {
+    /// Keeps a copy of what comes first, up to `most` bytes.
+    pub(crate) fn copy(&mut self, most: usize, to: &Arc<Mutex<BytesMut>>) {
+        self.copy = Some((most, Arc::clone(to)));
+    }
+
+    fn copied(&self, frame: &Frame<Bytes>) {
+        if let (Some((most, to)), Some(data)) = (&self.copy, frame.data_ref()) {
+            let mut to = lock(to);
+            let room = most.saturating_sub(to.len()).min(data.len());
+            to.extend_from_slice(data.get(..room).unwrap_or_default());
+        }
+    }
+
     /// Whether all of it has been read.
     fn is_over(&self) -> bool {
         self.over
@@ -296,6 +329,9 @@ impl Body for Stream {
             Some(frame) => Some(Ok(frame)),
             None => ready!(this.poll_source(cx)),
         };
+        if let Some(Ok(frame)) = &frame {
+            this.copied(frame);
+        }
         if (frame.is_none() || this.is_end_stream())
             && let Some(link) = &this.link
         {

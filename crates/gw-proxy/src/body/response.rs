@@ -1,11 +1,12 @@
 //! A response's body, with the exchange that rides in it.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -61,6 +62,31 @@ impl Content {
             limit,
             link,
         }))
+    }
+
+    /// All of it, over the connection of this lease if it is not hyper's; `None` if that is beyond `max` bytes.
+    pub(crate) async fn collect(
+        &mut self,
+        mut lease: Option<&mut Lease>,
+        max: usize,
+    ) -> Result<Option<Bytes>, BodyError> {
+        if self.size_hint().lower() > max as u64 {
+            return Ok(None);
+        }
+        let (mut first, mut all) = (Bytes::new(), BytesMut::new());
+        while let Some(frame) = poll_fn(|cx| self.poll_frame(lease.as_deref_mut(), cx)).await {
+            let Ok(data) = frame?.into_data() else { continue };
+            if first.len() + all.len() + data.len() > max {
+                return Ok(None);
+            }
+            if first.is_empty() && all.is_empty() {
+                first = data; // one of one piece, the usual case, is not copied
+                continue;
+            }
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&data);
+        }
+        Ok(Some(if all.is_empty() { first } else { all.freeze() }))
     }
 
     /// The next piece, over the connection of this lease if it is not hyper's.
@@ -270,7 +296,7 @@ impl ResponseBody {
             }
             if let Some(frame) = frame {
                 if let Some(exchange) = &mut this.exchange {
-                    exchange.count(frame.data_ref().map_or(0, Bytes::len));
+                    exchange.passed(frame.data_ref().map_or(&[], |data| data));
                 }
                 return Poll::Ready(Some(Ok(frame)));
             }

@@ -135,9 +135,7 @@ impl Definition for Reverse {
 impl Plugin for Reverse {
     type State = ();
     fn needs(&self) -> Needs {
-        Needs {
-            request_body: BodyNeed::Whole { max: 10 },
-        }
+        Needs::none().request_body(BodyNeed::Whole { max: 10 })
     }
     fn access(&self, cx: &mut RequestCx<'_>) -> Flow {
         let reversed: Bytes = cx.body().expect("the whole body").iter().rev().copied().collect();

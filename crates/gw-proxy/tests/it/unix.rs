@@ -214,9 +214,7 @@ impl Definition for Sees {
 impl Plugin for Sees {
     type State = ();
     fn needs(&self) -> Needs {
-        Needs {
-            request_body: BodyNeed::Whole { max: 1 << 20 },
-        }
+        Needs::none().request_body(BodyNeed::Whole { max: 1 << 20 })
     }
 }
 
