@@ -45,8 +45,8 @@ pub struct Facts<'a> {
     pub route: Option<&'a Arc<Route>>,
     /// The route's service.
     pub service: Option<&'a Arc<Service>>,
-    /// What the parameters or groups of the route's path took, by name, in their order; a group without a name has its number,
-    /// from 1. Only if an instance of the chain [needs](crate::Needs::captures) them.
+    /// What the parameters or groups of the route's path took, in their order: each by its number, from 1, and by its name if it has
+    /// one. Only if an instance of the chain [needs](crate::Needs::captures) them.
     pub captures: &'a [(Box<str>, Box<str>)],
     /// When the request began.
     pub now: SystemTime,

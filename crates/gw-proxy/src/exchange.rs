@@ -218,7 +218,7 @@ impl Exchange {
         self.matched = found.pattern().map(|_| inbound.encoded_len(found.matched_path()));
         let chain = self.about.snapshot.chain(&found.value.route);
         if chain.needs(conn.scheme).captures {
-            self.about.captures = named(found.captures());
+            self.about.captures = named(&found.captures());
         }
         let route = Arc::clone(found.value);
         self.about.service = route
@@ -479,15 +479,15 @@ impl Exchange {
     }
 }
 
-/// Groups by their names, or by their numbers where they have none.
-fn named<'f>(captures: impl Iterator<Item = (&'f str, Option<&'f str>)>) -> Vec<(Box<str>, Box<str>)> {
-    let numbered = (1..).zip(captures);
-    let taken = numbered.filter_map(|(number, (name, value)): (u32, _)| {
-        let name = match name {
-            "" => number.to_string().into(),
-            name => name.into(),
-        };
-        Some((name, value?.into()))
-    });
-    taken.collect()
+/// Groups by their numbers, and those that have names by these too.
+fn named(captures: &[(&str, Option<&str>)]) -> Vec<(Box<str>, Box<str>)> {
+    let mut taken: Vec<(Box<str>, Box<str>)> = Vec::new();
+    for (number, (name, value)) in (1_u32..).zip(captures) {
+        let Some(value) = value else { continue };
+        taken.push((number.to_string().into(), (*value).into()));
+        if !name.is_empty() {
+            taken.push(((*name).into(), (*value).into()));
+        }
+    }
+    taken
 }

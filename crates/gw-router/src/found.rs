@@ -87,23 +87,31 @@ impl<'r, 'q, T> Found<'r, 'q, T> {
             .map(|(_, value)| value)
     }
 
-    /// What the wildcards or groups of the pattern took, in their order, each with its name, which is empty if it has none. A group
-    /// that took no part in a match has no value.
+    /// What the wildcards of the pattern, or all groups of its regular expression, took, in their order, each with its name, which is
+    /// empty if it has none. What took no part in a match has no value.
     ///
-    /// Names are read from the pattern's text: O(its length).
-    pub fn captures(&self) -> impl Iterator<Item = (&'r str, Option<&'q str>)> {
+    /// It allocates, and matches a regular expression once more: O(length of pattern and path).
+    pub fn captures(&self) -> Vec<(&'r str, Option<&'q str>)> {
         let path = self.path;
-        let names = self.pattern().into_iter().flat_map(Pattern::wildcards);
-        names.zip(self.spans.iter().map(move |span| span.of(path)))
+        match self.pattern().and_then(Pattern::regex) {
+            Some(regex) => regex.groups(path),
+            None => self.wildcards().collect(),
+        }
     }
 
     /// The parameters by name, in the order of the pattern. A group that took no part in a match is left out.
     ///
     /// Names are read from the pattern's text: O(its length).
     pub fn params(&self) -> impl Iterator<Item = (&'r str, &'q str)> {
-        self.captures()
+        self.wildcards()
             .filter(|(name, _)| !name.is_empty())
             .filter_map(|(name, value)| value.map(|value| (name, value)))
+    }
+
+    fn wildcards(&self) -> impl Iterator<Item = (&'r str, Option<&'q str>)> {
+        let path = self.path;
+        let names = self.pattern().into_iter().flat_map(Pattern::wildcards);
+        names.zip(self.spans.iter().map(move |span| span.of(path)))
     }
 }
 

@@ -128,6 +128,22 @@ impl PathRegex {
         }
         at(1).unwrap_or(0)
     }
+
+    /// What each group took, in their order, with its name or an empty text.
+    pub(crate) fn groups<'r, 'q>(&'r self, path: &'q str) -> Vec<(&'r str, Option<&'q str>)> {
+        let input = Input::new(path).anchored(Anchored::Yes);
+        let info = self.regex.group_info();
+        let mut slots = vec![None; info.slot_len()];
+        self.regex.search_slots(&input, &mut slots);
+        let at = |slot: usize| slots.get(slot).copied().flatten().map(NonMaxUsize::get);
+        let names = info.pattern_names(regex_automata::PatternID::ZERO).enumerate().skip(1);
+        let groups = names.map(|(number, name)| {
+            let taken = at(number * 2).zip(at(number * 2 + 1));
+            let taken = taken.and_then(|(start, end)| path.get(start..end));
+            (name.unwrap_or_default(), taken)
+        });
+        groups.collect()
+    }
 }
 
 impl ValueRegex {

@@ -26,6 +26,7 @@ mod reload; // configuration that changes under load
 mod resolver; // hosts file, search domains, name servers, types of record
 mod retries; // targets that fail
 mod routing; // which route, which path
+mod seam; // what plugins are given and may ask for
 mod slow; // clients that take their time
 mod smuggling; // what two servers could read differently
 mod support;

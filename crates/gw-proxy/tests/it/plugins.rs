@@ -216,40 +216,6 @@ async fn an_instance_sees_every_phase_with_its_own_state() {
     );
 }
 
-/// Who is in which group is not asked yet: better for nobody than for everybody.
-#[tokio::test]
-async fn an_instance_for_a_consumer_group_runs_for_nobody() {
-    let upstream = Upstream::named("one");
-    let (mut proxy, service, route) = proxy(&upstream);
-    let client = Client::new();
-    let group = proxy.put(Kind::ConsumerGroup, json!({ "name": "gold" }));
-    let bound = json!({ "name": "tagger", "consumer_group": { "id": group }, "config": { "tag": "gold" } });
-    for scope in [
-        json!({}),
-        json!({ "route": { "id": route } }),
-        json!({ "service": { "id": service } }),
-    ] {
-        proxy.put(Kind::Plugin, crate::support::merged(bound.clone(), scope));
-        client.get(proxy.url("/")).await.expect_status(200);
-    }
-    proxy.put(
-        Kind::Plugin,
-        json!({ "name": "tagger", "config": { "tag": "all" } }),
-    );
-    client.get(proxy.url("/")).await.expect_status(200);
-    let tagged: Vec<_> = upstream
-        .requests()
-        .iter()
-        .map(|request| {
-            (
-                request.headers_named("tagged").len(),
-                request.headers_named("rewrote").len(),
-            )
-        })
-        .collect();
-    assert_eq!(tagged, [(0, 0), (0, 0), (0, 0), (1, 1)]);
-}
-
 #[tokio::test]
 async fn the_most_specific_instance_runs_and_only_it() {
     let upstream = Upstream::named("one");

@@ -106,7 +106,7 @@ async fn only_who_is_trusted_is_believed_where_it_is_said_who_is() {
 
 #[tokio::test]
 async fn half_a_header_is_waited_for_no_longer_than_a_head() {
-    let mut proxy = proxied()
+    let proxy = proxied()
         .settings(|settings| settings.header_timeout = Duration::from_millis(300))
         .start();
     let mut raw = Raw::connect(proxy.addr()).await;

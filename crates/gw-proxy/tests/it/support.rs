@@ -120,7 +120,7 @@ impl Proxy {
         document
             .entry("created_at")
             .or_insert_with(|| (1_700_000_000 + self.revision).into());
-        if !matches!(kind, Kind::Credential(_)) {
+        if !matches!(kind, Kind::Credential(_) | Kind::GroupMember) {
             document
                 .entry("updated_at")
                 .or_insert_with(|| 1_700_000_000.into());
@@ -136,6 +136,21 @@ impl Proxy {
             .complete(kind, document)
             .unwrap_or_else(|e| panic!("{document:?}: {e:?}"));
         Change::Put(entity)
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The kind of this plural name.
+    pub(crate) fn kind_named(&self, name: &str) -> Kind {
+        self.kinds.by_name(name).expect("a kind").kind
+    }
+
+    /// The service of a route.
+    pub(crate) fn route_service(&self, route: Uuid) -> Uuid {
+        let route = self.config.route(route.into()).expect("a route");
+        route.service.expect("a service").uuid()
     }
 
     pub(crate) fn apply(&mut self, changes: &[Change]) -> Vec<Problem> {
