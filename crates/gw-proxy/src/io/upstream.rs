@@ -20,6 +20,8 @@ pub(crate) struct Link {
     busy: AtomicBool,
     /// The request's body is still coming from the client: it is not the upstream who is late.
     uploading: AtomicBool,
+    /// A byte of the request has been written.
+    begun: AtomicBool,
     /// A byte of the response has come.
     answered: AtomicBool,
     late: AtomicBool,
@@ -40,6 +42,7 @@ impl Link {
         self.read_limit.store(millis(read), Relaxed);
         self.write_limit.store(millis(write), Relaxed);
         self.uploading.store(uploading, Relaxed);
+        self.begun.store(false, Relaxed);
         self.answered.store(false, Relaxed);
         self.early.store(0, Relaxed);
         self.busy.store(true, Relaxed);
@@ -146,14 +149,25 @@ impl UpstreamIo {
         }
     }
 
-    /// What a write came to: progress counts for both sides, no progress is timed.
-    fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if result.is_ready() {
+    /// What a write of so many bytes came to: progress counts for both sides, no progress is timed.
+    fn wrote(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<usize>>,
+        bytes: usize,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = result {
             self.write.end();
             if self.link.is_uploading() {
                 self.read.restart();
             }
-            return result;
+            if written.is_ok() {
+                self.link.begun.store(true, Relaxed);
+                return Poll::Ready(written);
+            }
+            // Who closes in the middle of a body may have said why: what is left of the body is dropped, and the reading tells.
+            let may_have_answered = self.link.is_uploading() && self.link.begun.load(Relaxed);
+            return Poll::Ready(if may_have_answered { Ok(bytes) } else { written });
         }
         if !self.link.busy.load(Relaxed) {
             return Poll::Pending;
@@ -201,7 +215,7 @@ impl AsyncWrite for UpstreamIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.link.note(buf);
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.wrote(cx, result)
+        self.wrote(cx, result, buf.len())
     }
 
     fn poll_write_vectored(
@@ -211,7 +225,7 @@ impl AsyncWrite for UpstreamIo {
     ) -> Poll<io::Result<usize>> {
         self.link.note(bufs.first().map_or(&[], |first| first));
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.wrote(cx, result)
+        self.wrote(cx, result, bufs.iter().map(|buf| buf.len()).sum())
     }
 
     fn is_write_vectored(&self) -> bool {
