@@ -1,6 +1,8 @@
 //! Consumers, who call, and their credentials.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use gw_schema::Violations;
 use serde_json::{Map, Value};
@@ -102,6 +104,33 @@ pub struct Credential {
     pub expires: Option<u64>,
     /// The whole document.
     pub document: Arc<Map<String, Value>>,
+    /// What its plugin has made of the document.
+    pub prepared: Prepared,
+}
+
+/// What a plugin makes of a credential when it first meets it (a key that is decoded, say), kept as long as the credential is.
+///
+/// It is no part of what the credential says: all are equal, and none is shown.
+#[derive(Clone, Default)]
+pub struct Prepared(OnceLock<Arc<dyn Any + Send + Sync>>);
+
+impl Prepared {
+    /// What was made at first; none if something else of another type was.
+    pub fn get_or<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.0.get_or_init(|| Arc::new(make())).downcast_ref()
+    }
+}
+
+impl PartialEq for Prepared {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Prepared")
+    }
 }
 
 impl Credential {
@@ -119,6 +148,7 @@ impl Credential {
                 key: spec.unique.first().and_then(|field| fields.boxed(field)),
                 expires: expiry(document),
                 document: Arc::new(document.clone()),
+                prepared: Prepared::default(),
             })
         })();
         fields.finish(credential)

@@ -7,7 +7,7 @@ use gw_schema::{CompileError, Violation, ViolationKind, Violations};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::kind::{CredentialKind, Kind, KindSpec};
+use crate::kind::{CredentialForm, CredentialKind, Kind, KindSpec};
 use crate::{CaCertificate, Certificate, Consumer, ConsumerGroup, Credential, FilterChain, GroupMember, Key};
 use crate::{KeySet, PluginUse, Route, Service, Sni, Target, Upstream, Vault};
 use crate::{algorithm, certificate, key, plugin_use, route, service, upstream};
@@ -141,6 +141,19 @@ impl Kinds {
         Ok(Self { specs: specs.into() })
     }
 
+    /// The same, with the stored form of these credentials.
+    #[must_use]
+    pub fn formed(mut self, forms: impl IntoIterator<Item = (CredentialKind, CredentialForm)>) -> Self {
+        let mut specs = self.specs.to_vec();
+        for (kind, form) in forms {
+            if let Some(spec) = specs.iter_mut().find(|spec| spec.kind == Kind::Credential(kind)) {
+                spec.form = form;
+            }
+        }
+        self.specs = specs.into();
+        self
+    }
+
     /// The specification of `kind`, if it is known.
     #[must_use]
     pub fn spec(&self, kind: Kind) -> Option<&KindSpec> {
@@ -219,6 +232,9 @@ impl Kinds {
         let checked = spec.schema.check(&value);
         if let Value::Object(filled) = value {
             *document = filled;
+        }
+        if let (Ok(()), Some(settle)) = (&checked, spec.form.settle) {
+            settle(document)?;
         }
         let parsed = self.parse(kind, document);
         match (checked, parsed) {

@@ -71,13 +71,17 @@ pub fn unique(kind: Kind, field: &str, value: &str) -> String {
     format!("unique/{kind}/{field}/{value}")
 }
 
-/// The index key of the one entity of `kind` that has the values of `document` in all `fields`.
+/// The index key of the one entity of `kind` that has the values of `document` in all `fields`. Global rules run besides
+/// each other, so each has a key of its own.
 #[must_use]
 pub fn together(kind: Kind, fields: &[Box<str>], document: &Document) -> String {
-    let values: Vec<Value> = fields
+    let mut values: Vec<Value> = fields
         .iter()
         .map(|field| document.get(&**field).cloned().unwrap_or(Value::Null))
         .collect();
+    if kind == Kind::Plugin && document.get("global_rule") == Some(&Value::Bool(true)) {
+        values.extend(document.get("id").cloned());
+    }
     format!("together/{kind}/{}/{}", fields.join(","), Value::from(values))
 }
 
@@ -103,5 +107,23 @@ pub fn keys(spec: &KindSpec, document: &Document, mut emit: impl FnMut(String)) 
     let tags = document.get("tags").and_then(Value::as_array);
     for tag in tags.into_iter().flatten().filter_map(Value::as_str) {
         emit(format!("{}{position}", tagged(kind, tag)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn global_rules_do_not_stand_in_each_others_way() {
+        let key = |id: &str, global_rule: bool| {
+            let document = json!({ "id": id, "name": "cors", "global_rule": global_rule });
+            together(Kind::Plugin, &["name".into(), "route".into()], document.as_object().unwrap())
+        };
+        assert_eq!(key("a", false), key("b", false));
+        assert_ne!(key("a", true), key("b", true));
+        assert_ne!(key("a", true), key("a", false));
     }
 }

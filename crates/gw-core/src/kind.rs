@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use gw_schema::{CompileError, Schema};
+use gw_schema::{CompileError, Schema, Violations};
 use serde_json::{Map, Value};
 
 /// What an entity is.
@@ -45,6 +45,19 @@ pub enum Kind {
 /// The name of a credential kind, e.g. `keyauth_credentials`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CredentialKind(pub &'static str);
+
+/// Brings a credential's document into its stored form, or says what is wrong with it.
+pub type Settle = fn(&mut Map<String, Value>) -> Result<(), Violations>;
+
+/// How a plugin brings its credentials into the form in which they are stored. By default they are stored as they are written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CredentialForm {
+    /// Checks what the schema cannot, and writes what is not kept as it was given (a password) in its stored form. Called with every
+    /// document that the schema takes; what is in stored form already must stay as it is.
+    pub settle: Option<Settle>,
+    /// Marks what Kong has stored (in files that say `_transform: false`), so that [`CredentialForm::settle`] leaves it.
+    pub adopt: Option<fn(&mut Map<String, Value>)>,
+}
 
 impl Kind {
     /// The plural by which the kind is known in error messages and store keys, e.g. `services`.
@@ -179,6 +192,8 @@ pub struct KindSpec {
     pub is_link: bool,
     /// Under which name one of them is shown a second time, beside what it is tied to.
     pub shown_as: Option<Box<str>>,
+    /// How its documents are brought into stored form.
+    pub form: CredentialForm,
 }
 
 impl KindSpec {
@@ -224,6 +239,7 @@ impl KindSpec {
                 .unwrap_or_default(),
             is_link: flag("link").unwrap_or(false),
             shown_as: text("shown-as"),
+            form: CredentialForm::default(),
             schema: Schema::compile(document)?,
         };
         let properties = spec

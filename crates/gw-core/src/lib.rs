@@ -61,7 +61,7 @@ pub use healthchecks::{Active, Healthchecks, Probe, ProbeKind};
 pub use id::Id;
 pub use key::{Key, KeyMaterial, KeySet};
 pub use key_pair::{KeyPair, PrivateKey};
-pub use kind::{Auto, CredentialForm, CredentialKind, Kind, KindSpec, Listing, OnDelete, Reference};
+pub use kind::{Auto, CredentialForm, CredentialKind, Kind, KindSpec, Listing, OnDelete, Reference, Settle};
 pub use plugin_use::{PluginUse, Scope};
 pub use route::{PathHandling, Route};
 pub use service::{Retry, Service, ServiceTarget, ServiceTls};

@@ -68,6 +68,12 @@ pub trait InnerRequests: Send + Sync {
     fn send(&self, request: Request<Bytes>, most: usize) -> Lent<'static, Response<Bytes>>;
 }
 
+impl std::fmt::Debug for dyn InnerRequests + '_ {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InnerRequests")
+    }
+}
+
 impl std::fmt::Debug for Facts<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Facts")

@@ -17,6 +17,8 @@ pub struct Identity {
     pub credential: Option<Arc<Credential>>,
     /// Whether the consumer stands in for somebody who could not be authenticated.
     pub anonymous: bool,
+    /// Groups that whoever authenticated the caller vouches for, beside those that the configuration knows.
+    pub groups: Option<Arc<[Box<str>]>>,
 }
 
 const CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
@@ -37,6 +39,11 @@ pub const HEADERS: [HeaderName; 5] = [
 impl Identity {
     /// Writes the identity into the headers for the upstream, in place of whatever was there.
     pub fn stamp(&self, headers: &mut HeaderMap) {
+        self.stamp_as(headers, None);
+    }
+
+    /// The same, with another name of the credential than its id.
+    pub(crate) fn stamp_as(&self, headers: &mut HeaderMap, identifier: Option<&str>) {
         for name in &HEADERS {
             headers.remove(name);
         }
@@ -44,8 +51,10 @@ impl Identity {
         headers.insert(CONSUMER_ID, uuid(consumer.id));
         set(headers, CONSUMER_CUSTOM_ID, consumer.custom_id.as_deref());
         set(headers, CONSUMER_USERNAME, consumer.username.as_deref());
-        if let Some(credential) = &self.credential {
-            headers.insert(CREDENTIAL_IDENTIFIER, uuid(credential.id));
+        match (&self.credential, identifier) {
+            (Some(_), Some(identifier)) => set(headers, CREDENTIAL_IDENTIFIER, Some(identifier)),
+            (Some(credential), None) => drop(headers.insert(CREDENTIAL_IDENTIFIER, uuid(credential.id))),
+            (None, _) => {}
         }
         if self.anonymous {
             headers.insert(ANONYMOUS, HeaderValue::from_static("true"));

@@ -10,6 +10,7 @@ use crate::phase::Phases;
 use crate::plugin::{BodyNeed, Definition, Needs, Plugin, Waiting, WaitingPlugin};
 use crate::reply::Flow;
 use crate::stats::Stats;
+use crate::steering::OwnUpstream;
 
 /// The state of one instance for one request. A state without size takes no allocation.
 pub type Slot = Box<dyn Any + Send>;
@@ -42,6 +43,8 @@ pub struct Instance {
     pub phases: Phases,
     /// What it wants to see of the bodies.
     pub needs: Needs,
+    /// The upstreams that belong to it alone.
+    pub upstreams: Arc<[OwnUpstream]>,
     /// What is counted of the plugin, in all of its instances.
     pub stats: Arc<Stats>,
     step: Arc<dyn Step>,
@@ -88,6 +91,7 @@ impl Instance {
             priority: P::PRIORITY,
             phases: P::PHASES,
             needs: plugin.needs(),
+            upstreams: plugin.upstreams().into(),
             stats: Arc::default(),
             step: Arc::new(Typed::<P, S>(plugin, PhantomData)),
         }

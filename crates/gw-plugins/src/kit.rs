@@ -4,17 +4,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use gw_core::{Auto, Change, Config, Id, Kinds, Protocol, Route, Service};
+use gw_core::{Auto, Change, Config, Id, Kinds, PluginUse, Protocol, Route, Service};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, response};
 use serde_json::{Value, json};
 
-use crate::cx::{BodyParts, Facts, Kept, LogParts, NoGateway, NoTries, RequestParts, ResponseParts, Source};
+use crate::cx::{BodyParts, Facts, InnerRequests, Kept, LogParts, NoGateway, NoTries, RequestParts, ResponseParts, Source};
 use crate::env::Lender;
 use crate::identity::Identity;
 use crate::instance::{Instance, Outcome, Slot};
@@ -27,8 +27,11 @@ use crate::steering::Steering;
 /// One instance of a plugin, and the configuration it runs under.
 #[derive(Debug)]
 pub struct Kit {
-    kinds: Kinds,
+    registry: Registry,
+    /// Made when they are first asked for, which takes a while.
+    kinds: OnceLock<Kinds>,
     config: Config,
+    id: Id<PluginUse>,
     instance: Instance,
     /// The client's address; 127.0.0.1 unless set.
     pub client: IpAddr,
@@ -42,6 +45,8 @@ pub struct Kit {
     pub service: Option<Arc<Service>>,
     /// What the parameters of its path took.
     pub captures: Vec<(Box<str>, Box<str>)>,
+    /// The gateway that the plugin may make requests to; unless set, none.
+    pub inner: Box<dyn InnerRequests>,
 }
 
 /// What became of a request.
@@ -111,11 +116,14 @@ impl Kit {
         let mut document = json!({ "name": name, "config": settings });
         let document = document.as_object_mut().expect("just made");
         registry.complete(document).expect("settings the plugin accepts");
+        let id = Id::random();
         Self {
-            kinds: registry.kinds().expect("schemas that compile"),
+            registry: registry.clone(),
+            kinds: OnceLock::new(),
             config: Config::default(),
+            id,
             instance: registry
-                .build(Id::random(), name, &document["config"])
+                .build(id, name, &document["config"])
                 .expect("settings that run"),
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             scheme: Protocol::Http,
@@ -123,7 +131,25 @@ impl Kit {
             route: None,
             service: None,
             captures: Vec::new(),
+            inner: Box::new(NoGateway),
         }
+    }
+
+    /// Changes the settings of the instance, which is made anew by the same `registry`.
+    ///
+    /// # Panics
+    /// The settings are not accepted.
+    pub fn reconfigure(&mut self, registry: &Registry, settings: Value) {
+        let fresh = Self::of(registry, self.instance.name, settings.clone());
+        drop(fresh); // It has been checked.
+        let instance = registry.build(self.id, self.instance.name, &settings);
+        self.instance = instance.expect("settings that run");
+    }
+
+    /// Which instance it is.
+    #[must_use]
+    pub fn id(&self) -> Id<PluginUse> {
+        self.id
     }
 
     /// Adds an entity of the kind with this plural name; fields the gateway fills in may be left out.
@@ -132,7 +158,8 @@ impl Kit {
     /// The kind is unknown or the document is refused.
     #[must_use]
     pub fn entity(mut self, kind: &str, document: Value) -> Self {
-        let spec = self.kinds.by_name(kind).expect("a known kind");
+        let kinds = self.kinds.get_or_init(|| self.registry.kinds().expect("schemas that compile"));
+        let spec = kinds.by_name(kind).expect("a known kind");
         let Value::Object(mut document) = document else {
             panic!("an entity is an object")
         };
@@ -143,8 +170,7 @@ impl Kit {
             };
             document.entry(&**field).or_insert(value);
         }
-        let entity = self
-            .kinds
+        let entity = kinds
             .complete(spec.kind, &mut document)
             .expect("a valid document");
         self.config.apply(Change::Put(entity));
@@ -349,7 +375,7 @@ impl Kit {
             now: asked.now,
             begun: asked.begun,
             worker: 0,
-            inner: &NoGateway,
+            inner: &*self.inner,
         }
     }
 }

@@ -43,20 +43,31 @@
 //! # What it does not do
 //! It does not decide which instance runs for which request: the data plane does, by the instances' scopes.
 
+mod blocking;
 mod builtin;
+pub mod cache;
 mod client_certificate;
 pub mod cx;
+mod dollar_template;
 pub mod env;
 pub mod identity;
 mod instance;
 #[cfg(any(test, feature = "kit"))]
 pub mod kit;
+mod limits;
+mod log_record;
+mod lua;
+pub mod metrics;
 mod phase;
 mod plugin;
+mod queue;
 mod registry;
 mod reply;
+mod settings;
 mod stats;
 mod steering;
+#[cfg(test)]
+mod test_lender;
 pub mod variables;
 
 pub use client_certificate::ClientCertificate;
@@ -71,4 +82,4 @@ pub use plugin::{
 pub use registry::{Registered, Registry, UnknownPlugin};
 pub use reply::{Flow, Reply, ReplyBody};
 pub use stats::{Counted, Stats};
-pub use steering::{Steering, UpstreamChoice};
+pub use steering::{OwnUpstream, Steering, UpstreamChoice};

@@ -1,12 +1,13 @@
 //! The traits a plugin implements.
 
-use gw_core::CredentialKind;
+use gw_core::{CredentialForm, CredentialKind};
 use serde::de::DeserializeOwned;
 
 use crate::cx::{BodyCx, LogCx, RequestCx, ResponseCx};
 use crate::env::{BuildEnv, Lent};
 use crate::phase::Phases;
 use crate::reply::Flow;
+use crate::steering::OwnUpstream;
 
 /// What a plugin is, before it is configured: one per plugin, all constants.
 pub trait Definition: Plugin + Sized {
@@ -42,6 +43,8 @@ pub struct CredentialDefinition {
     pub kind: CredentialKind,
     /// The JSON Schema of one, with the `x-…` keywords of gw-core.
     pub schema: &'static str,
+    /// How one is brought into the form in which it is stored.
+    pub form: CredentialForm,
 }
 
 /// What an instance does; it implements the phases its definition names.
@@ -54,6 +57,11 @@ pub trait Plugin: Send + Sync + 'static {
     /// What it wants to see of the bodies.
     fn needs(&self) -> Needs {
         Needs::default()
+    }
+
+    /// The upstreams that belong to this instance alone; [`UpstreamChoice::Own`](crate::UpstreamChoice::Own) sends requests there.
+    fn upstreams(&self) -> Vec<OwnUpstream> {
+        Vec::new()
     }
 
     /// Before anything is decided about the request.
@@ -109,6 +117,8 @@ pub struct Needs {
     pub request_body: BodyNeed,
     /// Whether [`Plugin::response_body`] is to be asked.
     pub response_body: bool,
+    /// Whether [`Plugin::body_filter`] only looks at the chunks: then the response keeps the length it tells.
+    pub watches_body: bool,
     /// What the parameters of the route's path took.
     pub captures: bool,
     /// Heads, in the log phase.
@@ -140,6 +150,13 @@ impl Needs {
         self
     }
 
+    /// To see the response's body pass, and to change nothing of it.
+    #[must_use]
+    pub fn watches_body(mut self) -> Self {
+        self.watches_body = true;
+        self
+    }
+
     /// What the parameters of the route's path took.
     #[must_use]
     pub fn captures(mut self) -> Self {
@@ -160,6 +177,7 @@ impl Needs {
         Self {
             request_body: self.request_body.and(other.request_body),
             response_body: self.response_body || other.response_body,
+            watches_body: self.watches_body || other.watches_body,
             captures: self.captures || other.captures,
             record: self.record || other.record,
             keep_request: self.keep_request.max(other.keep_request),

@@ -11,6 +11,7 @@ use crate::env::{BuildEnv, Lender};
 use crate::instance::Instance;
 use crate::phase::Phases;
 use crate::plugin::{BuildError, CredentialDefinition, Definition, WaitingPlugin};
+use crate::queue::Queues;
 use crate::stats::Stats;
 
 /// One plugin the gateway has.
@@ -157,6 +158,12 @@ impl Registry {
         &self.env
     }
 
+    /// Ends when what plugins have queued by now (log entries) has been handed over, or given up. No more time is given to what
+    /// would come together.
+    pub fn flushed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.env.shared().get::<Queues>().flushed()
+    }
+
     /// The enabled plugin of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Registered> {
@@ -180,16 +187,12 @@ impl Registry {
     /// # Panics
     /// A credential's schema is not JSON: a bug of the plugin.
     pub fn kinds(&self) -> Result<Kinds, CompileError> {
-        Kinds::new(
-            self.plugins
-                .iter()
-                .filter_map(|plugin| plugin.credential)
-                .map(|credential| {
-                    let schema =
-                        serde_json::from_str(credential.schema).expect("a credential's schema is JSON");
-                    (credential.kind, schema)
-                }),
-        )
+        let credentials = || self.plugins.iter().filter_map(|plugin| plugin.credential);
+        let kinds = Kinds::new(credentials().map(|credential| {
+            let schema = serde_json::from_str(credential.schema).expect("a credential's schema is JSON");
+            (credential.kind, schema)
+        }))?;
+        Ok(kinds.formed(credentials().map(|credential| (credential.kind, credential.form))))
     }
 
     /// Turns the texts of a form into the types of the plugin's settings.

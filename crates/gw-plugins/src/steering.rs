@@ -1,6 +1,8 @@
 //! Where a request goes and how, as far as plugins have a say.
 
-use gw_core::{Id, Upstream};
+use std::sync::Arc;
+
+use gw_core::{Id, Target, Upstream};
 use http::HeaderValue;
 
 /// Where a request goes and how, as far as plugins have a say; nothing set = as route and service say.
@@ -23,4 +25,17 @@ pub struct Steering {
 pub enum UpstreamChoice {
     /// One of the configuration's. If there is none of this id, the request is answered 503.
     Stored(Id<Upstream>),
+    /// One of those that [`Plugin::upstreams`](crate::Plugin::upstreams) told of.
+    Own(Id<Upstream>),
+}
+
+/// An upstream that belongs to an instance of a plugin, and to nobody else.
+///
+/// The gateway keeps what it learns of it (health, whose turn it is) as long as there is one of its id.
+#[derive(Clone, Debug)]
+pub struct OwnUpstream {
+    /// The upstream. Its id must be its own among all upstreams, and stay when the instance is made anew.
+    pub upstream: Arc<Upstream>,
+    /// Its targets.
+    pub targets: Vec<Arc<Target>>,
 }

@@ -2,18 +2,17 @@
 
 mod body;
 
-use std::sync::Arc;
-use std::time::UNIX_EPOCH;
-
 use bytes::Bytes;
-use gw_core::{Consumer, Credential, CredentialKind};
-use http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
-use http::{Method, StatusCode};
+use gw_core::{CredentialForm, CredentialKind};
+use http::Method;
+use http::header::{HeaderName, HeaderValue};
 
+use super::auth::{Door, Identifier, Proven, challenge, unauthorized};
 use crate::cx::RequestCx;
+use crate::env::BuildEnv;
 use crate::phase::{Phase, Phases};
-use crate::plugin::{BodyNeed, BuildEnv, BuildError, CredentialDefinition, Definition, Needs, Plugin};
-use crate::reply::{Flow, Reply};
+use crate::plugin::{BodyNeed, BuildError, CredentialDefinition, Definition, Needs, Plugin};
+use crate::reply::Flow;
 
 const CREDENTIALS: CredentialKind = CredentialKind("keyauth_credentials");
 
@@ -27,7 +26,7 @@ pub(crate) struct KeyAuth {
     in_body: bool,
     hide: bool,
     on_preflight: bool,
-    anonymous: Option<Box<str>>,
+    door: Door,
     challenge: HeaderValue,
 }
 
@@ -66,6 +65,10 @@ impl Definition for KeyAuth {
     const CREDENTIAL: Option<CredentialDefinition> = Some(CredentialDefinition {
         kind: CREDENTIALS,
         schema: include_str!("keyauth_credentials.json"),
+        form: CredentialForm {
+            settle: None,
+            adopt: None,
+        },
     });
 
     type Config = Config;
@@ -86,21 +89,10 @@ impl Definition for KeyAuth {
             in_body: config.key_in_body,
             hide: config.hide_credentials,
             on_preflight: config.run_on_preflight,
-            anonymous: config.anonymous,
-            challenge: challenge(config.realm.as_deref())?,
+            door: Door::new(config.anonymous, Identifier::Id),
+            challenge: challenge("Key", config.realm.as_deref(), "")?,
         })
     }
-}
-
-fn challenge(realm: Option<&str>) -> Result<HeaderValue, BuildError> {
-    let Some(realm) = realm else {
-        return Ok(HeaderValue::from_static("Key"));
-    };
-    let quoted = realm.replace('\\', "\\\\").replace('"', "\\\"");
-    HeaderValue::from_str(&format!("Key realm=\"{quoted}\"")).map_err(|_| BuildError::Setting {
-        pointer: "/realm".into(),
-        message: "cannot be sent in a header; use visible ASCII characters".into(),
-    })
 }
 
 impl Plugin for KeyAuth {
@@ -112,28 +104,26 @@ impl Plugin for KeyAuth {
         } else {
             BodyNeed::None
         };
-        Needs { request_body }
+        Needs::none().request_body(request_body)
     }
 
     fn access(&self, cx: &mut RequestCx<'_>) -> Flow {
         if !self.on_preflight && cx.method() == Method::OPTIONS {
             return Flow::Continue;
         }
-        if self.anonymous.is_some() && cx.identity().credential.is_some() {
-            return Flow::Continue; // Another plugin has found out who it is, which is all `anonymous` asks for.
+        if self.door.is_open(cx) {
+            return Flow::Continue;
         }
-        match self.authenticate(cx) {
-            Ok((consumer, credential)) => {
-                cx.authenticate(consumer, credential);
-                Flow::Continue
-            }
-            Err(message) => self.refuse(cx, message),
-        }
+        let caller = self.authenticate(cx);
+        self.door.pass(
+            cx,
+            caller.map_err(|message| unauthorized(message, &self.challenge)),
+        )
     }
 }
 
 impl KeyAuth {
-    fn authenticate(&self, cx: &mut RequestCx<'_>) -> Result<(Arc<Consumer>, Arc<Credential>), &'static str> {
+    fn authenticate(&self, cx: &mut RequestCx<'_>) -> Result<Proven, &'static str> {
         let key = match self.shown(cx) {
             Shown::Key(key) if !key.is_empty() => key,
             Shown::Several => return Err("Duplicate API key found"),
@@ -141,19 +131,7 @@ impl KeyAuth {
         };
         let facts = cx.facts();
         let credential = facts.config.credential(CREDENTIALS, &key).ok_or("Unauthorized")?;
-        let now = facts
-            .now
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis();
-        if credential
-            .expires
-            .is_some_and(|expires| u128::from(expires) <= now)
-        {
-            return Err("Unauthorized");
-        }
-        let consumer = facts.config.consumer(credential.consumer).ok_or("Unauthorized")?;
-        Ok((Arc::clone(consumer), Arc::clone(credential)))
+        Proven::of(&facts, credential).ok_or("Unauthorized")
     }
 
     /// Looks under each name in turn: header, query, body. The first name that is there at all decides.
@@ -207,25 +185,6 @@ impl KeyAuth {
         {
             cx.set_body(rest);
         }
-    }
-
-    fn refuse(&self, cx: &mut RequestCx<'_>, message: &'static str) -> Flow {
-        if let Some(anonymous) = &self.anonymous {
-            return match cx.facts().config.consumer_named(anonymous) {
-                Some(consumer) => {
-                    cx.pass_as(Arc::clone(consumer));
-                    Flow::Continue
-                }
-                None => Reply::message(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    format!("anonymous consumer {anonymous} is configured but doesn't exist"),
-                )
-                .into(),
-            };
-        }
-        Reply::message(StatusCode::UNAUTHORIZED, message)
-            .header(WWW_AUTHENTICATE, self.challenge.clone())
-            .into()
     }
 }
 

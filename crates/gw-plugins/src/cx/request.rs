@@ -138,7 +138,30 @@ impl<'a, S> RequestCx<'a, S> {
         self.identify(Identity {
             consumer: Some(consumer),
             credential: Some(credential),
-            anonymous: false,
+            ..Identity::default()
+        });
+    }
+
+    /// The same, where the upstream is told `identifier` in place of the credential's id.
+    pub fn authenticate_as(&mut self, consumer: Arc<Consumer>, credential: Arc<Credential>, identifier: &str) {
+        let identity = Identity {
+            consumer: Some(consumer),
+            credential: Some(credential),
+            ..Identity::default()
+        };
+        self.identify_as(identity, Some(identifier));
+    }
+
+    /// Adds groups that are vouched for, beside those that the configuration knows: access lists may ask for them.
+    pub fn vouch_for(&mut self, groups: Arc<[Box<str>]>) {
+        self.parts.identity.groups = Some(groups);
+    }
+
+    /// Settles who calls, without a credential of the gateway's: another service has said so.
+    pub fn vouch_who(&mut self, consumer: Arc<Consumer>) {
+        self.identify(Identity {
+            consumer: Some(consumer),
+            ..Identity::default()
         });
     }
 
@@ -146,8 +169,8 @@ impl<'a, S> RequestCx<'a, S> {
     pub fn pass_as(&mut self, consumer: Arc<Consumer>) {
         self.identify(Identity {
             consumer: Some(consumer),
-            credential: None,
             anonymous: true,
+            ..Identity::default()
         });
     }
 
@@ -169,7 +192,12 @@ impl<'a, S> RequestCx<'a, S> {
     }
 
     fn identify(&mut self, identity: Identity) {
-        identity.stamp(&mut self.parts.head.headers);
+        self.identify_as(identity, None);
+    }
+
+    fn identify_as(&mut self, mut identity: Identity, identifier: Option<&str>) {
+        identity.groups = self.parts.identity.groups.take();
+        identity.stamp_as(&mut self.parts.head.headers, identifier);
         *self.parts.identity = identity;
     }
 }

@@ -1,0 +1,190 @@
+//! Robots that are known by what they call themselves.
+
+use std::sync::OnceLock;
+
+use crate::builtin::user_agents::Patterns;
+
+/// Names that are a robot's wherever they stand.
+const NAMES: &[&str] = &[
+    // Search engines and what belongs to them.
+    "AdsBot-Google",
+    "AppEngine-Google",
+    "Ask Jeeves",
+    "BingPreview",
+    "Daumoa",
+    "Flamingo_SearchEngine",
+    "Google SketchUp",
+    r"Google.*/\+/web/snippet",
+    "Mediapartners-Google",
+    "Nymesis",
+    "PaxleFramework",
+    "Slurp",
+    "Yahoo[a-z]*Seeker",
+    r"Yandex\w+",
+    r"\bYeti\b",
+    "altavista",
+    "gonzo1",
+    "grub-client",
+    "gsa-crawler",
+    "ia_archiver",
+    "ichiro",
+    "larbin",
+    "lycos",
+    "scooter",
+    "searchsight",
+    "yacy",
+    // Archives.
+    "InternetArchive",
+    "archiver",
+    "heritrix",
+    r"archive.*?\.org_bot",
+    // Feeds and previews.
+    "BlogBridge",
+    "Feed Seeker Bot",
+    "HiddenMarket",
+    "NewsGator",
+    "Netvibes",
+    "SimplePie",
+    "SimpleRSS",
+    "ThumbShotsBot",
+    r"Thumbshots\.ru",
+    "URL2PNG",
+    "WebThumb",
+    "WordPress",
+    r"\b\w*favicon\w*\b",
+    "facebookexternalhit/",
+    // Monitors and checkers.
+    "Checklinks",
+    "GomezAgent",
+    "HttpMonitor",
+    "LinkAider",
+    r"Link Sleuth",
+    "Pingdom.com_bot_version_",
+    "SEOstats",
+    "SiteCon",
+    "TLSProber",
+    "Web-sniffer",
+    "WhatWeb",
+    "YottaaMonitor",
+    "findlinks",
+    "htdig",
+    // Libraries and tools that fetch pages.
+    "Apache-HttpClient",
+    "Google-HTTP-Java-Client",
+    "JNLP",
+    "Python-urllib",
+    "Scrapy",
+    "Squrl Java",
+    "WinHTTP",
+    "http%20client",
+    "Read%20Later",
+    "CRAWL-E",
+    "Comodo-Webinspector-Crawler",
+    // Others.
+    r"1470\.net crawler",
+    r"50\.nu",
+    "Aboundex",
+    "Accoona-[A-Za-z]+-Agent",
+    "BotSeer",
+    "[Cc]harlotte",
+    "FollowSite",
+    "Genieo",
+    "Icarus6j",
+    "IconSurf",
+    "IlTrovatore",
+    "InfuzApp",
+    "Kraken",
+    "Kurzor",
+    "LEIA",
+    "Llaut",
+    "MSIECrawler",
+    "ObjectsSearch",
+    "Orbiter",
+    "OOZBOT",
+    "PagePeeker",
+    "PagesInventory",
+    "Pompos",
+    "Reaper",
+    "RedCarpet",
+    "Retreiver",
+    "Riddler",
+    "Rival IQ",
+    "Scrubby",
+    "Simpy",
+    "Vagabondo",
+    r"WASALive.Bot",
+    "WIRE",
+    r"WeSEE:[A-Za-z]+",
+    "Wotbox",
+    r"www\.almaden\.ibm\.com",
+    "Yowedo",
+    "ZooShot",
+    "ZyBorg",
+    "boitho.com-dc",
+    "holmes",
+    "HooWWWer",
+    "mogimogi",
+    "mozDex",
+    "netresearch",
+    "semanticdiscovery",
+    "snappy",
+    "^NING",
+    "^vortex",
+    "^voyager",
+    "^Zao",
+];
+
+/// Names that are a robot's if a version follows: `name/1`.
+const NAMES_WITH_VERSION: &[&str] = &[
+    "008",
+    "Altresium",
+    "Argus",
+    "Axtaris",
+    "BaiduMobaider",
+    "BoardReader",
+    "DNSGroup",
+    "DataparkSearch",
+    "EDI",
+    "Goodzer",
+    "Grub",
+    "INGRID",
+    "Infohelfer",
+    "Isara",
+    "LOOQ",
+    "Nutch",
+    "PathDefender",
+    "Peew",
+    "PostPost",
+    "ShopSalad",
+    "Steeler",
+    "Tailsweep",
+    "VSE",
+    "WebCrunch",
+    "WebZIP",
+    "Y!J-BR[A-Z]",
+    "YahooSeeker",
+    "envolk",
+    "fetchurl",
+    "sproose",
+    "wminer",
+    "[Aa]rchiver",
+    "[Ii]ndexer",
+];
+
+/// What nearly all others have in their names. There is a maker of telephones whose name ends in `bot`, behind `cu`.
+const WORDS: &[&str] = &["(?i:spider|crawl)", "[Ss]crape", "[^Cc][^Uu][Bb]ot", "^.?[Bb]ot"];
+
+/// The robots, compiled when the first request asks.
+#[derive(Debug, Default)]
+pub(super) struct Robots(OnceLock<Patterns>);
+
+impl Robots {
+    pub(super) fn know(&self, agent: &[u8]) -> bool {
+        let patterns = self.0.get_or_init(|| {
+            let versioned = format!("(?:{})/[0-9]", NAMES_WITH_VERSION.join("|"));
+            let named = NAMES.join("|");
+            Patterns::own(&[&named, &versioned, &WORDS.join("|")])
+        });
+        patterns.match_any(agent)
+    }
+}

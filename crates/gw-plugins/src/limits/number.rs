@@ -1,0 +1,64 @@
+//! Whole numbers as header values: the small ones take no allocation.
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+/// How many numbers, from 0, are written beforehand.
+const READY: usize = 10_000;
+
+/// Digits of each.
+const WIDTH: usize = 4;
+
+/// The numbers from 0 in four digits each.
+static DIGITS: [u8; READY * WIDTH] = digits();
+
+const fn digits() -> [u8; READY * WIDTH] {
+    let mut all = [b'0'; READY * WIDTH];
+    let mut number = 0;
+    while number < READY {
+        let (mut rest, mut place) = (number, number * WIDTH + WIDTH);
+        while rest > 0 {
+            place -= 1;
+            all[place] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        number += 1;
+    }
+    all
+}
+
+/// The number in digits.
+pub(crate) fn value(number: u64) -> HeaderValue {
+    match usize::try_from(number) {
+        Ok(small) if small < READY => {
+            let width = small.checked_ilog10().unwrap_or(0) as usize + 1;
+            let end = (small + 1) * WIDTH;
+            let digits = std::str::from_utf8(&DIGITS[end - width..end]).expect("digits are ASCII");
+            HeaderValue::from_static(digits)
+        }
+        _ => long(number),
+    }
+}
+
+fn long(number: u64) -> HeaderValue {
+    let mut digits = [0; 20];
+    let (mut rest, mut place) = (number, digits.len());
+    while rest > 0 {
+        place -= 1;
+        digits[place] = b'0' + u8::try_from(rest % 10).expect("one digit");
+        rest /= 10;
+    }
+    HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&digits[place..])).expect("digits are visible ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for number in (0..=20_000).chain([99_999, 123_456_789, u64::MAX]) {
+            assert_eq!(value(number).to_str().unwrap(), number.to_string());
+        }
+    }
+}
