@@ -32,6 +32,8 @@ pub(crate) struct About {
     pub(crate) captures: Vec<(Box<str>, Box<str>)>,
     /// How many requests of plugins have led to this one.
     pub(crate) depth: u8,
+    /// The name of the request that this one is a part of.
+    pub(crate) parent: Option<HeaderValue>,
     pub(crate) route: Option<Arc<RoutePlan>>,
     pub(crate) service: Option<Arc<ServicePlan>>,
     /// Whom it is from, if a proxy that is trusted says that it is not whoever speaks.

@@ -22,6 +22,8 @@ mod line;
 pub(crate) struct Record<'a> {
     pub(crate) time: SystemTime,
     pub(crate) request_id: &'a str,
+    /// The request that it is a part of, if a plugin has made it.
+    pub(crate) parent: Option<&'a str>,
     pub(crate) client: IpAddr,
     pub(crate) client_port: u16,
     pub(crate) method: &'a str,
@@ -50,6 +52,7 @@ impl Default for Record<'_> {
         Self {
             time: SystemTime::UNIX_EPOCH,
             request_id: "",
+            parent: None,
             client: IpAddr::from([0, 0, 0, 0]),
             client_port: 0,
             method: "",

@@ -16,12 +16,19 @@ use crate::conn::Conn;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, bare};
 use crate::forward;
+use crate::inner::Within;
 use crate::lock;
 use crate::upgrade::{self, Upgrade};
 
 /// One request from start to finish. Read this first; every step is one call.
-pub(crate) async fn handle(conn: Arc<Conn>, mut request: Request<RequestBody>) -> Response<ResponseBody> {
-    let mut exchange = Exchange::begin(&conn, &request); // owned: it outlives this function, inside the body
+///
+/// One that a plugin makes is `within` another.
+pub(crate) async fn handle(
+    conn: Arc<Conn>,
+    within: Option<Box<Within>>,
+    mut request: Request<RequestBody>,
+) -> Response<ResponseBody> {
+    let mut exchange = Exchange::begin(&conn, within, &request); // owned: it outlives this function, inside the body
     let response = match proxy(&mut exchange, &mut request).await {
         Ok(response) => response,
         Err(failure) => exchange.rescue(&failure), // the only place where a failure becomes a response
@@ -137,7 +144,7 @@ mod tests {
     use super::*;
 
     /// Of what a function returns.
-    fn size<F: FnOnce(Arc<Conn>, Request<RequestBody>) -> R, R>(_: F) -> usize {
+    fn size<F: FnOnce(Arc<Conn>, Option<Box<Within>>, Request<RequestBody>) -> R, R>(_: F) -> usize {
         size_of::<R>()
     }
 

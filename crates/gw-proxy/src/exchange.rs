@@ -28,6 +28,7 @@ use crate::failure::Failure;
 use crate::forward::{self, Inbound};
 use crate::hash_key::Stuck;
 use crate::hop;
+use crate::inner::{DEEPEST, Within};
 use crate::lock;
 use crate::overload::Held;
 use crate::plan::{RoutePlan, ServicePlan, is_grpc};
@@ -80,11 +81,21 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Takes up a request.
-    pub(crate) fn begin(conn: &Arc<Conn>, request: &Request<RequestBody>) -> Box<Self> {
-        conn.heads.fetch_add(1, Relaxed);
-        conn.in_flight.fetch_add(1, Relaxed);
+    pub(crate) fn begin(
+        conn: &Arc<Conn>,
+        within: Option<Box<Within>>,
+        request: &Request<RequestBody>,
+    ) -> Box<Self> {
         conn.worker.counters.requests.fetch_add(1, Relaxed);
-        let snapshot = conn.gateway.snapshot(); // one `Arc` clone, no lock
+        let (snapshot, real, depth, parent) = match within {
+            Some(within) => (within.snapshot, within.real, within.depth, Some(within.parent)),
+            None => {
+                conn.heads.fetch_add(1, Relaxed);
+                conn.in_flight.fetch_add(1, Relaxed);
+                let snapshot = conn.gateway.snapshot(); // one `Arc` clone, no lock
+                (snapshot, conn.real_client(request.headers()), 0, None)
+            }
+        };
         let log_wants_time = conn.gateway.log().is_on();
         Box::new(Self {
             run: Run::new(Arc::clone(snapshot.global_chain())),
@@ -94,14 +105,15 @@ impl Exchange {
                 id: lock(&conn.worker.ids).next(),
                 route: None,
                 service: None,
-                real: conn.real_client(request.headers()),
+                real,
                 wall: log_wants_time.then(SystemTime::now),
                 begun: Instant::now(),
                 method: request.method().clone(),
                 target: request.uri().path_and_query().cloned(),
                 host: None,
                 captures: Vec::new(),
-                depth: 0,
+                depth,
+                parent,
             },
             accept: request.headers().get(ACCEPT).cloned(),
             grpc: request.version() == Version::HTTP_2 && is_grpc(request.headers()),
@@ -131,6 +143,9 @@ impl Exchange {
     /// Whether the gateway takes it up: what it carries already, how many headers it has, how long its body says it is.
     pub(crate) fn admit(&self, head: &request::Parts, body: &RequestBody) -> Result<(), Failure> {
         let conn = &self.about.conn;
+        if self.about.depth > DEEPEST {
+            return Err(Failure::TooDeep);
+        }
         conn.gateway.overload().admit(&conn.worker)?;
         let limits = &conn.gateway.settings().limits;
         if head.headers.len() > limits.headers {
@@ -380,7 +395,7 @@ impl Exchange {
         if let Some(upgrade) = &self.upgrade {
             upgrade.settle(&mut response);
         }
-        if self.filters_body() && !response.body().is_end_stream() {
+        if self.run.changes_body() && !response.body().is_end_stream() {
             // What the filters leave has another length.
             response.headers_mut().remove(CONTENT_LENGTH);
         }
@@ -389,6 +404,11 @@ impl Exchange {
             record.comes_down(response.headers());
         }
         response
+    }
+
+    /// Whether a client has sent it, and not a plugin.
+    pub(crate) fn is_a_clients(&self) -> bool {
+        self.about.depth == 0
     }
 
     pub(crate) fn filters_body(&self) -> bool {
@@ -452,6 +472,7 @@ impl Exchange {
         let snapshot = &self.about.snapshot;
         let chosen = match choice {
             UpstreamChoice::Stored(id) => snapshot.config().upstream(id).zip(snapshot.cell(id)),
+            UpstreamChoice::Own(id) => snapshot.own_upstream(id),
             _ => None,
         };
         let (upstream, cell) = chosen.ok_or(Failure::NoPeer)?;

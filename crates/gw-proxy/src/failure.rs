@@ -39,6 +39,9 @@ pub enum Failure {
     /// Its body is larger than the gateway takes.
     #[error("the request's body is larger than the gateway takes")]
     BodyTooLarge,
+    /// Its body is larger than a plugin lets pass.
+    #[error("the request's body is larger than a plugin lets pass")]
+    BodyOverLimit,
     /// There are as many connections as there may be.
     #[error("there are as many connections as there may be")]
     TooManyConnections,
@@ -92,6 +95,9 @@ pub enum Failure {
     /// The route has no service, and no plugin answered.
     #[error("the route has no service, and no plugin answered")]
     NoService,
+    /// A plugin made it for a request that a plugin made, and so on, too often.
+    #[error("the request is a part of a part, too many times over")]
+    TooDeep,
     /// The upstream's answer is larger than a plugin takes that wants all of it.
     #[error("the response's body is larger than a plugin takes")]
     ResponseTooLarge,
@@ -167,7 +173,7 @@ impl Failure {
             | Self::ClientCertificateInvalid => StatusCode::BAD_REQUEST,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::PayloadTooLarge | Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::PayloadTooLarge | Self::BodyTooLarge | Self::BodyOverLimit => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyFromAddress => StatusCode::TOO_MANY_REQUESTS,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
@@ -192,6 +198,7 @@ impl Failure {
             | Self::ResponseTooLarge
             | Self::BadResponse => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::TooDeep => StatusCode::LOOP_DETECTED,
             Self::PluginPanicked | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -209,6 +216,7 @@ impl Failure {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::PayloadTooLarge => "payload_too_large",
             Self::BodyTooLarge => "body_too_large",
+            Self::BodyOverLimit => "body_over_limit",
             Self::TooManyConnections => "too_many_connections",
             Self::TooManyFromAddress => "too_many_from_address",
             Self::Overloaded { .. } => "overloaded",
@@ -222,6 +230,7 @@ impl Failure {
             Self::GrpcsRequired => "grpcs_required",
             Self::NotGrpc => "not_grpc",
             Self::NoService => "no_service",
+            Self::TooDeep => "too_deep",
             Self::UnsupportedProtocol => "unsupported_protocol",
             Self::NoPeer => "no_peer",
             Self::UpstreamBusy => "upstream_busy",
@@ -258,6 +267,7 @@ impl Failure {
             | Self::NameResolution
             | Self::OwnAddress
             | Self::ResponseTooLarge
+            | Self::TooDeep
             | Self::TooManyConnections
             | Self::Overloaded { .. }
             | Self::LowMemory { .. }
@@ -284,6 +294,7 @@ impl Failure {
             Self::ClientCertificateInvalid => "The SSL certificate error",
             Self::MethodNotAllowed => "Method not allowed",
             Self::PayloadTooLarge | Self::BodyTooLarge => "Payload too large",
+            Self::BodyOverLimit => "Request size limit exceeded",
             Self::TooManyConnections => "Too many connections",
             Self::TooManyFromAddress => "Too many connections from this address",
             Self::Overloaded { .. } | Self::LowMemory { .. } | Self::BuffersFull { .. } => {
@@ -300,6 +311,7 @@ impl Failure {
             Self::UpstreamBusy => "the upstream server has as many requests as it may take",
             Self::NameResolution => "name resolution failed",
             Self::OwnAddress => "the service leads to the gateway itself",
+            Self::TooDeep => "The request leads to itself",
             Self::ResponseTooLarge => "The response is larger than a plugin takes",
             Self::UnsupportedProtocol
             | Self::ConnectFailed
@@ -330,7 +342,11 @@ impl Failure {
                 headers.insert("grpc-message", HeaderValue::from_static(self.message()));
             }
             // The rest of the request is not going to be read.
-            Self::ClientTimeout | Self::ClientBody | Self::BodyTooLarge | Self::BadRequest => {
+            Self::ClientTimeout
+            | Self::ClientBody
+            | Self::BodyTooLarge
+            | Self::BodyOverLimit
+            | Self::BadRequest => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Self::Overloaded { retry_after }

@@ -175,6 +175,12 @@ impl Gateway {
         self.snapshot.load()
     }
 
+    /// The plugins it has.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// What it was started with.
     #[must_use]
     pub fn settings(&self) -> &Settings {

@@ -234,7 +234,7 @@ impl Serve {
                 && (conn.heads.load(Relaxed).saturating_add(1) >= most || conn.worker.parting.load(Relaxed));
             let request = request.map(|body| RequestBody::incoming(body, intake));
             async move {
-                let mut response = engine::handle(conn, request).await;
+                let mut response = engine::handle(conn, None, request).await;
                 if is_last {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().entry(CONNECTION).or_insert(close);

@@ -52,6 +52,6 @@ where
         let conn = Arc::clone(&self.conn);
         let intake = Intake::new(conn.gateway.settings());
         let request = request.map(|body| RequestBody::foreign(body, intake));
-        Box::pin(async move { Ok(engine::handle(conn, request).await) })
+        Box::pin(async move { Ok(engine::handle(conn, None, request).await) })
     }
 }

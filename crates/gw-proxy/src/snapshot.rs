@@ -1,12 +1,12 @@
 //! The running product of a configuration: made from the one before and what changed, sharing the rest.
 
+mod own;
 mod touched;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use gw_balancer::Checks;
 use gw_core::{
     Certificate, Change, Config, Id, Kind, PluginUse, Protocol, Route, Service, TargetAddress, Upstream,
 };
@@ -23,8 +23,9 @@ use crate::dns::Names;
 use crate::health;
 use crate::passthrough::Passages;
 use crate::plan::{RoutePlan, ServicePlan};
-use crate::probe::{ProbeTerms, Prober};
+use crate::probe::Prober;
 use crate::settings::{ClientAuthorities, HealthSettings, RouterFlavor};
+use crate::snapshot::own::OwnUpstreams;
 use crate::snapshot::touched::Touched;
 use crate::tls::Shown;
 use crate::upstream_tls::UpstreamTls;
@@ -40,6 +41,8 @@ pub struct Snapshot {
     rules: OrdMap<Id<Route>, RuleId>,
     services: Map<Id<Service>, Arc<ServicePlan>>,
     cells: Map<Id<Upstream>, Arc<Cell>>,
+    /// The upstreams that belong to instances of plugins.
+    own: OwnUpstreams,
     instances: Map<Id<PluginUse>, Instance>,
     chains: Chains,
     certificates: Map<Id<Certificate>, Arc<Shown>>,
@@ -103,6 +106,7 @@ impl Snapshot {
             rules: OrdMap::new(),
             services: Map::default(),
             cells: Map::default(),
+            own: OwnUpstreams::default(),
             instances: Map::default(),
             chains: Chains::default(),
             certificates: Map::default(),
@@ -220,6 +224,7 @@ impl Snapshot {
             rules: self.rules.clone(),
             services: self.services.clone(),
             cells: self.cells.clone(),
+            own: self.own.clone(),
             instances: self.instances.clone(),
             chains: self.chains.clone(),
             certificates: self.certificates.clone(),
@@ -259,7 +264,9 @@ impl Snapshot {
             .filter(|bound| compiler.registry.get(&bound.name).is_some())
             .cloned()
         else {
-            self.instances.remove(&id);
+            if let Some(instance) = self.instances.remove(&id) {
+                self.own.drop_those_of(&instance);
+            }
             self.solved(Kind::Plugin, id.uuid());
             return;
         };
@@ -269,6 +276,7 @@ impl Snapshot {
                     Some(priority) => instance.with_priority(priority),
                     None => instance,
                 };
+                self.compile_own(compiler, &instance, self.instances.get(&id).cloned().as_ref());
                 self.instances.insert(id, instance);
                 self.solved(Kind::Plugin, id.uuid());
             }
@@ -283,36 +291,7 @@ impl Snapshot {
             }
             return;
         };
-        let targets = self.config.targets_of(id).map(|target| Place {
-            address: target.address.clone(),
-            weight: target.weight,
-            priority: target.priority,
-        });
-        let checks = health::checks(compiler.health, Some(&upstream.healthchecks));
-        let spec = Spec {
-            label: upstream.name.clone(),
-            policy: upstream.policy.clone(),
-            checks: Checks {
-                panic: upstream.panic.unwrap_or(checks.panic),
-                slow_start: upstream.slow_start,
-                max_in_flight: upstream.max_in_flight,
-                ..checks
-            },
-            probes: Some(&upstream.healthchecks.active)
-                .filter(|active| active.is_in_use())
-                .map(|active| Arc::new(active.clone())),
-            probe_terms: Arc::new(ProbeTerms {
-                proxy_protocol: upstream.send_proxy_protocol,
-                pair: upstream
-                    .client_certificate
-                    .and_then(|id| Some(self.config.certificate(id)?.pair.clone())),
-            }),
-            budget: upstream.retry_budget,
-            host_header: upstream.host_header.clone(),
-            srv_names: upstream.use_srv_name,
-            upstream: true,
-            targets: targets.collect(),
-        };
+        let spec = self.spec_of(compiler, upstream, self.config.targets_of(id));
         match self.cells.get(&id) {
             // The cell survives: services go on pointing at it, round-robin position and counts stay.
             Some(cell) => cell.update(spec),

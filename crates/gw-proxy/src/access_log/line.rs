@@ -17,6 +17,9 @@ pub(super) fn write(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
     clock.write(out, record.time);
     out.push(b'"');
     text(out, "request_id", record.request_id);
+    if let Some(parent) = record.parent {
+        text(out, "parent_id", parent);
+    }
     address(out, record);
     match record.sni {
         Some(name) => {

@@ -44,6 +44,8 @@ pub(crate) struct Stream {
     link: Option<Arc<Link>>,
     pace: Pace,
     most: u64,
+    /// What becomes of it beyond that, by who says how much is too much.
+    too_large: u8,
     /// Where a copy of its beginning goes, of so many bytes.
     copy: Option<(usize, Arc<Mutex<BytesMut>>)>,
 }
@@ -95,6 +97,7 @@ const DONE: u8 = 1;
 const BROKEN: u8 = 2;
 const STALLED: u8 = 3;
 const TOO_LARGE: u8 = 4;
+const OVER_LIMIT: u8 = 5;
 
 impl Upload {
     pub(crate) fn bytes(&self) -> u64 {
@@ -111,6 +114,7 @@ impl Upload {
             BROKEN => Some(Failure::ClientBody),
             STALLED => Some(Failure::ClientTimeout),
             TOO_LARGE => Some(Failure::BodyTooLarge),
+            OVER_LIMIT => Some(Failure::BodyOverLimit),
             _ => None,
         }
     }
@@ -155,6 +159,7 @@ impl RequestBody {
             link: None,
             pace: Pace::new(intake.stall, intake.rate),
             most: intake.most,
+            too_large: TOO_LARGE,
             copy: None,
         }))
     }
@@ -180,13 +185,15 @@ impl RequestBody {
     pub(crate) fn limit(&mut self, most: u64) -> Result<(), Failure> {
         let least = self.size_hint().lower();
         if let Self::Stream(stream) = self {
-            stream.most = stream.most.min(most);
+            if most < stream.most {
+                (stream.most, stream.too_large) = (most, OVER_LIMIT);
+            }
             if stream.upload.bytes() > most {
-                return Err(Failure::BodyTooLarge);
+                return Err(Failure::BodyOverLimit);
             }
         }
         if least > most {
-            Err(Failure::BodyTooLarge)
+            Err(Failure::BodyOverLimit)
         } else {
             Ok(())
         }
@@ -301,7 +308,7 @@ impl Stream {
                 self.pace.moved(length);
                 let before = self.upload.bytes.fetch_add(length as u64, Relaxed);
                 if before + length as u64 > self.most {
-                    self.upload.state.store(TOO_LARGE, Relaxed);
+                    self.upload.state.store(self.too_large, Relaxed);
                     return Poll::Ready(Some(Err(BodyError::ClientTooLarge)));
                 }
             }

@@ -140,6 +140,8 @@ pub struct ResponseBody {
     exchange: Option<Box<Exchange>>,
     /// Body filters have still to see the last chunk.
     filtering: bool,
+    /// What they leave of it may have another length.
+    reshaped: bool,
     /// What follows the chunk that the filters made of the end.
     trailers: Option<Frame<Bytes>>,
     /// The content has come to its end.
@@ -152,9 +154,12 @@ pub struct ResponseBody {
 
 impl ResponseBody {
     pub(crate) fn new(content: Content, exchange: Box<Exchange>) -> Self {
-        exchange.about.conn.worker.passing.handed(0);
+        if exchange.is_a_clients() {
+            exchange.about.conn.worker.passing.handed(0);
+        }
         let filtering = exchange.filters_body() && !content.is_end_stream();
         Self {
+            reshaped: filtering && exchange.run.changes_body(),
             content,
             exchange: Some(exchange),
             filtering,
@@ -171,6 +176,7 @@ impl ResponseBody {
             content: Content::Bytes(Bytes::new()),
             exchange: None,
             filtering: false,
+            reshaped: false,
             trailers: None,
             ended: false,
             unwritten: true,
@@ -212,7 +218,7 @@ impl Body for ResponseBody {
             None => self.poll_on(cx),
         };
         let polled = self.after_what_is_written(polled, cx);
-        if let Some(exchange) = &self.exchange {
+        if let Some(exchange) = self.exchange.as_ref().filter(|exchange| exchange.is_a_clients()) {
             let passing = &exchange.about.conn.worker.passing;
             match &polled {
                 Poll::Pending => passing.waits(),
@@ -228,7 +234,7 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.filtering {
+        if self.filtering && self.reshaped {
             SizeHint::new()
         } else {
             self.content.size_hint()

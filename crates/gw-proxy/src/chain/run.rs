@@ -44,6 +44,15 @@ impl Run {
             .any(|index| self.has(*index, Phase::BodyFilter))
     }
 
+    /// Whether what the body filters leave of a body may have another length.
+    pub(crate) fn changes_body(&self) -> bool {
+        self.chosen.iter().any(|index| {
+            let watches = |instance: &Instance| instance.needs.watches_body;
+            let instance = self.chain.instances.get(*index as usize);
+            self.has(*index, Phase::BodyFilter) && !instance.is_some_and(watches)
+        })
+    }
+
     pub(crate) fn has_log(&self) -> bool {
         self.chain.has_log
     }

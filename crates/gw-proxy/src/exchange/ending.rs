@@ -44,9 +44,12 @@ impl Exchange {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        self.about.conn.in_flight.fetch_sub(1, Relaxed);
-        if end == End::Aborted && self.answered.is_none() {
-            self.about.conn.aborted.fetch_add(1, Relaxed);
+        // A plugin's own request is none of the connection's.
+        if self.is_a_clients() {
+            self.about.conn.in_flight.fetch_sub(1, Relaxed);
+            if end == End::Aborted && self.answered.is_none() {
+                self.about.conn.aborted.fetch_add(1, Relaxed);
+            }
         }
         self.about.conn.worker.counters.finished.fetch_add(1, Relaxed);
         if self.held > 0 {
@@ -165,6 +168,7 @@ impl Exchange {
             &access_log::Record {
                 time: self.about.wall.unwrap_or_else(SystemTime::now),
                 request_id: self.about.request_id(),
+                parent: self.about.parent.as_ref().and_then(|parent| parent.to_str().ok()),
                 client: self.about.client(),
                 client_port: self.about.client_port(),
                 method: self.about.method.as_str(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use gw_balancer::Checks;
 use gw_core::Kinds;
 use gw_plugins::{BuildEnv, BuildError, Definition, Phase, Phases, Plugin};
 use gw_router::Lookup;
@@ -303,6 +304,46 @@ fn what_cannot_compile_keeps_its_last_good_version() {
         (snapshot.global_chain().outline().len(), snapshot.instances.len()),
         (0, 0)
     );
+}
+
+#[test]
+fn an_upstream_of_a_plugin_keeps_its_cell() {
+    let bench = Bench::new();
+    let split = |nodes: &[&str], enabled: bool| {
+        let arms = nodes.iter().map(|node| json!({ "upstream": { "nodes": { *node: 1 } } }));
+        let rules = json!([{ "weighted_upstreams": arms.collect::<Vec<_>>() }]);
+        let document = json!({ "name": "traffic-split", "enabled": enabled, "config": { "rules": rules } });
+        bench.put(Kind::Plugin, 0, document)
+    };
+    let plugin = Id::from(id(Kind::Plugin, 0));
+    let mut config = Config::default();
+    let mut snapshot = Snapshot::empty(RouterFlavor::default());
+    let mut step = |change: Change| {
+        config.apply(change.clone());
+        snapshot = snapshot.next(&bench.compiler(), config.clone(), &[change], snapshot.revision + 1);
+        let instance = snapshot.instances.get(&plugin);
+        let ids: Vec<_> = instance.map_or_else(Vec::new, |instance| {
+            instance.upstreams.iter().map(|own| own.upstream.id).collect()
+        });
+        let cell = |id: &Id<Upstream>| Arc::clone(snapshot.own_upstream(*id).expect("compiled").1);
+        (ids.iter().map(cell).collect::<Vec<_>>(), ids)
+    };
+    let (first, ids) = step(split(&["10.0.0.1:80", "10.0.0.2:80"], true));
+    assert_eq!(first.len(), 2);
+    assert_eq!(first[0].members().balancer.targets().len(), 1);
+    // Another entity changes, then the plugin itself: who is asked next and what is known of them stays.
+    let (second, _) = step(bench.put(Kind::Upstream, 1, json!({ "name": "other.test" })));
+    let (third, same) = step(split(&["10.0.0.3:80", "10.0.0.2:80"], true));
+    assert_eq!(ids, same);
+    for cells in [&second, &third] {
+        assert!(cells.iter().zip(&first).all(|(now, before)| Arc::ptr_eq(now, before)));
+    }
+    assert_eq!(&*third[0].spec().targets[0].address.host, "10.0.0.3");
+    // What it has no longer is gone.
+    let (fourth, _) = step(split(&["10.0.0.3:80"], true));
+    assert!(fourth.len() == 1 && Arc::ptr_eq(&fourth[0], &first[0]));
+    assert!(step(split(&["10.0.0.3:80"], false)).0.is_empty());
+    assert!(ids.iter().all(|id| snapshot.own_upstream(*id).is_none()));
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod grpc; // calls, streams, trailers
 mod headers; // what is added, replaced, taken away
 mod health; // targets that go out and come back
 mod http2; // streams, their limits, their end
+mod inner; // requests that plugins make to the gateway itself
+mod lender; // what plugins are lent: calls, sockets, names, tasks
 mod lifecycle; // connections: aborts, shutdown, limits, reuse
 mod limits; // how much, how many
 mod mtls; // certificates of clients: who believes them, who requires them, who is told
