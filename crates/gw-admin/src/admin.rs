@@ -1,27 +1,30 @@
 //! `AdminApi`: from a request to an answer.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use gw_core::{Document, Kind, Kinds};
 use gw_plugins::Registry;
+use gw_plugins::metrics::Exposition;
 use gw_store::{CommitError, Meta, Op, Revision, Store, View};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::answer::Answer;
 use crate::api::{Api, Endpoint, Site};
 use crate::body::{self, Arguments};
+use crate::declarative::UnknownPlugins;
 use crate::entity::{Entities, Verb};
 use crate::ports::Ports;
 use crate::problem::Problem;
 use crate::retirement::Retirement;
-use crate::{dns, explain, fields, form, health, node, openapi};
+use crate::{dns, explain, fields, form, health, node, openapi, proxy_cache};
 
 /// Bound: how long an answer waits for this node to serve what was written.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,6 +34,17 @@ const FIND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who made a commit, as its history says.
 const AUTHOR: &str = "admin-api";
+
+/// What kind of gateway an Admin API is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AdminOptions {
+    /// The configuration comes from a file as a whole: single entities are read, not written, as in Kong without a
+    /// database.
+    pub without_database: bool,
+    /// What becomes of plugins that are not here, when a whole configuration is loaded.
+    pub unknown_plugins: UnknownPlugins,
+}
 
 /// The Admin API. Cloning shares it.
 #[derive(Clone)]
@@ -44,6 +58,9 @@ struct Shared {
     kinds: Kinds,
     ports: Arc<dyn Ports>,
     api: Api,
+    options: AdminOptions,
+    /// Of the text that was loaded last.
+    hash: Mutex<Option<String>>,
     /// Whose turn it is to load a configuration.
     config_turn: tokio::sync::Mutex<()>,
     retirement: Retirement,
@@ -82,6 +99,18 @@ impl AdminApi {
     /// An Admin API over a store that was opened with a [`StoreIndex`](crate::StoreIndex) of the same kinds.
     #[must_use]
     pub fn new(store: Store, registry: Registry, kinds: Kinds, ports: Arc<dyn Ports>) -> Self {
+        Self::with(store, registry, kinds, ports, AdminOptions::default())
+    }
+
+    /// The same of another kind of gateway.
+    #[must_use]
+    pub fn with(
+        store: Store,
+        registry: Registry,
+        kinds: Kinds,
+        ports: Arc<dyn Ports>,
+        options: AdminOptions,
+    ) -> Self {
         let api = Api::new(&kinds);
         Self {
             shared: Arc::new(Shared {
@@ -90,6 +119,8 @@ impl AdminApi {
                 kinds,
                 ports,
                 api,
+                options,
+                hash: Mutex::default(),
                 config_turn: tokio::sync::Mutex::default(),
                 retirement: Retirement::default(),
             }),
@@ -142,7 +173,15 @@ impl AdminApi {
             Method::GET | Method::HEAD if site.endpoint == Endpoint::Overlaps => {
                 return self.overlaps().await;
             }
+            Method::GET | Method::HEAD if site.endpoint == Endpoint::Metrics => {
+                return self.metrics().await;
+            }
             Method::GET | Method::HEAD => return self.read(head, &site),
+            Method::DELETE if matches!(site.endpoint, Endpoint::Caches | Endpoint::Cached) => {
+                let view = self.shared.store.view();
+                proxy_cache::purge(&self.entities(&view), &self.shared.registry, &site)?;
+                return Ok(Answer::empty(StatusCode::NO_CONTENT));
+            }
             Method::DELETE => {
                 let query = query(head)?;
                 return self
@@ -198,8 +237,8 @@ impl AdminApi {
         let path = head.uri.path();
         let path = path.strip_suffix('/').unwrap_or(path);
         let body = match &site.endpoint {
-            Endpoint::Information => node::information(registry, &view, &**ports),
-            Endpoint::Status => node::status(&view, &**ports, &query)?,
+            Endpoint::Information => node::information(registry, &view, &**ports, &self.shared.options),
+            Endpoint::Status => node::status(&view, &**ports, &query, self.configuration_hash())?,
             Endpoint::Endpoints => {
                 let paths: Vec<&str> = api.paths().iter().map(|(path, _)| path.as_str()).collect();
                 json!({ "data": paths })
@@ -217,10 +256,13 @@ impl AdminApi {
             Endpoint::LogLevel => node::log_level(&**ports),
             Endpoint::Health => health::show(&entities, &**ports, site, path, &query)?,
             Endpoint::Dns => dns::show(&**ports),
+            Endpoint::Cached => proxy_cache::show(&entities, registry, site)?,
             Endpoint::Filters(which) => entities.filters(*which, site.name(0)?)?,
             Endpoint::OpenApi => openapi::document(api, &self.shared.kinds, registry),
             Endpoint::Config
+            | Endpoint::Caches
             | Endpoint::Explain
+            | Endpoint::Metrics
             | Endpoint::Overlaps
             | Endpoint::Validate { .. }
             | Endpoint::SetLogLevel
@@ -242,6 +284,21 @@ impl AdminApi {
         Ok(Answer::ok(body, self.shared.store.info().revision))
     }
 
+    /// What the node has counted: on a thread of its own, for there may be a lot of it.
+    async fn metrics(&self) -> Result<Answer, Problem> {
+        let ports = Arc::clone(&self.shared.ports);
+        let metrics = tokio::task::spawn_blocking(move || ports.metrics()).await;
+        let metrics = metrics.map_err(|error| {
+            tracing::error!(%error, "the metrics were not written");
+            Problem::Internal
+        })?;
+        Ok(Answer {
+            written: Some(metrics.into()),
+            media_type: Exposition::CONTENT_TYPE,
+            ..Answer::empty(StatusCode::OK)
+        })
+    }
+
     fn validate(&self, site: &Site, of: Option<Kind>, sent: &Arguments) -> Result<Answer, Problem> {
         let kind = match of {
             Some(kind) => kind,
@@ -260,6 +317,13 @@ impl AdminApi {
             ChangeVerb::Write(Verb::Replace | Verb::Patch, _) => StatusCode::OK,
         };
         let kind = change.site.endpoint.kind();
+        if self.shared.options.without_database {
+            let what = kind.map(|kind| format!("'{kind}' entities")).unwrap_or_default();
+            return Err(Problem::WithoutDatabase {
+                verb: change.verb.text(),
+                what,
+            });
+        }
         // On a task of its own: a client that goes away leaves the change whole.
         let api = self.clone();
         let changed = match tokio::spawn(async move { api.commit(change).await }).await {
@@ -384,6 +448,33 @@ impl AdminApi {
 
     pub(crate) fn store(&self) -> &Store {
         &self.shared.store
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.shared.registry
+    }
+
+    pub(crate) fn options(&self) -> &AdminOptions {
+        &self.shared.options
+    }
+
+    /// Keeps in mind which text was loaded last.
+    pub(crate) fn remember(&self, text: &str) {
+        let digest = Sha256::digest(text);
+        // Kong's are as long.
+        let hash = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        *self.hash() = Some(hash);
+    }
+
+    fn hash(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.shared.hash.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The hash of the text that was loaded last, as Kong shows it; none where there is a database.
+    fn configuration_hash(&self) -> Option<String> {
+        let none = || "0".repeat(32);
+        let without = self.shared.options.without_database;
+        without.then(|| self.hash().clone().unwrap_or_else(none))
     }
 
     pub(crate) fn kinds(&self) -> &Kinds {

@@ -28,8 +28,10 @@ const CONFIG_APPLIED: HeaderName = HeaderName::from_static("x-config-applied");
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Option<Value>,
-    /// A JSON document in the place of `body` that is written already, because it is long.
+    /// A document in the place of `body` that is written already, because it is long.
     pub(crate) written: Option<Bytes>,
+    /// What the body is; JSON but for what is `written`.
+    pub(crate) media_type: &'static str,
     /// The revision the answer is about; none = the newest.
     pub(crate) revision: Option<Revision>,
     /// Stored, but not served by this node in time.
@@ -54,6 +56,7 @@ impl Answer {
             status,
             body: None,
             written: None,
+            media_type: "application/json; charset=utf-8",
             revision: None,
             pending: false,
             allow: None,
@@ -95,10 +98,7 @@ impl Answer {
             }
         }
         if let Some(body) = &body {
-            headers.insert(
-                CONTENT_TYPE,
-                HeaderValue::from_static("application/json; charset=utf-8"),
-            );
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type));
             headers.insert(CONTENT_LENGTH, body.len().into());
         }
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

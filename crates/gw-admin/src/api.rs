@@ -18,6 +18,8 @@ pub(crate) enum Endpoint {
     Information,
     /// `/status`
     Status,
+    /// `/metrics`
+    Metrics,
     /// `/endpoints`
     Endpoints,
     /// `/plugins/enabled`
@@ -48,6 +50,10 @@ pub(crate) enum Endpoint {
     SetHealth { healthy: bool },
     /// `/dns`
     Dns,
+    /// `/proxy-cache`
+    Caches,
+    /// `/proxy-cache/{key}`, `/proxy-cache/{plugins}/caches/{key}`
+    Cached,
     /// `/explain`
     Explain,
     /// `/explain/overlaps`
@@ -148,13 +154,15 @@ impl Endpoint {
         ];
         const SET: &[Method] = &[Method::OPTIONS, Method::PUT];
         const SET_EITHER_WAY: &[Method] = &[Method::OPTIONS, Method::POST, Method::PUT];
+        const PURGE: &[Method] = &[Method::DELETE, Method::OPTIONS];
         const MEMBER: &[Method] = &[Method::DELETE, Method::GET, Method::HEAD, Method::OPTIONS];
         match self {
             Self::Validate { .. } | Self::Explain => VALIDATE,
             Self::SetLogLevel => SET,
             Self::SetHealth { .. } => SET_EITHER_WAY,
             Self::Members(_) => MEMBERS,
-            Self::Member(_) => MEMBER,
+            Self::Member(_) | Self::Cached => MEMBER,
+            Self::Caches => PURGE,
             Self::Config | Self::List { read_only: false, .. } => LIST,
             Self::One { .. } => ONE,
             Self::Referred { .. } => REFERRED,
@@ -198,6 +206,7 @@ impl Api {
         };
         api.add("/".to_owned(), Endpoint::Information);
         api.add("/status".to_owned(), Endpoint::Status);
+        api.add("/metrics".to_owned(), Endpoint::Metrics);
         api.add("/endpoints".to_owned(), Endpoint::Endpoints);
         api.add("/plugins/enabled".to_owned(), Endpoint::EnabledPlugins);
         api.add("/openapi.json".to_owned(), Endpoint::OpenApi);
@@ -229,6 +238,9 @@ impl Api {
         api.add("/debug/node/log-level/{level}".to_owned(), Endpoint::SetLogLevel);
         api.add_health();
         api.add("/dns".to_owned(), Endpoint::Dns);
+        api.add("/proxy-cache".to_owned(), Endpoint::Caches);
+        api.add("/proxy-cache/{key}".to_owned(), Endpoint::Cached);
+        api.add("/proxy-cache/{plugins}/caches/{key}".to_owned(), Endpoint::Cached);
         api.add("/explain".to_owned(), Endpoint::Explain);
         api.add("/explain/overlaps".to_owned(), Endpoint::Overlaps);
         for (name, which) in [
@@ -413,6 +425,9 @@ mod tests {
                 "/acls",
                 "/acls/{acls}",
                 "/acls/{acls}/consumer",
+                "/basic-auths",
+                "/basic-auths/{basic-auths}",
+                "/basic-auths/{basic-auths}/consumer",
                 "/ca_certificates",
                 "/ca_certificates/{ca_certificates}",
                 "/certificates",
@@ -434,8 +449,14 @@ mod tests {
                 "/consumers/{consumers}",
                 "/consumers/{consumers}/acls",
                 "/consumers/{consumers}/acls/{acls}",
+                "/consumers/{consumers}/basic-auth",
+                "/consumers/{consumers}/basic-auth/{basic-auths}",
                 "/consumers/{consumers}/consumer_groups",
                 "/consumers/{consumers}/consumer_groups/{consumer_groups}",
+                "/consumers/{consumers}/hmac-auth",
+                "/consumers/{consumers}/hmac-auth/{hmac-auths}",
+                "/consumers/{consumers}/jwt",
+                "/consumers/{consumers}/jwt/{jwts}",
                 "/consumers/{consumers}/key-auth",
                 "/consumers/{consumers}/key-auth/{key-auths}",
                 "/consumers/{consumers}/plugins",
@@ -450,6 +471,12 @@ mod tests {
                 "/filter-chains/{filter-chains}",
                 "/filter-chains/{filter-chains}/route",
                 "/filter-chains/{filter-chains}/service",
+                "/hmac-auths",
+                "/hmac-auths/{hmac-auths}",
+                "/hmac-auths/{hmac-auths}/consumer",
+                "/jwts",
+                "/jwts/{jwts}",
+                "/jwts/{jwts}/consumer",
                 "/key-auths",
                 "/key-auths/{key-auths}",
                 "/key-auths/{key-auths}/consumer",
@@ -460,6 +487,7 @@ mod tests {
                 "/keys",
                 "/keys/{keys}",
                 "/keys/{keys}/set",
+                "/metrics",
                 "/openapi.json",
                 "/plugins",
                 "/plugins/enabled",
@@ -469,6 +497,9 @@ mod tests {
                 "/plugins/{plugins}/consumer_group",
                 "/plugins/{plugins}/route",
                 "/plugins/{plugins}/service",
+                "/proxy-cache",
+                "/proxy-cache/{key}",
+                "/proxy-cache/{plugins}/caches/{key}",
                 "/routes",
                 "/routes/{routes}",
                 "/routes/{routes}/filter-chains",

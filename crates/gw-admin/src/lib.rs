@@ -83,11 +83,12 @@ mod openapi;
 mod page;
 pub mod ports;
 mod problem;
+mod proxy_cache;
 mod retirement;
 mod serve;
 mod status;
 
-pub use admin::AdminApi;
+pub use admin::{AdminApi, AdminOptions};
 pub use guard::Guard;
 pub use index::StoreIndex;
 pub use serve::listener::Listener;

@@ -8,6 +8,7 @@ use gw_plugins::Registry;
 use gw_store::View;
 use serde_json::{Value, json};
 
+use crate::admin::AdminOptions;
 use crate::ports::{Counters, LogLevel, Ports};
 use crate::problem::Problem;
 
@@ -18,7 +19,12 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 const KONG_VERSION: &str = "3.9.1";
 
 /// `GET /`
-pub(crate) fn information(registry: &Registry, view: &View, ports: &dyn Ports) -> Value {
+pub(crate) fn information(
+    registry: &Registry,
+    view: &View,
+    ports: &dyn Ports,
+    options: &AdminOptions,
+) -> Value {
     let node = ports.node();
     let plugins: Document = registry
         .iter()
@@ -41,16 +47,21 @@ pub(crate) fn information(registry: &Registry, view: &View, ports: &dyn Ports) -
         "pids": { "master": pid, "workers": [pid] },
         "timers": { "running": 0, "pending": 0 },
         "plugins": { "available_on_server": plugins, "enabled_in_cluster": used(view) },
-        "configuration": configuration(ports),
+        "configuration": configuration(ports, options),
     })
 }
 
 /// The settings, with those that tools made for Kong cannot do without.
-fn configuration(ports: &dyn Ports) -> Value {
+fn configuration(ports: &dyn Ports, options: &AdminOptions) -> Value {
     let mut settings = ports.settings();
     if let Value::Object(settings) = &mut settings {
         // Note: to them a gateway is either without a database, and read-only, or with the one they know.
-        let store = settings.insert("database".to_owned(), Value::from("postgres"));
+        let known = if options.without_database {
+            "off"
+        } else {
+            "postgres"
+        };
+        let store = settings.insert("database".to_owned(), Value::from(known));
         settings.insert("store".to_owned(), store.unwrap_or_default());
         // Routes have Kong's fields under every flavor.
         let flavor = settings.insert("router_flavor".to_owned(), Value::from("traditional_compatible"));
@@ -71,8 +82,17 @@ fn used(view: &View) -> BTreeSet<String> {
 }
 
 /// `GET /status`
-pub(crate) fn status(view: &View, ports: &dyn Ports, query: &[(String, String)]) -> Result<Value, Problem> {
+pub(crate) fn status(
+    view: &View,
+    ports: &dyn Ports,
+    query: &[(String, String)],
+    hash: Option<String>,
+) -> Result<Value, Problem> {
     let mut status = pulse(&ports.counters(), query)?;
+    if let (Some(hash), Value::Object(fields)) = (hash, &mut status) {
+        fields.remove("database");
+        fields.insert("configuration_hash".to_owned(), Value::from(hash));
+    }
     let (revision, applied) = (view.revision().0, ports.revision());
     status["configuration"] = json!({
         "incarnation": view.incarnation().to_string(),

@@ -42,6 +42,11 @@ pub trait Reports: Send + Sync {
 
     /// Reports what is of this level or more severe, for as long, and then as before; without an end for good.
     fn set_log_level(&self, level: LogLevel, lasting: Option<Duration>);
+
+    /// What the node has counted, as Prometheus reads it; nothing unless it counts. It is asked where it may take a while.
+    fn metrics(&self) -> String {
+        String::new()
+    }
 }
 
 /// What the node's data plane knows of upstreams' targets.

@@ -72,6 +72,9 @@ pub(crate) enum Problem {
     /// Code 12: the store takes no writes.
     #[error("cannot {verb} {what} while the store is read-only")]
     ReadOnly { verb: &'static str, what: String },
+    /// Code 12: the configuration comes from a file.
+    #[error("cannot {verb} {what} when not using a database")]
+    WithoutDatabase { verb: &'static str, what: String },
     /// Code 13: references by a name nobody has; at least one.
     #[error("{}", unresolved(_0))]
     Unresolved(Vec<Unresolved>),
@@ -132,7 +135,9 @@ impl Problem {
         match self {
             Self::NotFound | Self::Missing { .. } => StatusCode::NOT_FOUND,
             Self::NobodyNamed { .. } | Self::NoSchema { .. } => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed { .. } | Self::ReadOnly { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed { .. } | Self::ReadOnly { .. } | Self::WithoutDatabase { .. } => {
+                StatusCode::METHOD_NOT_ALLOWED
+            }
             Self::Body(error) => error.status(),
             Self::Taken(_) => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -204,6 +209,12 @@ impl Problem {
                 "message": message, "name": "invalid options", "options": { option: why }, "code": 11,
             }),
             Self::ReadOnly { .. } => coded(12, "operation unsupported", json!({})),
+            Self::WithoutDatabase { .. } => {
+                let mut document = coded(12, "operation unsupported", json!({}));
+                document["hint"] =
+                    Value::from("change the file, or replace the whole configuration by `POST /config`");
+                document
+            }
             Self::Unresolved(names) => {
                 let field =
                     |one: &Unresolved| (one.field.as_ref().to_owned(), json!({ &*one.key: one.why() }));

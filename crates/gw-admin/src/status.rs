@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use gw_plugins::metrics::Exposition;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -27,6 +28,11 @@ pub trait Pulse: Send + Sync {
     /// The revision of the configuration it serves.
     fn revision(&self) -> u64;
 
+    /// What it has counted, as Prometheus reads it; nothing unless it counts. It is asked where it may take a while.
+    fn metrics(&self) -> String {
+        String::new()
+    }
+
     /// Whether it wants to be sent requests.
     ///
     /// # Errors
@@ -34,7 +40,7 @@ pub trait Pulse: Send + Sync {
     fn ready(&self) -> Result<(), &'static str>;
 }
 
-/// `GET /status` and `GET /status/ready`, to be asked by load balancers: it tells no secrets and changes nothing. Cloning
+/// `GET /status` and `GET /status/ready`, to be asked by load balancers, and `GET /metrics`: it tells no secrets and changes nothing. Cloning
 /// shares it.
 #[derive(Clone)]
 pub struct StatusApi {
@@ -54,10 +60,29 @@ impl StatusApi {
     }
 
     /// Answers one request.
-    pub fn handle<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    pub async fn handle<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let path = request.uri().path();
-        let (status, document) = match path.strip_suffix('/').unwrap_or(path) {
-            "/status" | "/status/ready" if !matches!(*request.method(), Method::GET | Method::HEAD) => {
+        let is_metrics = path.strip_suffix('/').unwrap_or(path) == "/metrics";
+        if is_metrics && matches!(*request.method(), Method::GET | Method::HEAD) {
+            let pulse = Arc::clone(&self.pulse);
+            if let Ok(metrics) = tokio::task::spawn_blocking(move || pulse.metrics()).await {
+                return respond(request, StatusCode::OK, Exposition::CONTENT_TYPE, metrics.into());
+            }
+        }
+        let (status, document) = self.document(request);
+        respond(request, status, JSON, document.to_string().into())
+    }
+
+    fn document<B>(&self, request: &Request<B>) -> (StatusCode, Value) {
+        let path = request.uri().path();
+        match path.strip_suffix('/').unwrap_or(path) {
+            "/metrics" if matches!(*request.method(), Method::GET | Method::HEAD) => {
+                let message = json!({ "message": "An unexpected error occurred" });
+                (StatusCode::INTERNAL_SERVER_ERROR, message)
+            }
+            "/status" | "/status/ready" | "/metrics"
+                if !matches!(*request.method(), Method::GET | Method::HEAD) =>
+            {
                 let message = json!({ "message": "Method not allowed" });
                 (StatusCode::METHOD_NOT_ALLOWED, message)
             }
@@ -67,23 +92,7 @@ impl StatusApi {
                 Err(why) => (StatusCode::SERVICE_UNAVAILABLE, json!({ "message": why })),
             },
             _ => (StatusCode::NOT_FOUND, json!({ "message": "Not found" })),
-        };
-        let body = Bytes::from(document.to_string());
-        let mut response = Response::new(Full::default());
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/json; charset=utf-8"),
-        );
-        headers.insert(CONTENT_LENGTH, body.len().into());
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
-        if *request.method() == Method::HEAD {
-            return response;
-        }
-        response.map(|_| Full::new(body))
     }
 
     fn status(&self, query: &str) -> (StatusCode, Value) {
@@ -101,9 +110,32 @@ impl StatusApi {
     }
 }
 
+/// The media type of documents.
+const JSON: &str = "application/json; charset=utf-8";
+
+fn respond<B>(
+    request: &Request<B>,
+    status: StatusCode,
+    media_type: &'static str,
+    body: Bytes,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CONTENT_LENGTH, body.len().into());
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    if *request.method() == Method::HEAD {
+        return response;
+    }
+    response.map(|_| Full::new(body))
+}
+
 impl Answers for StatusApi {
     async fn answer(&self, request: Request<Watched<Incoming>>) -> Response<Full<Bytes>> {
-        self.handle(&request)
+        self.handle(&request).await
     }
 
     async fn retired(&self) {
@@ -139,6 +171,10 @@ mod tests {
             3
         }
 
+        fn metrics(&self) -> String {
+            "# a comment\n".to_owned()
+        }
+
         fn ready(&self) -> Result<(), &'static str> {
             self.0.load(Relaxed).then_some(()).ok_or("shutting down")
         }
@@ -147,10 +183,29 @@ mod tests {
     async fn ask(node: &Arc<Node>, method: &str, path: &str) -> (u16, Value) {
         let api = StatusApi::new(Arc::clone(node) as Arc<dyn Pulse>);
         let request = Request::builder().method(method).uri(path).body(()).unwrap();
-        let response = api.handle(&request);
+        let response = api.handle(&request).await;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn metrics_are_shown_as_text() {
+        let node = Arc::new(Node(AtomicBool::new(false)));
+        let api = StatusApi::new(Arc::clone(&node) as Arc<dyn Pulse>);
+        for (method, expected) in [("GET", "# a comment\n"), ("HEAD", "")] {
+            let request = Request::builder()
+                .method(method)
+                .uri("/metrics")
+                .body(())
+                .unwrap();
+            let response = api.handle(&request).await;
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.headers()[CONTENT_TYPE], Exposition::CONTENT_TYPE);
+            assert_eq!(response.headers()[CONTENT_LENGTH], "12");
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), expected);
+        }
+        assert_eq!(ask(&node, "POST", "/metrics").await.0, 405);
     }
 
     #[tokio::test]

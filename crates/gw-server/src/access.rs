@@ -71,11 +71,7 @@ pub enum AccessError {
 impl Access {
     /// Reads what the flags name.
     pub(crate) fn new(args: &AdminArgs) -> Result<Self, AccessError> {
-        let token = match (&args.admin_token, &args.admin_token_file) {
-            (Some(token), _) => Some(token.clone()),
-            (None, Some(path)) => Some(read_token(path)?),
-            (None, None) => None,
-        };
+        let token = token(args)?;
         let tls = match (&args.admin_tls_cert, &args.admin_tls_key) {
             (Some(certificate), Some(key)) => {
                 let certificate = read("--admin-tls-cert", certificate)?;
@@ -132,6 +128,15 @@ impl Access {
             (Some(tls), true) => listener.tls(tls.clone()),
             _ => listener,
         })
+    }
+}
+
+/// The token that callers send, if there is one.
+pub(crate) fn token(args: &AdminArgs) -> Result<Option<Secret>, AccessError> {
+    match (&args.admin_token, &args.admin_token_file) {
+        (Some(token), _) => Ok(Some(token.clone())),
+        (None, Some(path)) => read_token(path).map(Some),
+        (None, None) => Ok(None),
     }
 }
 

@@ -3,6 +3,8 @@
 pub(crate) mod admin;
 mod dns;
 mod edge;
+pub(crate) mod file;
+pub(crate) mod kong;
 pub(crate) mod lifecycle;
 mod limits;
 
@@ -26,6 +28,10 @@ use crate::listen::Listen;
 ///   curl -X POST http://127.0.0.1:8001/services --data name=hello --data url=http://localhost:9001
 ///   curl -X POST http://127.0.0.1:8001/services/hello/routes --data 'paths[]=/'
 ///   curl http://127.0.0.1:8000/
+///
+/// Or by a file in Kong's declarative format, which is followed when it changes:
+///
+///   gw-server --config kong.yml
 #[derive(Debug, Parser)]
 #[command(name = "gw-server", version, verbatim_doc_comment, max_term_width = 110)]
 pub(crate) struct Args {
@@ -52,7 +58,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) admin: admin::AdminArgs,
 
-    /// Directory of the embedded store, made on first start. One process at a time may use it.
+    #[command(flatten)]
+    pub(crate) file: file::FileArgs,
+
+    /// Directory of the embedded store, made on first start. One process at a time may use it. Not used with --config.
     #[arg(
         long,
         env = "GW_DATA_DIR",
@@ -100,15 +109,9 @@ pub(crate) struct Args {
     pub(crate) eject_for: EjectFor,
 
     /// Which of several matching routes gets a request. `kong`: priorities first, then the order Kong has. `radix`: the
-    /// host decides first, then the path.
-    #[arg(
-        long,
-        env = "GW_ROUTER_FLAVOR",
-        value_name = "FLAVOR",
-        default_value = "kong",
-        global = true
-    )]
-    pub(crate) router_flavor: Flavor,
+    /// host decides first, then the path, as in APISIX. [default: kong; with a file of APISIX's radix]
+    #[arg(long, env = "GW_ROUTER_FLAVOR", value_name = "FLAVOR", global = true)]
+    pub(crate) router_flavor: Option<Flavor>,
 
     #[command(flatten)]
     pub(crate) dns: dns::DnsArgs,
@@ -181,6 +184,67 @@ pub(crate) enum Command {
         #[arg(long, value_name = "[/PREFIX=]HOST[:PORT]", required = true)]
         to: Vec<Destination>,
     },
+    /// Reads declarative files, says everything that is wrong with them, and how faithfully each object would run here.
+    ///
+    /// Ends with status 0 if all of them would be loaded, else with 1. Variables that the files name are taken from the
+    /// environment, as they are on start.
+    Check {
+        /// The files; `-` is standard input. Without any, the one of --config.
+        files: Vec<PathBuf>,
+
+        /// Tells it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Makes a declarative file what the store in --data-dir holds, in one commit, to go on by the Admin API from there.
+    ///
+    /// No gateway may be using the store meanwhile; into one that runs, `sync` brings a file.
+    Import {
+        /// The file; `-` is standard input.
+        file: PathBuf,
+    },
+    /// Writes down the configuration of a running gateway as a declarative file.
+    Dump {
+        /// Where to write it instead of standard output.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+
+        #[command(flatten)]
+        remote: file::RemoteArgs,
+    },
+    /// Says what would change if a declarative file became the configuration of a running gateway.
+    ///
+    /// Ends with status 0 if nothing would, with 2 if something would, and with 1 if the file cannot be loaded.
+    Diff {
+        /// The file; `-` is standard input.
+        file: PathBuf,
+
+        /// Tells it as JSON.
+        #[arg(long)]
+        json: bool,
+
+        #[command(flatten)]
+        remote: file::RemoteArgs,
+    },
+    /// Makes a declarative file the configuration of a running gateway, in one commit, and says what has changed.
+    Sync {
+        /// The file; `-` is standard input.
+        file: PathBuf,
+
+        /// Says what would change, and changes nothing.
+        #[arg(long)]
+        dry_run: bool,
+
+        #[command(flatten)]
+        remote: file::RemoteArgs,
+    },
+}
+
+impl Command {
+    /// Whether it does something and ends, and serves nobody.
+    pub(crate) fn ends_by_itself(&self) -> bool {
+        !matches!(self, Self::Demo { .. } | Self::Proxy { .. })
+    }
 }
 
 /// Where requests of one path prefix may go.

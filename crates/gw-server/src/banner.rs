@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 
 use gw_proxy::Address;
 
+use crate::control::Place;
 use crate::listen::Listen;
 
 /// Where things are.
@@ -14,7 +14,7 @@ pub(crate) struct Banner {
     pub(crate) proxies: Vec<(Listen, Address)>,
     pub(crate) admins: Vec<ShownAdmin>,
     pub(crate) statuses: Vec<Address>,
-    pub(crate) data_dir: PathBuf,
+    pub(crate) place: Place,
     pub(crate) revision: u64,
     pub(crate) workers: usize,
     pub(crate) samples: Vec<SocketAddr>,
@@ -87,12 +87,23 @@ impl fmt::Display for Banner {
         for status in &self.statuses {
             writeln!(f, "  status listening on {status}")?;
         }
-        writeln!(
-            f,
-            "  store in {} at revision {}",
-            self.data_dir.display(),
-            self.revision
-        )?;
+        match &self.place {
+            Place::Store(data_dir) => {
+                let shown = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.clone());
+                writeln!(f, "  store in {} at revision {}", shown.display(), self.revision)?;
+            }
+            Place::File { path: Some(path), .. } => {
+                let shown = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                writeln!(
+                    f,
+                    "  configuration of {}, followed when it changes",
+                    shown.display()
+                )?;
+            }
+            Place::File { path: None, .. } => {
+                writeln!(f, "  no configuration yet: POST one to /config of the Admin API")?;
+            }
+        }
         for sample in &self.samples {
             writeln!(f, "  sample service on http://{sample}")?;
         }
@@ -114,7 +125,7 @@ impl Banner {
     /// What to type next.
     fn next_steps(&self, f: &mut fmt::Formatter<'_>, admin: &str) -> fmt::Result {
         writeln!(f, "Next, in another terminal:")?;
-        if self.has_routes {
+        if self.has_routes || !matches!(self.place, Place::Store(_)) {
             return writeln!(f, "  curl {admin}/routes");
         }
         let upstream = self

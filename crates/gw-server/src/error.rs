@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use gw_proxy::BindError;
 
 use crate::access::AccessError;
+use crate::args::kong::KongVariableError;
+use crate::file::FileError;
 use crate::upgrade::TakeoverError;
 
 /// Why the gateway does not start.
@@ -52,6 +54,18 @@ pub enum StartError {
         /// Why.
         source: gw_store::OpenError,
     },
+    /// A store in memory cannot be made.
+    #[error("cannot keep a configuration in memory")]
+    Memory {
+        /// Why.
+        source: gw_store::OpenError,
+    },
+    /// The file of `--config` cannot be served.
+    #[error("--config: {0}")]
+    File(#[from] FileError),
+    /// A variable of Kong's makes no sense.
+    #[error(transparent)]
+    Kong(#[from] KongVariableError),
     /// `--plugins` names a plugin that does not exist.
     #[error("--plugins")]
     Plugins(#[from] gw_plugins::UnknownPlugin),

@@ -8,12 +8,15 @@
 mod access;
 mod args;
 mod banner;
+mod commands;
 mod control;
 mod demo;
 mod error;
+mod file;
 mod listen;
 mod logging;
 mod machine;
+mod metrics;
 mod notify;
 mod one_line;
 mod ports;
@@ -26,6 +29,8 @@ mod sync;
 mod upgrade;
 
 pub use access::AccessError;
+pub use args::kong::KongVariableError;
 pub use error::StartError;
+pub use file::FileError;
 pub use run::main;
 pub use upgrade::TakeoverError;

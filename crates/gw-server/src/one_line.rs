@@ -34,7 +34,8 @@ pub(crate) async fn run(
     wanted.extend(run::status_wanted(args));
     let sockets = sockets::open(wanted, origin.inherited)?;
     let own = run::own_addresses(args, &sockets);
-    let gateway = run::gateway(args, registry, AccessLogTo::Off, own)?;
+    let resolver = run::resolver(args)?;
+    let gateway = run::gateway(args, registry, resolver, (AccessLogTo::Off, own))?;
     let (config, changes) = configuration(&kinds, to)?;
     gateway.apply(config, &changes, 1);
     let leaving = match origin.predecessor {
@@ -44,7 +45,7 @@ pub(crate) async fn run(
     if leaving.is_some() {
         run::names_are_known(&gateway).await;
     }
-    let readiness = Readiness::new(Arc::clone(&gateway));
+    let readiness = Readiness::new(Arc::clone(&gateway), false);
     let server = run::serve(listen, &gateway, &sockets)?;
     let status = run::serve_status(&readiness, &sockets)?;
     let predecessor = leaving.as_ref().map(|leaving| leaving.pid);

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::logging::Reporting;
+use crate::metrics;
 
 /// This node, as the Admin API sees it.
 #[derive(Debug)]
@@ -70,6 +71,10 @@ impl Reports for ThisNode {
 
     fn set_log_level(&self, level: LogLevel, lasting: Option<Duration>) {
         self.reporting.set_level(level, lasting);
+    }
+
+    fn metrics(&self) -> String {
+        metrics::text(&self.gateway, self.node.id)
     }
 }
 
@@ -210,13 +215,24 @@ pub(crate) fn node(data_dir: &Path) -> io::Result<Node> {
             id
         }
     };
-    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let hostname = match hostname.trim() {
-        "" => "localhost",
-        name => name,
-    };
     Ok(Node {
         id,
-        hostname: hostname.into(),
+        hostname: hostname(),
     })
+}
+
+/// The identity of a node that keeps nothing.
+pub(crate) fn nameless_node() -> Node {
+    Node {
+        id: Uuid::new_v4(),
+        hostname: hostname(),
+    }
+}
+
+fn hostname() -> Box<str> {
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match hostname.trim() {
+        "" => "localhost".into(),
+        name => name.into(),
+    }
 }

@@ -1,23 +1,29 @@
 //! Whether this node wants to be sent requests, for the Status API.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use gw_admin::ports::Counters;
 use gw_admin::{Pulse, StatusApi};
 use gw_proxy::{Gateway, ListenSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use crate::access;
 use crate::error::StartError;
+use crate::metrics;
 use crate::ports;
 
 /// Whether this node wants to be sent requests.
 #[derive(Debug)]
 pub(crate) struct Readiness {
     gateway: Arc<Gateway>,
+    /// The configuration comes from a file; until there is one, there is nothing to serve.
+    is_of_file: bool,
     leaving: AtomicBool,
+    node: OnceLock<Uuid>,
 }
 
 /// The Status API, being served.
@@ -28,11 +34,27 @@ pub(crate) struct Status {
 }
 
 impl Readiness {
-    pub(crate) fn new(gateway: Arc<Gateway>) -> Arc<Self> {
+    pub(crate) fn new(gateway: Arc<Gateway>, is_of_file: bool) -> Arc<Self> {
         Arc::new(Self {
             gateway,
+            is_of_file,
             leaving: AtomicBool::new(false),
+            node: OnceLock::new(),
         })
+    }
+
+    /// The node has this id; until it is told, or if it never is, another.
+    pub(crate) fn name(&self, node: Uuid) {
+        self.node.set(node).ok();
+    }
+
+    /// Waits until what plugins have logged is where it is to go, but not for long: a log server may be down.
+    pub(crate) async fn flush_logs(&self) {
+        const PATIENCE: Duration = Duration::from_secs(3);
+        let flushed = self.gateway.registry().flushed();
+        if tokio::time::timeout(PATIENCE, flushed).await.is_err() {
+            tracing::warn!("some log entries were not taken, and are lost");
+        }
     }
 
     /// From now on load balancers are told to go elsewhere.
@@ -50,9 +72,16 @@ impl Pulse for Readiness {
         self.gateway.snapshot().revision()
     }
 
+    fn metrics(&self) -> String {
+        metrics::text(&self.gateway, *self.node.get_or_init(Uuid::new_v4))
+    }
+
     fn ready(&self) -> Result<(), &'static str> {
         if self.leaving.load(Relaxed) {
             return Err("the gateway is about to stop");
+        }
+        if self.is_of_file && self.gateway.snapshot().revision() == 0 {
+            return Err("no configuration available (empty configuration present)");
         }
         Ok(())
     }

@@ -2,12 +2,15 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use gw_plugins::Registry;
+use gw_plugins::cache::Cache;
 use gw_proxy::{
     AccessLogSink, Address, DnsResolver, Ejection, Gateway, HealthSettings, ListenSocket, Listener,
     OwnAddresses, Server, Settings,
@@ -17,11 +20,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::access::Access;
 use crate::args::admin::AdminListen;
-use crate::args::{AccessLogTo, Args, Command, EjectFor, Workers};
+use crate::args::kong::KongVariables;
+use crate::args::{AccessLogTo, Args, Command, EjectFor, Flavor, Workers};
 use crate::banner::{Banner, ShownAdmin};
-use crate::control::{Control, Parts};
+use crate::commands;
+use crate::control::{Control, Parts, Place};
 use crate::demo;
 use crate::error::StartError;
+use crate::file::{self, Environment};
 use crate::listen::Listen;
 use crate::logging::{self, Reporting};
 use crate::machine::Machine;
@@ -34,8 +40,18 @@ use crate::upgrade::{Predecessor, Program};
 /// Runs the program with the flags and variables it was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let (args, said) = match parse() {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            report(&error);
+            return ExitCode::FAILURE;
+        }
+    };
     let ended = logging::start(&args.log, args.log_format).and_then(|reporting| {
+        if let Some(ended) = command(&args)? {
+            return Ok(ended);
+        }
+        said.tell();
         let origin = Origin::find()?;
         let control = Builder::new_current_thread()
             .enable_all()
@@ -52,16 +68,16 @@ pub fn main() -> ExitCode {
                         Some(Command::Demo { services }) => demo::start(services).await?,
                         _ => Vec::new(),
                     };
-                    run(&args, samples, (reporting, origin)).await
+                    run(&args, samples, said.without_database, (reporting, origin)).await
                 }
             }
         });
         // What may still hang, a name look-up or a pipe that nobody reads, must not keep the process.
         control.shutdown_background();
-        ended
+        ended.map(|()| ExitCode::SUCCESS)
     });
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(ended) => ended,
         Err(error) => {
             report(&error);
             ExitCode::FAILURE
@@ -69,11 +85,54 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Runs a command that ends by itself, if that is what was asked for.
+fn command(args: &Args) -> Result<Option<ExitCode>, StartError> {
+    if !args.command.as_ref().is_some_and(Command::ends_by_itself) {
+        return Ok(None);
+    }
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::System {
+            what: "a runtime",
+            source,
+        })?;
+    Ok(runtime.block_on(commands::run(args)))
+}
+
+/// The arguments, with what Kong's variables say where neither a flag nor a variable of ours does.
+fn parse() -> Result<(Args, KongVariables), StartError> {
+    let registry = Registry::builtin();
+    let plugins: Vec<&str> = registry.iter().map(|plugin| plugin.name).collect();
+    // What is no text is no setting.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut kong = KongVariables::read(variables, &plugins)?;
+    let mut command = Args::command();
+    for (argument, values) in &kong.defaults {
+        // They are as long needed as the program runs.
+        let values: Vec<&'static str> = values.iter().map(|value| &*value.clone().leak()).collect();
+        command = command.mut_arg(*argument, |arg| arg.default_values(values));
+    }
+    let matches = command.get_matches();
+    let mut args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let by_kong = kong
+        .defaults
+        .iter()
+        .any(|(argument, _)| *argument == "admin_listen")
+        && matches.value_source("admin_listen") == Some(ValueSource::DefaultValue);
+    if by_kong {
+        let notes = KongVariables::tame(&mut args.admin);
+        kong.notes.extend(notes);
+    }
+    Ok((args, kong))
+}
+
 #[expect(
     clippy::print_stderr,
     reason = "the last words of a program that could not start, also with logging off"
 )]
-fn report(error: &StartError) {
+pub(crate) fn report(error: &(dyn Error + 'static)) {
     eprint!("error: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -115,10 +174,13 @@ impl Origin {
 async fn run(
     args: &Args,
     samples: Vec<SocketAddr>,
+    without_database: bool,
     (reporting, origin): (Reporting, Origin),
 ) -> Result<(), StartError> {
     let signals = running::listen_for_signals()?;
-    let registry = plugins(&args.plugins)?;
+    let resolver = resolver(args)?;
+    let registry = plugins(&args.plugins)?.lent(gw_proxy::lender(Handle::current(), resolver.clone()));
+    registry.env().shared().get::<Cache>().bound(args.limits.cache());
     let kinds = registry
         .kinds()
         .map_err(|error| StartError::Schema(error.into()))?;
@@ -126,8 +188,9 @@ async fn run(
     let sockets = sockets::open(wanted(args), origin.inherited)?;
     let admins = admins(args, &access, &sockets)?;
     let own = own_addresses(args, &sockets);
-    let gateway = gateway(args, registry.clone(), AccessLogTo::Stdout, own)?;
-    let readiness = Readiness::new(Arc::clone(&gateway));
+    let gateway = gateway(args, registry.clone(), resolver, (AccessLogTo::Stdout, own))?;
+    let place = place(args, without_database);
+    let readiness = Readiness::new(Arc::clone(&gateway), place.is_file());
     let banner_admins = banner_admins(&access, &admins);
 
     // All that may go wrong without the store has gone well.
@@ -136,16 +199,18 @@ async fn run(
         None => None,
     };
     let parts = Parts {
-        data_dir: args.data_dir.clone(),
+        place: place.clone(),
+        unknown_plugins: args.file.unknown_plugins.into(),
         registry,
         kinds,
         gateway: Arc::clone(&gateway),
-        settings: shown_settings(args),
+        settings: shown_settings(args, &place),
         reporting,
         access,
         admins,
     };
     let mut control = Control::open(parts, leaving.is_some()).await?;
+    readiness.name(control.node().id);
     if leaving.is_some() {
         names_are_known(&gateway).await;
     }
@@ -167,7 +232,7 @@ async fn run(
             .collect(),
         admins: banner_admins,
         statuses: addresses(&sockets, Role::Status),
-        data_dir: std::path::absolute(&args.data_dir).unwrap_or_else(|_| args.data_dir.clone()),
+        place,
         revision: store.revision().0,
         workers: gateway.settings().workers,
         samples,
@@ -314,7 +379,21 @@ pub(crate) async fn names_are_known(gateway: &Gateway) {
     }
 }
 
-fn plugins(names: &[String]) -> Result<Registry, StartError> {
+/// Where the configuration is.
+fn place(args: &Args, without_database: bool) -> Place {
+    if args.file.config.is_some() || without_database {
+        let environment = Environment {
+            unknown_plugins: args.file.unknown_plugins.into(),
+        };
+        return Place::File {
+            path: args.file.config.clone(),
+            environment,
+        };
+    }
+    Place::Store(args.data_dir.clone())
+}
+
+pub(crate) fn plugins(names: &[String]) -> Result<Registry, StartError> {
     let registry = Registry::builtin();
     let mut wanted: Vec<&str> = Vec::new();
     for name in names {
@@ -351,12 +430,21 @@ fn health(eject_for: EjectFor) -> HealthSettings {
     }
 }
 
+/// Who looks up names, for upstreams and for plugins.
+pub(crate) fn resolver(args: &Args) -> Result<Arc<DnsResolver>, StartError> {
+    let resolver = DnsResolver::new(args.dns.options()).map_err(|source| StartError::System {
+        what: "a resolver",
+        source,
+    })?;
+    Ok(Arc::new(resolver))
+}
+
 /// The data plane as the flags say; `log_to` is where the access log goes unless they say otherwise.
 pub(crate) fn gateway(
     args: &Args,
     registry: Registry,
-    log_to: AccessLogTo,
-    own: OwnAddresses,
+    resolver: Arc<DnsResolver>,
+    (log_to, own): (AccessLogTo, OwnAddresses),
 ) -> Result<Arc<Gateway>, StartError> {
     let log_to = args.access_log.clone().unwrap_or(log_to);
     let access_log = match &log_to {
@@ -366,7 +454,7 @@ pub(crate) fn gateway(
     };
     let settings = Settings {
         workers: workers(args.workers),
-        router_flavor: args.router_flavor.into(),
+        router_flavor: flavor(args).into(),
         tls: args.edge.tls(),
         edge: args.edge.settings()?,
         access_log,
@@ -376,25 +464,39 @@ pub(crate) fn gateway(
         ..Settings::default()
     };
     let settings = args.limits.over(settings, &Machine::look());
-    let resolver = DnsResolver::new(args.dns.options()).map_err(|source| StartError::System {
-        what: "a resolver",
-        source,
-    })?;
-    let resolver = Arc::new(resolver);
     Gateway::new(registry, settings, Handle::current(), resolver).map_err(|source| StartError::AccessLog {
         to: log_to.to_string(),
         source,
     })
 }
 
+/// By which rules routes are ranked: those asked for, else those of the product whose file it is.
+fn flavor(args: &Args) -> Flavor {
+    let of_file = || {
+        let path = args
+            .file
+            .config
+            .as_deref()
+            .filter(|path| *path != Path::new("-"))?;
+        let text = file::read(path).ok()?;
+        gw_admin::declarative::is_apisix(&text).then_some(Flavor::Radix)
+    };
+    args.router_flavor.or_else(of_file).unwrap_or(Flavor::Kong)
+}
+
 /// The settings as `GET /` shows them; there is no secret among them.
-fn shown_settings(args: &Args) -> serde_json::Value {
+fn shown_settings(args: &Args, place: &Place) -> serde_json::Value {
+    let (database, data_dir) = match place {
+        Place::Store(data_dir) => ("embedded", Some(data_dir)),
+        Place::File { .. } => ("off", None),
+    };
     serde_json::json!({
-        "database": "embedded",
-        "router_flavor": args.router_flavor.as_str(),
+        "database": database,
+        "declarative_config": args.file.config,
+        "router_flavor": flavor(args).as_str(),
         "proxy_listen": args.proxy_listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "admin_listen": args.admin.admin_listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "data_dir": args.data_dir,
+        "data_dir": data_dir,
         "plugins": args.plugins,
         "log_level": args.log,
     })

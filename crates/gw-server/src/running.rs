@@ -94,7 +94,7 @@ impl Running<'_> {
         if let Some(control) = &mut self.control {
             control.stop();
         }
-        drain(self.server, &mut self.signals, grace).await;
+        drain(self.server, &mut self.signals, grace, &self.readiness).await;
         end(self.control, self.status).await;
     }
 
@@ -172,17 +172,22 @@ impl Running<'_> {
             }
         };
         let grace = if open == 0 { Duration::ZERO } else { grace };
-        drain(self.server, &mut self.signals, grace).await;
+        drain(self.server, &mut self.signals, grace, &self.readiness).await;
         if let Err(error) = others.await {
             warn!(%error, "the control plane ended badly");
         }
     }
 }
 
-/// Lets requests in flight finish, unless told a second time.
-async fn drain(server: Server, signals: &mut Signals, grace: Duration) {
+/// Lets requests in flight finish, and what plugins have logged of them go where it is to go, unless told a second time.
+async fn drain(server: Server, signals: &mut Signals, grace: Duration, readiness: &Readiness) {
+    let finishing = async {
+        let drained = server.shutdown(grace).await;
+        info!(cut = drained.cut, "stopped serving");
+        readiness.flush_logs().await;
+    };
     tokio::select! {
-        drained = server.shutdown(grace) => info!(cut = drained.cut, "stopped serving"),
+        () = finishing => {}
         signal = signals.stop() => warn!(signal, "asked twice, ending at once"),
     }
 }

@@ -300,7 +300,7 @@ impl GatewayBuilder {
         self
     }
 
-    /// Sets a variable. Variables named `GW_…` of the test's own environment are not passed on.
+    /// Sets a variable. Variables named `GW_…` and `KONG_…` of the test's own environment are not passed on.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env
             .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
@@ -390,7 +390,12 @@ impl GatewayBuilder {
             [] => std::process::Command::new(&self.bin),
             sockets => activating(&self.bin, sockets),
         };
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GW_")) {
+        let is_read = |name: &OsStr| {
+            ["GW_", "KONG_"]
+                .iter()
+                .any(|known| name.to_string_lossy().starts_with(known))
+        };
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_read(name)) {
             command.env_remove(name);
         }
         match &self.admin_listen {

@@ -91,6 +91,15 @@ impl NameServer {
         self.zone(|zone| zone.set(name, ttl, records));
     }
 
+    /// Lays down what all names have that nothing else was said of, as [`set`](Self::set) does for one.
+    ///
+    /// # Panics
+    ///
+    /// If a record is none of those.
+    pub fn set_all(&self, ttl: u32, records: &[&str]) {
+        self.zone(|zone| zone.set_all(ttl, records));
+    }
+
     /// The name does not exist any more.
     pub fn remove(&self, name: &str) {
         self.zone(|zone| zone.remove(name));

@@ -20,6 +20,8 @@ pub(super) struct Rules<'a> {
     pub(super) kinds: &'a Kinds,
     pub(super) registry: &'a Registry,
     pub(super) surroundings: &'a dyn Surroundings,
+    /// Credentials are as Kong has stored them, and not as they are written.
+    pub(super) is_as_stored: bool,
 }
 
 /// The drafts of a file as far as they are right.
@@ -34,7 +36,7 @@ pub(super) struct Checked {
 /// Fills in what is missing, and checks every draft.
 pub(super) fn check(rules: &Rules<'_>, drafts: &mut [Draft], faults: &mut Faults) -> Checked {
     let mut by_kind: HashMap<Kind, Vec<usize>> = HashMap::new();
-    for (position, draft) in drafts.iter().enumerate() {
+    for (position, draft) in drafts.iter().enumerate().filter(|(_, draft)| !draft.is_absent) {
         by_kind.entry(draft.kind).or_default().push(position);
     }
     let mut checked = Checked {
@@ -79,6 +81,9 @@ fn complete(
     recall(spec, draft, rules.surroundings);
     fill_autos(spec, draft, rules.surroundings.now());
     let mut document = std::mem::take(&mut draft.document);
+    if let Some(adopt) = spec.form.adopt.filter(|_| rules.is_as_stored) {
+        adopt(&mut document);
+    }
     let ask = |_: &Document| Some(rules.registry);
     let fit = |plugin: &Document| {
         let (route, others) = routes.of(drafts, plugin);

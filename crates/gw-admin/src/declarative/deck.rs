@@ -15,6 +15,8 @@ const FORMATS: [&str; 3] = ["1.1", "2.1", "3.0"];
 pub(super) struct Head {
     /// Of a format before 3.0.
     pub(super) is_old: bool,
+    /// Credentials are as Kong has stored them, and not as they are written.
+    pub(super) is_as_stored: bool,
     /// Tags that every entity gets.
     select_tags: Vec<Value>,
     /// Fields that entities get which do not have them, by the singular of their kind.
@@ -39,7 +41,8 @@ impl Head {
             let pointer = format!("/{}", segment(name));
             match (name.as_str(), value) {
                 ("_format_version" | "_comment" | "_ignore", _) => {}
-                ("_transform", Value::Bool(_) | Value::Null) => {}
+                ("_transform", Value::Bool(transform)) => head.is_as_stored = !transform,
+                ("_transform", Value::Null) => {}
                 ("_transform", _) => faults.add(pointer, "expected a boolean", ViolationKind::Type),
                 ("_info", Value::Object(info)) => head.read_info(info, kinds, faults),
                 ("_plugin_configs", Value::Object(configs)) => {

@@ -221,15 +221,40 @@ impl Change {
     }
 }
 
+/// How many entities become others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Those that are new.
+    pub created: usize,
+    /// Those that were there and change.
+    pub updated: usize,
+    /// Those that go.
+    pub deleted: usize,
+    /// Those that stay as they are.
+    pub unchanged: usize,
+}
+
 impl Diff {
-    /// What changes, as an answer tells it.
-    pub(super) fn told(&self) -> Value {
+    /// How much changes.
+    pub(super) fn summary(&self) -> Summary {
         let count = |action: &str| {
             self.changes
                 .iter()
                 .filter(|change| change.action == action)
                 .count()
         };
+        Summary {
+            created: count("create"),
+            updated: count("update"),
+            deleted: count("delete"),
+            unchanged: self.unchanged,
+        }
+    }
+
+    /// What changes, as an answer tells it.
+    pub(super) fn told(&self) -> Value {
+        let summary = self.summary();
         let changes = self.changes.iter().map(|change| {
             let Change {
                 action,
@@ -244,8 +269,8 @@ impl Diff {
         });
         json!({
             "summary": {
-                "create": count("create"), "update": count("update"), "delete": count("delete"),
-                "unchanged": self.unchanged,
+                "create": summary.created, "update": summary.updated, "delete": summary.deleted,
+                "unchanged": summary.unchanged,
             },
             "changes": changes.collect::<Value>(),
         })

@@ -130,7 +130,7 @@ mod tests {
 
     fn read(text: &str) -> Value {
         let unset = |_: &str| Err(Withheld::Unset);
-        match source::load(text, &unset) {
+        match source::load(text, &unset, None) {
             Ok(source) => Value::Object(source.document),
             Err(error) => panic!("{error} in\n{text}"),
         }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::diff::{Diff, diff};
-use super::{Configuration, Refusal, Surroundings, Withheld, emit, export};
+use super::{Configuration, Refusal, Surroundings, UnknownPlugins, Withheld, emit, export};
 use crate::AdminApi;
 use crate::answer::Answer;
 use crate::body::{self, BodyError};
@@ -40,11 +40,14 @@ struct Wishes {
 }
 
 /// What a request may see: what is stored, nothing of the process.
-struct Request<'a>(Entities<'a>);
+struct Request<'a> {
+    entities: Entities<'a>,
+    unknown_plugins: UnknownPlugins,
+}
 
 impl Surroundings for Request<'_> {
     fn now(&self) -> u64 {
-        self.0.now
+        self.entities.now
     }
 
     fn variable(&self, _: &str) -> Result<String, Withheld> {
@@ -52,7 +55,11 @@ impl Surroundings for Request<'_> {
     }
 
     fn known(&self, kind: Kind, id: &str) -> Option<Document> {
-        self.0.by_id(self.0.kinds.spec(kind)?, id)
+        self.entities.by_id(self.entities.kinds.spec(kind)?, id)
+    }
+
+    fn unknown_plugins(&self) -> UnknownPlugins {
+        self.unknown_plugins
     }
 }
 
@@ -124,19 +131,35 @@ impl AdminApi {
         for notice in &configuration.notices {
             tracing::warn!(pointer = notice.pointer, "configuration: {}", notice.message);
         }
+        for ignored in &configuration.ignored {
+            tracing::warn!(
+                pointer = ignored.pointer,
+                "left out of the configuration: {}; {}",
+                ignored.what,
+                ignored.remedy
+            );
+        }
         if wishes.dry_run {
             let view = self.store().view();
             let mut told = diff(&self.entities(&view), &configuration)?.told();
             told["notices"] = notices(&configuration);
+            told["ignored"] = ignored(&configuration);
             return Ok(Answer::ok(told, view.revision()));
         }
-        self.replace_config(&configuration, wishes).await
+        let answer = self.replace_config(&configuration, wishes).await?;
+        self.remember(&text);
+        Ok(answer)
     }
 
     fn read_config(&self, text: &str) -> Result<Configuration, Refusal> {
         let view = self.store().view();
         let entities = self.entities(&view);
-        super::read(text, entities.kinds, entities.registry, &Request(entities))
+        let (kinds, registry) = (entities.kinds, entities.registry);
+        let request = Request {
+            entities,
+            unknown_plugins: self.options().unknown_plugins,
+        };
+        super::read(text, kinds, registry, &request)
     }
 
     async fn replace_config(&self, configuration: &Configuration, wishes: Wishes) -> Result<Answer, Problem> {
@@ -192,7 +215,9 @@ impl AdminApi {
 }
 
 /// Runs what takes as long as a configuration is large, where it holds nothing else up.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+pub(super) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
         tracing::error!(%error, "a configuration was not handled to the end");
         Problem::Internal
@@ -205,6 +230,17 @@ fn notices(configuration: &Configuration) -> Value {
         json!({ "pointer": notice.pointer, "message": notice.message, "line": line, "column": column })
     });
     notices.collect()
+}
+
+fn ignored(configuration: &Configuration) -> Value {
+    let ignored = configuration.ignored.iter().map(|ignored| {
+        let (line, column) = ignored.position.map(|at| (at.line, at.column)).unzip();
+        json!({
+            "pointer": ignored.pointer, "name": ignored.name, "message": ignored.what, "hint": ignored.remedy,
+            "line": line, "column": column,
+        })
+    });
+    ignored.collect()
 }
 
 /// The text of a configuration, by how it was sent.

@@ -6,8 +6,8 @@ use gw_core::Document;
 use gw_schema::{Violation, ViolationKind};
 use serde_json::Value;
 
-use super::Withheld;
 use super::source::Missing;
+use super::{Ignored, UnknownPlugins, Withheld};
 
 /// Bound: faults that are told of one file.
 pub(super) const MAX_FAULTS: usize = 1000;
@@ -16,11 +16,22 @@ pub(super) const MAX_FAULTS: usize = 1000;
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) found: Vec<Violation>,
+    /// What is left out, because it wants a plugin that is not here.
+    pub(super) ignored: Vec<Ignored>,
     /// The places of values that the environment does not have: nothing else is said of them.
     unfilled: HashSet<String>,
+    /// What becomes of plugins that are not here.
+    pub(super) unknown_plugins: UnknownPlugins,
 }
 
 impl Faults {
+    pub(super) fn tolerating(unknown_plugins: UnknownPlugins) -> Self {
+        Self {
+            unknown_plugins,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
@@ -69,7 +80,18 @@ impl Faults {
     }
 
     /// A list of what comes with a plugin that is not here.
-    pub(super) fn absent(&mut self, pointer: String, name: &str, plugin: &str) {
+    pub(super) fn absent(&mut self, pointer: String, name: &str, plugin: &'static str) {
+        if self.unknown_plugins == UnknownPlugins::Ignored {
+            self.ignored.push(Ignored {
+                kind: "plugins",
+                name: plugin.to_owned(),
+                pointer,
+                position: None,
+                what: format!("'{name}' come with the plugin '{plugin}', which is not here"),
+                remedy: String::new(),
+            });
+            return;
+        }
         let message = format!("'{name}' come with the plugin '{plugin}', which is not here");
         self.add(pointer, &message, ViolationKind::Unknown);
     }

@@ -35,6 +35,8 @@ pub(super) struct Draft {
     /// The fields that hold lists of others.
     pub(super) children: Vec<String>,
     pub(super) made: Vec<Box<str>>,
+    /// It wants a plugin that is not here, and is left out.
+    pub(super) is_absent: bool,
 }
 
 /// What a field of an entity is, if it is not one of its own.
@@ -69,6 +71,7 @@ impl Draft {
             document,
             made,
             pointer,
+            position: None,
         }
     }
 }
@@ -145,6 +148,7 @@ impl<'a> Flattening<'a> {
             parent: parent.map(|(field, parent)| (field.into(), parent)),
             children: Vec::new(),
             made: Vec::new(),
+            is_absent: false,
         });
         self.faults.check_remarks(record, &pointer);
         let (mut document, mut children) = (Document::new(), Vec::new());

@@ -1,14 +1,39 @@
-//! The formats before 3.0: paths that look like regular expressions are some.
+//! The formats before 3.0: paths that look like regular expressions are some, and lists of plugins have other names.
 
 use gw_core::{Document, Kind};
 use serde_json::Value;
 
 use super::flatten::Draft;
+use super::text;
 
-/// Brings the routes of a file of format 1.1 or 2.1 into the form of today.
+/// Names of settings that were others before.
+const RENAMED: [(&str, &str); 2] = [("whitelist", "allow"), ("blacklist", "deny")];
+
+/// Plugins that have them.
+const WITH_LISTS: [&str; 3] = ["acl", "ip-restriction", "bot-detection"];
+
+/// Brings the routes and plugins of a file of format 1.1 or 2.1 into the form of today.
 pub(super) fn migrate(drafts: &mut [Draft]) {
-    for draft in drafts.iter_mut().filter(|draft| draft.kind == Kind::Route) {
-        migrate_route(&mut draft.document);
+    for draft in drafts.iter_mut() {
+        match draft.kind {
+            Kind::Route => migrate_route(&mut draft.document),
+            Kind::Plugin => migrate_plugin(&mut draft.document),
+            _ => {}
+        }
+    }
+}
+
+fn migrate_plugin(plugin: &mut Document) {
+    let has_lists = text(plugin, "name").is_some_and(|name| WITH_LISTS.contains(&name));
+    let Some(Value::Object(config)) = plugin.get_mut("config").filter(|_| has_lists) else {
+        return;
+    };
+    for (old, new) in RENAMED {
+        if config.get(new).is_none_or(Value::is_null)
+            && let Some(list) = config.remove(old)
+        {
+            config.insert(new.to_owned(), list);
+        }
     }
 }
 
@@ -71,7 +96,37 @@ fn decoded(regex: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn lists_of_plugins_get_the_names_of_today() {
+        for (plugin, migrated) in [
+            (
+                json!({ "name": "acl", "config": { "whitelist": ["a"], "hide_groups_header": true } }),
+                json!({ "name": "acl", "config": { "allow": ["a"], "hide_groups_header": true } }),
+            ),
+            (
+                json!({ "name": "ip-restriction", "config": { "blacklist": ["::1"], "deny": null } }),
+                json!({ "name": "ip-restriction", "config": { "deny": ["::1"] } }),
+            ),
+            // Two that say something: one is wrong, and the schema says so.
+            (
+                json!({ "name": "acl", "config": { "whitelist": ["a"], "allow": ["b"] } }),
+                json!({ "name": "acl", "config": { "whitelist": ["a"], "allow": ["b"] } }),
+            ),
+            (
+                json!({ "name": "cors", "config": { "whitelist": ["a"] } }),
+                json!({ "name": "cors", "config": { "whitelist": ["a"] } }),
+            ),
+            (json!({ "name": "acl" }), json!({ "name": "acl" })),
+        ] {
+            let mut document = plugin.as_object().unwrap().clone();
+            migrate_plugin(&mut document);
+            assert_eq!(Value::Object(document), migrated);
+        }
+    }
 
     #[test]
     fn paths_that_look_like_regular_expressions_become_some() {

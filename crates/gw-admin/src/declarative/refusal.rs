@@ -84,8 +84,13 @@ impl Refusal {
             .map(|(index, draft)| (draft.pointer.as_str(), index))
             .collect();
         let input = Value::Object(source.document.clone());
+        let written = source.original.as_ref().unwrap_or(&input);
         let mut subjects = BTreeMap::new();
-        let mut told = Vec::new();
+        let mut told: Vec<Fault> = source
+            .faults
+            .iter()
+            .map(|violation| source.fault(violation))
+            .collect();
         for mut violation in sorted.into_iter().take(MAX_FAULTS) {
             let place = source.locate(&violation.pointer);
             if place.is_some_and(|(_, plain)| plain) && violation.message == "expected a string" {
@@ -95,6 +100,13 @@ impl Refusal {
                     .map_or(String::new(), |hint| format!("{hint}; "));
                 violation.hint = Some(format!("{known}put it in quotes"));
             }
+            let unset = source
+                .left_over
+                .iter()
+                .find(|(pointer, _)| is_about(&violation.pointer, pointer));
+            if let (Some((_, name)), None) = (unset, &violation.hint) {
+                violation.hint = Some(format!("the environment has no variable '{name}'"));
+            }
             let around = ancestors(&violation.pointer).find_map(|pointer| places.get(pointer));
             if let Some((index, draft)) = around.and_then(|index| Some((index, drafts.get(*index)?))) {
                 subjects
@@ -102,11 +114,12 @@ impl Refusal {
                     .or_insert_with(|| Subject::new(draft, &drafts, &input));
             }
             told.push(Fault {
-                path: path(&input, &violation.pointer),
+                path: path(written, &source.origin(&violation.pointer)),
                 position: place.map(|(position, _)| position),
                 violation,
             });
         }
+        told.sort_by_key(|fault| (fault.position.is_none(), fault.position));
         if full {
             let more = Violation::new("", "more is wrong than is told; mend this first");
             told.push(Fault {
@@ -253,6 +266,12 @@ impl Subject {
     }
 }
 
+/// Whether what is wrong at one place may come from the value at another: the same, or the `url` it was read from.
+fn is_about(wrong: &str, written: &str) -> bool {
+    let entity = |pointer: &str| pointer.rsplit_once('/').map(|(entity, _)| entity.to_owned());
+    wrong == written || (written.ends_with("/url") && entity(wrong) == entity(written))
+}
+
 /// A pointer and all it leads through, from the inside out.
 fn ancestors(pointer: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(pointer), |pointer| {
@@ -261,7 +280,7 @@ fn ancestors(pointer: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A pointer as people write a place: `services[3].name`.
-fn path(input: &Value, pointer: &str) -> String {
+pub(super) fn path(input: &Value, pointer: &str) -> String {
     let mut path = String::new();
     let mut place = Some(input);
     for segment in pointer.split('/').skip(1) {

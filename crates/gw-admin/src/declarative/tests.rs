@@ -6,7 +6,7 @@ use gw_core::{Document, Kind};
 use gw_plugins::Registry;
 use serde_json::json;
 
-use super::{Configuration, Refusal, Surroundings, Withheld, read};
+use super::{Configuration, Entry, Refusal, Surroundings, UnknownPlugins, Verdict, Withheld, read, render};
 
 /// An environment of two variables, and one known certificate.
 struct Fixed;
@@ -206,4 +206,237 @@ fn nothing_makes_it_panic() {
         );
         assert!(!refusal.to_string().is_empty(), "{text}");
     }
+}
+
+/// A file of a process's own, whose environment fills in names as a shell does.
+struct OwnFile(UnknownPlugins);
+
+impl Surroundings for OwnFile {
+    fn now(&self) -> u64 {
+        1_700_000_000_000
+    }
+
+    fn variable(&self, name: &str) -> Result<String, Withheld> {
+        self.shell_variable(name).ok_or(Withheld::Unset)
+    }
+
+    fn shell_variable(&self, name: &str) -> Option<String> {
+        let value = match name {
+            "AUTH_URL" => "http://auth:9999/v1",
+            "PORT" => "8080",
+            "ANON_KEY" => "a: b # c",
+            "EMPTY" => "",
+            "PEM" => "-----BEGIN X-----\nabc: [\n-----END X-----\n",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    fn are_filled_in(&self) -> bool {
+        true
+    }
+
+    fn unknown_plugins(&self) -> UnknownPlugins {
+        self.0
+    }
+}
+
+fn load(text: &str, unknown: UnknownPlugins) -> Result<Configuration, Refusal> {
+    let registry = Registry::builtin();
+    read(text, &registry.kinds().unwrap(), &registry, &OwnFile(unknown))
+}
+
+fn one_of(configuration: &Configuration, kind: &str, name: &str) -> Document {
+    let is = |entry: &&Entry| entry.kind.name() == kind && entry.document.values().any(|value| value == name);
+    let found = configuration.entries.iter().find(is);
+    found
+        .unwrap_or_else(|| panic!("no {kind} {name}"))
+        .document
+        .clone()
+}
+
+#[test]
+fn what_public_files_have_a_script_fill_in_is_filled_in() {
+    let text = "
+_format_version: '2.1'
+consumers:
+- username: anon
+  keyauth_credentials:
+  - key: $ANON_KEY
+  - key: $EMPTY
+  - {key: '${EMPTY}'}
+- username: $UNKNOWN
+  tags: [ '${request_id}', $ANON_KEY, x$EMPTY ]
+services:
+- name: auth
+  url: ${AUTH_URL}
+  routes: [{name: r, paths: ['~/a$', '/b/$PORT']}]
+- {name: other, host: '${HOST_OF_OTHER:-other}', port: ${PORT}}
+certificates: []
+";
+    let configuration = load(text, UnknownPlugins::Refused).unwrap();
+    let keys: Vec<_> = configuration
+        .entries
+        .iter()
+        .filter(|entry| entry.kind.name() == "keyauth_credentials")
+        .map(|entry| entry.document["key"].clone())
+        .collect();
+    assert_eq!(keys, ["a: b # c"], "those of empty variables are left out");
+    let auth = one_of(&configuration, "services", "auth");
+    assert_eq!(
+        json!([auth["host"], auth["port"], auth["path"]]),
+        json!(["auth", 9999, "/v1"])
+    );
+    let other = one_of(&configuration, "services", "other");
+    assert_eq!(json!([other["host"], other["port"]]), json!(["other", 8080]));
+    let unknown = one_of(&configuration, "consumers", "$UNKNOWN");
+    assert_eq!(unknown["tags"], json!(["${request_id}", "a: b # c", "x"]));
+    let route = one_of(&configuration, "routes", "r");
+    assert_eq!(route["paths"], json!(["~/a$", "/b/8080"]));
+    let told: Vec<(usize, &str)> = configuration
+        .notices
+        .iter()
+        .map(|notice| (notice.position.map_or(0, |at| at.line), notice.message.as_str()))
+        .collect();
+    let left_out = "an item that holds nothing but an empty variable is left out";
+    let unset = |name: &str| {
+        format!("the environment has no variable '{name}'; what names it stays as it is written")
+    };
+    assert_eq!(
+        told,
+        [
+            (7, left_out),
+            (8, left_out),
+            (9, &*unset("UNKNOWN")),
+            (10, &*unset("request_id")),
+        ]
+    );
+}
+
+#[test]
+fn a_variable_that_nobody_set_is_named_where_its_lack_is_an_error() {
+    let refusal = load(
+        "_format_version: '3.0'\nservices:\n- url: $NO_URL\n",
+        UnknownPlugins::Refused,
+    )
+    .unwrap_err();
+    let told = refusal.to_string();
+    assert!(
+        told.contains("line 3: services[0].host") && told.contains("no variable 'NO_URL'"),
+        "{told}"
+    );
+}
+
+const STRANGE: &str = "
+_format_version: '3.0'
+services:
+- name: s
+  host: a
+  plugins:
+  - {name: my-plugin, config: {x: 1}}
+  - {name: key-auth}
+plugins:
+- {name: my-plugin}
+- {name: pre-function, config: {access: ['if x == $PORT then']}}
+consumers:
+- username: u
+  mtls_auth_credentials: [{subject_name: x}]
+";
+
+#[test]
+fn plugins_that_are_not_here_are_told_once_each_with_what_to_do() {
+    let refusal = load(STRANGE, UnknownPlugins::Refused).unwrap_err();
+    let told: Vec<String> = refusal.faults().iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 3, "{told:#?}");
+    for part in [
+        "line 7: services[0].plugins[0].name: plugin 'my-plugin' not enabled",
+        "in 2 places",
+        "--unknown-plugins=ignore",
+    ] {
+        assert!(told[0].contains(part), "{part} in {told:#?}");
+    }
+    assert!(
+        told[1].contains("line 11") && told[1].contains("Lua does not run here"),
+        "{told:#?}"
+    );
+    assert!(told[2].contains("'mtls-auth', which is not here"), "{told:#?}");
+}
+
+#[test]
+fn the_rest_runs_without_them_where_that_is_wanted() {
+    let configuration = load(STRANGE, UnknownPlugins::Ignored).unwrap();
+    let plugins: Vec<_> = configuration
+        .entries
+        .iter()
+        .filter(|entry| entry.kind == Kind::Plugin)
+        .map(|entry| entry.document["name"].clone())
+        .collect();
+    assert_eq!(plugins, ["key-auth"]);
+    let ignored: Vec<(&str, usize)> = configuration
+        .ignored
+        .iter()
+        .map(|ignored| (ignored.name.as_str(), ignored.position.unwrap().line))
+        .collect();
+    assert_eq!(
+        ignored,
+        [
+            ("my-plugin", 7),
+            ("my-plugin", 10),
+            ("pre-function", 11),
+            ("mtls-auth", 14)
+        ]
+    );
+    let unsupported: Vec<usize> = configuration
+        .judgements()
+        .iter()
+        .filter(|judgement| judgement.verdict == Verdict::Unsupported)
+        .map(|judgement| judgement.position.unwrap().line)
+        .collect();
+    assert_eq!(unsupported, [7, 10, 11, 14]);
+}
+
+#[test]
+fn what_runs_in_another_way_is_judged_so() {
+    let text = "
+_format_version: '3.0'
+services:
+- {name: s, host: a}
+- {name: t, host: a, protocol: tcp, port: 1}
+upstreams:
+- {name: u, algorithm: consistent-hashing, hash_on: ip}
+consumers:
+- {username: '{vault://env/x}'}
+";
+    let configuration = load(text, UnknownPlugins::Refused).unwrap();
+    let told: Vec<(Option<String>, Verdict, usize)> = configuration
+        .judgements()
+        .into_iter()
+        .map(|judgement| (judgement.name, judgement.verdict, judgement.remarks.len()))
+        .collect();
+    let name = |name: &str| Some(name.to_owned());
+    assert_eq!(
+        told,
+        [
+            (name("s"), Verdict::Exact, 0),
+            (name("t"), Verdict::Unsupported, 1),
+            (name("u"), Verdict::Adapted, 1),
+            (name("{vault://env/x}"), Verdict::Unsupported, 1),
+        ]
+    );
+}
+
+#[test]
+fn a_file_is_rendered_for_others_and_knows_its_places() {
+    let text = "_format_version: '3.0'\nservices:\n- host: ${{ env \"AUTH_URL\" }}\n  port: $PORT\n";
+    let registry = Registry::builtin();
+    let kinds = registry.kinds().unwrap();
+    let render = |text: &str| render(text, &kinds, &registry, &OwnFile(UnknownPlugins::Refused));
+    let rendered = render(text).unwrap();
+    assert_eq!(
+        json!(rendered.document()["services"]),
+        json!([{ "host": "http://auth:9999/v1", "port": 8080 }])
+    );
+    assert_eq!(rendered.position("/services/0/port").map(|at| at.line), Some(4));
+    let missing = render("a: ${{ env \"NONE\" }}").unwrap_err();
+    assert_eq!(missing.faults()[0].path, "a");
 }

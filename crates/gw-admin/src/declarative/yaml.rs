@@ -1,12 +1,12 @@
 //! YAML to values, with the place of each: bounded in depth, in size and in what its aliases repeat.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use gw_core::Document;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput, Tag};
 use serde_json::Value;
 
-use super::environment::{Filled, Placeholders};
+use super::environment::{Filled, Placeholders, left_over};
 use super::spot::{Below, Position, Spot, segment};
 use super::{Notice, SyntaxError, Withheld, scalar};
 use crate::declarative::source::{MAX_DEPTH, MAX_WEIGHT, Missing, Source};
@@ -16,6 +16,7 @@ pub(super) fn load(
     text: &str,
     placeholders: &Placeholders,
     variable: &dyn Fn(&str) -> Result<String, Withheld>,
+    is_filled_in: bool,
 ) -> Result<Source, SyntaxError> {
     let mut builder = Builder {
         parser: Parser::new_from_str(text),
@@ -24,8 +25,11 @@ pub(super) fn load(
         pointer: Vec::new(),
         placeholders,
         variable,
+        is_filled_in,
         notices: Vec::new(),
         missing: Vec::new(),
+        left_over: Vec::new(),
+        emptied: HashSet::new(),
     };
     let (value, spot) = builder.document()?;
     let refuse = |message: &str| Err(SyntaxError::at(spot.at, message));
@@ -39,6 +43,11 @@ pub(super) fn load(
         spot: Some(spot),
         notices: builder.notices,
         missing: builder.missing,
+        left_over: builder.left_over,
+        origins: None,
+        original: None,
+        faults: Vec::new(),
+        remarks: Vec::new(),
     })
 }
 
@@ -51,8 +60,14 @@ struct Builder<'t> {
     pointer: Vec<String>,
     placeholders: &'t Placeholders,
     variable: &'t dyn Fn(&str) -> Result<String, Withheld>,
+    /// Names of variables are filled in as a shell does, so one that stands there still is worth a word.
+    is_filled_in: bool,
     notices: Vec<Notice>,
     missing: Vec<Missing>,
+    /// Places of values that name variables nobody has set.
+    left_over: Vec<(String, String)>,
+    /// Places of values that empty variables have made empty.
+    emptied: HashSet<String>,
 }
 
 /// What an alias repeats.
@@ -171,7 +186,13 @@ impl<'t> Builder<'t> {
             }
             self.pointer.push(items.len().to_string());
             let (item, spot) = self.value(seen, depth + 1)?;
+            let is_emptied = self.is_emptied(&item);
             self.pointer.pop();
+            if is_emptied {
+                let message = "an item that holds nothing but an empty variable is left out".to_owned();
+                self.tell(message, spot.at);
+                continue;
+            }
             items.push(item);
             spots.push(spot);
         }
@@ -188,7 +209,7 @@ impl<'t> Builder<'t> {
                 Event::Scalar(text, style, _, _) => {
                     self.weigh(1 + text.len() / 32, at)?;
                     let plain = style == ScalarStyle::Plain;
-                    let filled = self.placeholders.fill(&text, self.variable);
+                    let filled = self.placeholders.fill(&text, self.variable, false);
                     match filled {
                         Some(Ok(filled)) => (filled.text, plain),
                         _ => (text.into_owned(), plain),
@@ -230,21 +251,30 @@ impl<'t> Builder<'t> {
         tag: Option<&Tag>,
         at: Position,
     ) -> Result<Value, SyntaxError> {
-        let filled = match self.placeholders.fill(text, self.variable) {
+        let is_code = is_code(&self.pointer);
+        let filled = match self.placeholders.fill(text, self.variable, is_code) {
             None => Filled {
                 text: text.to_owned(),
                 cast: false,
             },
             Some(Ok(filled)) => {
                 self.weigh(filled.text.len() / 32, at)?;
+                if filled.text.is_empty() {
+                    self.emptied.insert(self.place());
+                }
                 filled
             }
             Some(Err(unfilled)) => {
-                let pointer: String = self.pointer.iter().map(|segment| format!("/{segment}")).collect();
+                let pointer = self.place();
                 self.missing.push(Missing { pointer, unfilled });
                 return Ok(Value::Null);
             }
         };
+        if self.is_filled_in && !is_code && filled.text.contains('$') {
+            let place = self.place();
+            let names = left_over(&filled.text).map(|name| (place.clone(), name.to_owned()));
+            self.left_over.extend(names);
+        }
         let core = tag.map(|tag| (tag.is_yaml_core_schema(), tag.suffix.as_str()));
         match core {
             None if plain || filled.cast => Ok(scalar::resolve(&filled.text)),
@@ -269,14 +299,54 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
+    /// Whether the item of a list that was just read is nothing but what empty variables have left.
+    fn is_emptied(&self, item: &Value) -> bool {
+        if self.emptied.is_empty() {
+            return false;
+        }
+        let place = self.place();
+        match item {
+            Value::Object(fields) if !fields.is_empty() => fields
+                .keys()
+                .all(|name| self.emptied.contains(&format!("{place}/{}", segment(name)))),
+            _ => self.emptied.contains(&place),
+        }
+    }
+
+    fn place(&self) -> String {
+        self.pointer.iter().map(|segment| format!("/{segment}")).collect()
+    }
+
     fn tell(&mut self, message: String, at: Position) {
-        let pointer = self.pointer.iter().map(|segment| format!("/{segment}")).collect();
+        let pointer = self.place();
         self.notices.push(Notice {
             pointer,
             position: Some(at),
             message,
         });
     }
+}
+
+/// Whether a place is one where plugins have code: names in it are the code's own.
+fn is_code(pointer: &[String]) -> bool {
+    const HOLDS_CODE: [&str; 13] = [
+        "access",
+        "rewrite",
+        "header_filter",
+        "body_filter",
+        "log",
+        "certificate",
+        "ws_handshake",
+        "ws_client_frame",
+        "ws_upstream_frame",
+        "ws_close",
+        "functions",
+        "custom_fields_by_lua",
+        "pre_function",
+    ];
+    let config = pointer.iter().position(|segment| segment == "config");
+    let field = config.and_then(|position| pointer.get(position + 1));
+    field.is_some_and(|field| HOLDS_CODE.contains(&field.as_str()))
 }
 
 /// Fills in the fields of what `<<` names; what is there already stays.

@@ -78,11 +78,12 @@ pub(super) fn schemas(kinds: &Kinds) -> Document {
         },
         "config.diff": {
             "type": "object",
-            "required": ["summary", "changes", "notices"],
+            "required": ["summary", "changes", "notices", "ignored"],
             "properties": {
                 "summary": { "type": "object", "additionalProperties": { "type": "integer" } },
                 "changes": { "type": "array", "items": change },
                 "notices": { "type": "array", "items": { "type": "object", "required": ["pointer", "message"] } },
+                "ignored": { "type": "array", "items": { "type": "object", "required": ["pointer", "name", "message"] } },
             },
         },
     });

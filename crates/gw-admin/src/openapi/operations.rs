@@ -216,7 +216,9 @@ impl Operations<'_> {
         let mut add = |status: &str, description: &str, schema: Option<Value>| {
             let mut response = json!({ "description": description });
             if let Some(schema) = schema.filter(|_| *method != Method::HEAD) {
-                response["content"] = json!({ "application/json": { "schema": schema } });
+                let is_text = *endpoint == Endpoint::Metrics && status == "200";
+                let media_type = if is_text { "text/plain" } else { "application/json" };
+                response["content"] = json!({ media_type: { "schema": schema } });
             }
             responses.insert(status.to_owned(), response);
         };
@@ -279,6 +281,7 @@ impl Operations<'_> {
         match endpoint {
             Endpoint::Information => reference("information"),
             Endpoint::Status => reference("status"),
+            Endpoint::Metrics => json!({ "type": "string" }),
             Endpoint::Endpoints => reference("endpoints"),
             Endpoint::EnabledPlugins => reference("plugins.enabled"),
             Endpoint::Config if *method == Method::POST => reference("config.loaded"),
@@ -288,6 +291,7 @@ impl Operations<'_> {
             Endpoint::Schema | Endpoint::PluginSchema | Endpoint::VaultSchema => reference("fields"),
             Endpoint::Filters(_) => reference("filters"),
             Endpoint::Dns => reference("names.page"),
+            Endpoint::Caches | Endpoint::Cached => cached(),
             Endpoint::Explain => reference("explanation"),
             Endpoint::Overlaps => reference("overlaps.page"),
             Endpoint::Health => {
@@ -335,6 +339,18 @@ impl Operations<'_> {
             kind.name().to_owned()
         })
     }
+}
+
+/// A response that is kept.
+fn cached() -> Value {
+    json!({
+        "type": "object", "required": ["status", "headers", "body", "body_len", "timestamp", "ttl", "version"],
+        "properties": {
+            "status": { "type": "integer" }, "headers": { "type": "object" }, "body": { "type": "string" },
+            "body_len": { "type": "integer" }, "timestamp": { "type": "integer" }, "ttl": { "type": "integer" },
+            "version": { "type": "integer" },
+        },
+    })
 }
 
 fn argument(name: &str, schema: Value, description: &str) -> Value {

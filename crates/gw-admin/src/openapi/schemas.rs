@@ -270,11 +270,12 @@ fn node(kinds: &Kinds) -> Document {
         },
         "status": {
             "type": "object",
-            "required": ["memory", "server", "database", "configuration"],
+            "required": ["memory", "server", "configuration"],
             "properties": {
                 "memory": { "type": "object" },
                 "server": { "type": "object", "additionalProperties": { "type": "integer" } },
                 "database": { "type": "object", "properties": { "reachable": { "type": "boolean" } } },
+                "configuration_hash": { "type": "string", "pattern": "^[0-9a-f]{32}$" },
                 "configuration": {
                     "type": "object",
                     "required": ["incarnation", "revision", "applied", "pending"],

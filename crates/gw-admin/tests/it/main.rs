@@ -21,6 +21,7 @@ mod http; // methods, headers, media types
 mod list; // pages, order, filters
 mod nested; // paths through other entities
 mod openapi; // every answer is as documented
+mod proxy_cache; // what is kept of responses, dropped
 mod replace; // PUT against PATCH, kind by kind
 mod serve; // over a socket
 mod stored; // kinds that are kept for what is to come

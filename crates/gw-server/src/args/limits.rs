@@ -230,6 +230,16 @@ pub(crate) struct LimitArgs {
         global = true
     )]
     retry_after: Duration,
+
+    /// Bytes of all responses that `proxy-cache` keeps in memory.
+    #[arg(
+        long,
+        env = "GW_MEM_CACHE_SIZE",
+        value_name = "BYTES",
+        default_value = "128m",
+        global = true
+    )]
+    mem_cache_size: Size,
 }
 
 /// Bound: descriptors for all but clients and upstreams: store, logs, Admin API, listeners.
@@ -245,6 +255,11 @@ impl LimitArgs {
             client_timeout: self.client_body_timeout,
             ..settings
         }
+    }
+
+    /// Bytes of the responses that are kept.
+    pub(crate) fn cache(&self) -> usize {
+        bytes(self.mem_cache_size.0)
     }
 
     fn limits(&self, machine: &Machine) -> Limits {

@@ -346,10 +346,9 @@ async fn a_plugin_that_is_off_can_be_neither_configured_nor_run() {
         .create(&format!("{}/plugins", exposed.route), &[("name", "key-auth")])
         .await;
     gateway_made(&stage.get("/").await, 401, "No API key found in request");
-    assert_eq!(
-        stage.read("/plugins/enabled").await,
-        json!({ "enabled_plugins": ["key-auth"] })
-    );
+    let enabled = stage.read("/plugins/enabled").await;
+    let enabled = enabled["enabled_plugins"].as_array().expect("a list");
+    assert!(enabled.contains(&json!("key-auth")), "{enabled:?}");
 
     for (name, value) in [("variable", "off"), ("flag", "off")] {
         stage.gateway.kill9().await;

@@ -5,20 +5,26 @@
 mod support; // starting the program, its operator, its access log
 
 mod access; // who reaches the Admin API and who does not: tokens, certificates, names, pages, routes
+mod apisix; // a file of APISIX's: served, refused, followed
 mod bad_input; // what no honest client sends: answered with 4xx or closed, and nothing changes
 mod clients; // open clients of Kong's Admin API, from PyPI
+mod commands; // check, import, dump, diff, sync
+mod corpus; // public configurations: every route of every file
 mod dns; // names whose addresses change, name servers that fail
 mod drain; // how it stops: balancers are told, clients asked, what has begun is finished
 mod durability; // what was acknowledged survives kill -9, restarts and a second process; stopping loses no request
 mod edge; // what stands in front: balancers, unix sockets, client certificates, TLS that passes through
 mod failover; // outages under load: tries, budgets, timeouts, recovery
+mod file; // the configuration as a file: followed, refused whole; the Admin API then
 mod flags; // flags, variables, what is said about wrong ones
 mod headers; // what is added, dropped and rewritten on the way, both ways
 mod health; // targets that keep failing go out and come back; what operators see and set
+mod kong_variables; // Kong's own variables
 mod limits; // limits as flags, overload, no descriptors left
 mod live; // a write is live when its answer arrives, and disturbs nobody
 mod matchers; // what routes match beside Kong's own fields, how it is explained, what is warned of
 mod one_line; // the command `proxy`
+mod plugins; // plugins as an operator configures them and a client meets them
 mod probes; // targets that are asked how they are, in Kong's words
 mod retries; // dead, hanging and failing targets, and what the access log says of them
 mod routing; // which route gets a request, and what becomes of its path

@@ -6,13 +6,17 @@ use gw_testkit::{Answer, Call, Client, Gateway, GatewayBuilder, StartError, Upst
 use serde_json::{Value, json};
 
 /// The lists of the Admin API that hold everything but targets, which have no list of their own.
-const LISTS: [&str; 6] = [
+const LISTS: [&str; 10] = [
     "/services",
     "/routes",
     "/consumers",
     "/plugins",
     "/upstreams",
     "/key-auths",
+    "/basic-auths",
+    "/jwts",
+    "/hmac-auths",
+    "/acls",
 ];
 
 /// What a line of the access log has and no other line.

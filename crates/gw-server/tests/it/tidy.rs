@@ -128,12 +128,25 @@ fn path(graph: &Graph, from: &str, to: &str) -> Option<String> {
     None
 }
 
-/// The resolved graph of this platform, without dependencies that only tests have.
+/// The resolved graph of this platform, without dependencies that only tests have, and without those of our crates that only
+/// a feature brings: who turns it on has chosen.
 fn graph(metadata: &Metadata) -> Graph {
     let names: BTreeMap<&PackageId, &str> = metadata
         .packages
         .iter()
         .map(|package| (&package.id, package.name.as_str()))
+        .collect();
+    let chosen: BTreeSet<(&PackageId, &str)> = metadata
+        .workspace_packages()
+        .into_iter()
+        .flat_map(|package| {
+            package
+                .dependencies
+                .iter()
+                .map(move |dependency| (&package.id, dependency))
+        })
+        .filter(|(_, dependency)| dependency.optional && dependency.kind == DependencyKind::Normal)
+        .map(|(package, dependency)| (package, dependency.name.as_str()))
         .collect();
     let mut graph = Graph::new();
     for node in &metadata
@@ -149,6 +162,7 @@ fn graph(metadata: &Metadata) -> Graph {
                 .any(|kind| kind.kind != DependencyKind::Development)
         });
         let used = used.map(|dependency| names[&dependency.pkg].to_owned());
+        let used = used.filter(|name| !chosen.contains(&(&node.id, name.as_str())));
         graph.entry(names[&node.id].to_owned()).or_default().extend(used);
     }
     graph

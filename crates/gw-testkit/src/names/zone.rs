@@ -8,7 +8,11 @@ use super::Trouble;
 
 /// The names of a server.
 #[derive(Debug, Default)]
-pub(super) struct Zone(HashMap<String, Entry>);
+pub(super) struct Zone {
+    entries: HashMap<String, Entry>,
+    /// What names have that are not among them.
+    others: Option<Entry>,
+}
 
 #[derive(Debug)]
 enum Entry {
@@ -49,22 +53,25 @@ const NXDOMAIN: u8 = 3;
 
 impl Zone {
     pub(super) fn set(&mut self, name: &str, ttl: u32, records: &[&str]) {
-        let list = records.iter().map(|text| Record::parse(text)).collect();
-        self.0.insert(name.to_owned(), Entry::Records { ttl, list });
+        self.entries.insert(name.to_owned(), Entry::parse(ttl, records));
+    }
+
+    pub(super) fn set_all(&mut self, ttl: u32, records: &[&str]) {
+        self.others = Some(Entry::parse(ttl, records));
     }
 
     pub(super) fn remove(&mut self, name: &str) {
-        self.0.remove(name);
+        self.entries.remove(name);
     }
 
     pub(super) fn fail(&mut self, name: &str, trouble: Trouble) {
-        self.0.insert(name.to_owned(), Entry::Trouble(trouble));
+        self.entries.insert(name.to_owned(), Entry::Trouble(trouble));
     }
 
     pub(super) fn answer(&self, question: &Question) -> Option<Vec<u8>> {
         let (mut records, mut name) = (Vec::new(), question.name.clone());
         for _ in 0..ALIASES {
-            let (ttl, list) = match self.0.get(&name) {
+            let (ttl, list) = match self.entries.get(&name).or(self.others.as_ref()) {
                 Some(Entry::Records { ttl, list }) => (*ttl, list),
                 Some(Entry::Trouble(Trouble::Silence)) => return None,
                 Some(Entry::Trouble(Trouble::ServFail)) => return Some(question.reply(SERVFAIL, &[])),
@@ -84,6 +91,13 @@ impl Zone {
             }
         }
         Some(question.reply(NO_ERROR, &records))
+    }
+}
+
+impl Entry {
+    fn parse(ttl: u32, records: &[&str]) -> Self {
+        let list = records.iter().map(|text| Record::parse(text)).collect();
+        Self::Records { ttl, list }
     }
 }
 

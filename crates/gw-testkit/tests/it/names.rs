@@ -48,6 +48,17 @@ async fn answers_are_what_was_laid_down_last() {
 }
 
 #[tokio::test]
+async fn all_other_names_may_have_something() {
+    let names = NameServer::start();
+    names.set_all(7, &["A 10.0.0.9"]);
+    assert_eq!(ask(names.addr()).await, (0, 1, [10, 0, 0, 9]));
+    names.set("app.test", 7, &["A 10.0.0.1"]);
+    assert_eq!(ask(names.addr()).await, (0, 1, [10, 0, 0, 1]));
+    names.remove("app.test");
+    assert_eq!(ask(names.addr()).await, (0, 1, [10, 0, 0, 9]));
+}
+
+#[tokio::test]
 async fn a_silent_one_is_asked_in_vain() {
     let names = NameServer::start();
     names.fail("app.test", Trouble::Silence);

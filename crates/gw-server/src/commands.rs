@@ -1,0 +1,83 @@
+//! Commands that end by themselves: they work with declarative files and do not serve.
+
+mod check;
+mod import;
+mod remote;
+mod told;
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use gw_admin::declarative::UnknownPlugins;
+use gw_plugins::Registry;
+
+use crate::args::{Args, Command};
+use crate::error::StartError;
+use crate::file::{self, Environment, FileError};
+use remote::RemoteError;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum CommandError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    #[error("there is no file to check; name one, or set GW_CONFIG")]
+    NoFile,
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+/// Runs the command, if it is one of these.
+pub(crate) async fn run(args: &Args) -> Option<ExitCode> {
+    let environment = Environment {
+        unknown_plugins: args.file.unknown_plugins.into(),
+    };
+    let ended = match args.command.as_ref()? {
+        Command::Demo { .. } | Command::Proxy { .. } => return None,
+        Command::Check { files, json } => check::run(args, files, *json, environment),
+        Command::Import { file } => import::run(args, file, environment).await,
+        Command::Dump { output, remote } => remote::dump(args, remote, output.as_deref()).await,
+        Command::Diff { file, json, remote } => remote::diff(args, remote, file, *json, environment).await,
+        Command::Sync {
+            file,
+            dry_run,
+            remote,
+        } => remote::sync(args, remote, file, *dry_run, environment).await,
+    };
+    Some(ended.unwrap_or_else(|error| {
+        crate::run::report(&error);
+        ExitCode::FAILURE
+    }))
+}
+
+/// Writes to standard output; who does not read to the end has seen enough.
+fn say(text: &str) -> Result<(), CommandError> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::Write {
+            path: PathBuf::from("standard output"),
+            source,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn read(path: &Path) -> Result<String, FileError> {
+    file::read(path)
+}
+
+/// The plugins that would run with these flags.
+fn registry(args: &Args) -> Result<Registry, StartError> {
+    crate::run::plugins(&args.plugins)
+}
+
+/// This process's environment, with plugins that are not here left out.
+const TOLERANT: Environment = Environment {
+    unknown_plugins: UnknownPlugins::Ignored,
+};

@@ -1,0 +1,210 @@
+//! `gw-server dump`, `diff` and `sync`: declarative files and a gateway that runs, by its Admin API.
+
+mod client;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use gw_admin::declarative::{self, Rendered};
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use self::client::{Client, ClientError};
+use super::{CommandError, read, registry, say, told};
+use crate::args::Args;
+use crate::args::file::RemoteArgs;
+use crate::error::StartError;
+use crate::file::{Environment, FileError};
+
+/// Why a gateway that runs did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum RemoteError {
+    /// It was not reached, or did not answer.
+    #[error("--admin-url {url}")]
+    Client { url: String, source: ClientError },
+    /// It answered that it will not.
+    #[error("--admin-url {url}: answered {status}: {message}")]
+    Refused {
+        url: String,
+        status: StatusCode,
+        message: String,
+    },
+    /// Something is wrong with the file.
+    #[error("the gateway refuses the file:\n{}", lines.join("\n"))]
+    File { lines: Vec<String> },
+}
+
+/// A gateway that runs.
+struct Remote {
+    url: String,
+    client: Client,
+}
+
+/// Writes down what a gateway has.
+pub(super) async fn dump(
+    args: &Args,
+    remote: &RemoteArgs,
+    output: Option<&Path>,
+) -> Result<ExitCode, CommandError> {
+    let remote = Remote::new(args, remote)?;
+    let (_, answer) = remote.call(Method::GET, "/config", None).await?;
+    let text = answer["config"].as_str().unwrap_or_default();
+    match output {
+        Some(path) => std::fs::write(path, text).map_err(|source| CommandError::Write {
+            path: path.to_owned(),
+            source,
+        })?,
+        None => say(text)?,
+    }
+    let omitted = answer["omitted"].as_array().map_or(0, Vec::len);
+    if omitted > 0 {
+        tell(&format!(
+            "{omitted} entities lack their private keys, which are never shown"
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what a file would change.
+pub(super) async fn diff(
+    args: &Args,
+    remote: &RemoteArgs,
+    path: &Path,
+    json: bool,
+    environment: Environment,
+) -> Result<ExitCode, CommandError> {
+    const DIFFERENT: u8 = 2;
+    let remote = Remote::new(args, remote)?;
+    let file = render(args, path, environment)?;
+    let told = remote.compare(path, &file).await?;
+    if json {
+        say(&format!("{told:#}\n"))?;
+    } else {
+        tell(&told::notices(path, &file, &told));
+        say(&told::changes(&told))?;
+    }
+    Ok(if told::is_changed(&told) {
+        ExitCode::from(DIFFERENT)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Makes a file what a gateway has.
+pub(super) async fn sync(
+    args: &Args,
+    remote: &RemoteArgs,
+    path: &Path,
+    dry_run: bool,
+    environment: Environment,
+) -> Result<ExitCode, CommandError> {
+    let remote = Remote::new(args, remote)?;
+    let file = render(args, path, environment)?;
+    let told = remote.compare(path, &file).await?;
+    tell(&told::notices(path, &file, &told));
+    say(&told::changes(&told))?;
+    if dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (status, answer) = remote.send(&file, "/config?check_hash=1").await?;
+    let done = match status {
+        StatusCode::NOT_MODIFIED => "nothing has changed",
+        StatusCode::CREATED => "done, in one commit",
+        _ => return Err(remote.refused(path, &file, status, &answer).into()),
+    };
+    say(&format!("{done}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn render(args: &Args, path: &Path, environment: Environment) -> Result<Rendered, CommandError> {
+    let text = read(path)?;
+    let registry = registry(args)?;
+    let kinds = registry
+        .kinds()
+        .map_err(|error| StartError::Schema(error.into()))?;
+    let rendered = declarative::render(&text, &kinds, &registry, &environment);
+    Ok(rendered.map_err(|refusal| FileError::Refused {
+        path: PathBuf::from(path),
+        refusal: Box::new(refusal),
+    })?)
+}
+
+impl Remote {
+    fn new(args: &Args, remote: &RemoteArgs) -> Result<Self, CommandError> {
+        let token = crate::access::token(&args.admin).map_err(StartError::from)?;
+        let client = Client::new(&remote.admin_url, remote.admin_ca.as_deref(), token);
+        let url = remote.admin_url.clone();
+        match client {
+            Ok(client) => Ok(Self { url, client }),
+            Err(source) => Err(RemoteError::Client { url, source }.into()),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<(StatusCode, Value), RemoteError> {
+        let answered = self.client.call(method, path, body).await;
+        answered.map_err(|source| RemoteError::Client {
+            url: self.url.clone(),
+            source,
+        })
+    }
+
+    /// A call that is to succeed.
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<(StatusCode, Value), RemoteError> {
+        let (status, answer) = self.exchange(method, path, body).await?;
+        if status.is_success() {
+            return Ok((status, answer));
+        }
+        Err(self.answered(status, &answer))
+    }
+
+    fn answered(&self, status: StatusCode, answer: &Value) -> RemoteError {
+        let message = answer["message"].as_str();
+        RemoteError::Refused {
+            url: self.url.clone(),
+            status,
+            message: message.map_or_else(|| answer.to_string(), str::to_owned),
+        }
+    }
+
+    async fn send(&self, file: &Rendered, path: &str) -> Result<(StatusCode, Value), RemoteError> {
+        let body = Value::Object(file.document().clone()).to_string();
+        self.exchange(Method::POST, path, Some(body)).await
+    }
+
+    /// What a file would change.
+    async fn compare(&self, path: &Path, file: &Rendered) -> Result<Value, RemoteError> {
+        let (status, answer) = self.send(file, "/config?dry_run=1").await?;
+        if status.is_success() {
+            return Ok(answer);
+        }
+        Err(self.refused(path, file, status, &answer))
+    }
+
+    fn refused(&self, path: &Path, file: &Rendered, status: StatusCode, answer: &Value) -> RemoteError {
+        match answer["code"].as_u64() {
+            // Kong's code of a configuration that is wrong.
+            Some(14) => RemoteError::File {
+                lines: told::violations(path, file, answer),
+            },
+            _ => self.answered(status, answer),
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "what is said beside what was asked for")]
+fn tell(text: &str) {
+    if !text.is_empty() {
+        eprintln!("{}", text.trim_end());
+    }
+}
