@@ -41,24 +41,83 @@ fn cases() -> Vec<Case> {
     vec![
         ("nothing", json!({}), &[]),
         ("key-auth", json!({}), &[("apikey", "the-key")]),
-        ("basic-auth", json!({}), &[("authorization", "Basic YW5uOnNlY3JldA==")]),
+        (
+            "basic-auth",
+            json!({}),
+            &[("authorization", "Basic YW5uOnNlY3JldA==")],
+        ),
         ("acl", json!({ "allow": ["gold"] }), &[]),
-        ("cors", json!({ "origins": ["https://shop.test"], "credentials": true }), &[("origin", "https://shop.test")]),
-        ("ip-restriction", json!({ "allow": ["127.0.0.0/8", "10.0.0.0/8"] }), &[]),
-        ("bot-detection", json!({}), &[("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101")]),
-        ("ua-restriction", json!({ "denylist": ["^curl/", "bot"] }), &[("user-agent", "Mozilla/5.0")]),
-        ("rate-limiting", json!({ "minute": 100_000_000, "hour": 1_000_000_000, "policy": "local" }), &[]),
-        ("limit-count", json!({ "count": 100_000_000, "time_window": 60 }), &[]),
-        ("limit-req", json!({ "rate": 100_000_000, "burst": 100_000_000, "key": "remote_addr" }), &[]),
-        ("limit-conn", json!({ "conn": 1000, "burst": 0, "default_conn_delay": 0.1, "key": "remote_addr" }), &[]),
+        (
+            "cors",
+            json!({ "origins": ["https://shop.test"], "credentials": true }),
+            &[("origin", "https://shop.test")],
+        ),
+        (
+            "ip-restriction",
+            json!({ "allow": ["127.0.0.0/8", "10.0.0.0/8"] }),
+            &[],
+        ),
+        (
+            "bot-detection",
+            json!({}),
+            &[(
+                "user-agent",
+                "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101",
+            )],
+        ),
+        (
+            "ua-restriction",
+            json!({ "denylist": ["^curl/", "bot"] }),
+            &[("user-agent", "Mozilla/5.0")],
+        ),
+        (
+            "rate-limiting",
+            json!({ "minute": 100_000_000, "hour": 1_000_000_000, "policy": "local" }),
+            &[],
+        ),
+        (
+            "limit-count",
+            json!({ "count": 100_000_000, "time_window": 60 }),
+            &[],
+        ),
+        (
+            "limit-req",
+            json!({ "rate": 100_000_000, "burst": 100_000_000, "key": "remote_addr" }),
+            &[],
+        ),
+        (
+            "limit-conn",
+            json!({ "conn": 1000, "burst": 0, "default_conn_delay": 0.1, "key": "remote_addr" }),
+            &[],
+        ),
         ("request-size-limiting", json!({}), &[]),
         ("request-termination", json!({ "status_code": 403 }), &[]),
         ("redirect", json!({ "location": "https://else.test/" }), &[]),
-        ("correlation-id", json!({ "header_name": "X-Request-ID", "echo_downstream": true }), &[]),
-        ("request-transformer", json!({ "add": { "headers": ["x-a:1", "x-b:$(headers.host)"] }, "remove": { "headers": ["x-c"] } }), &[]),
-        ("response-transformer", json!({ "add": { "headers": ["x-a:1"] }, "remove": { "headers": ["x-c"] } }), &[]),
-        ("proxy-rewrite", json!({ "regex_uri": ["^/a/(.*)", "/b/$1"] }), &[]),
-        ("prometheus", json!({ "status_code_metrics": true, "latency_metrics": true, "bandwidth_metrics": true }), &[]),
+        (
+            "correlation-id",
+            json!({ "header_name": "X-Request-ID", "echo_downstream": true }),
+            &[],
+        ),
+        (
+            "request-transformer",
+            json!({ "add": { "headers": ["x-a:1", "x-b:$(headers.host)"] }, "remove": { "headers": ["x-c"] } }),
+            &[],
+        ),
+        (
+            "response-transformer",
+            json!({ "add": { "headers": ["x-a:1"] }, "remove": { "headers": ["x-c"] } }),
+            &[],
+        ),
+        (
+            "proxy-rewrite",
+            json!({ "regex_uri": ["^/a/(.*)", "/b/$1"] }),
+            &[],
+        ),
+        (
+            "prometheus",
+            json!({ "status_code_metrics": true, "latency_metrics": true, "bandwidth_metrics": true }),
+            &[],
+        ),
         ("proxy-cache", json!({ "strategy": "memory" }), &[]),
     ]
 }
@@ -88,7 +147,9 @@ fn serve(kit: &Kit, identity: &Identity, request: Request<Bytes>) {
         Some(reply) => reply.status,
         None => {
             let mut response = Response::new(vec![Bytes::from_static(b"hello")]);
-            response.headers_mut().insert("content-type", http::HeaderValue::from_static("text/plain"));
+            response
+                .headers_mut()
+                .insert("content-type", http::HeaderValue::from_static("text/plain"));
             kit.respond(&mut ran, response);
             StatusCode::OK
         }
@@ -115,7 +176,11 @@ fn plugins(c: &mut Criterion) {
             serve(&kit, &identity, request.clone());
         }
         let requests = (0..64).map(|_| request.clone()).collect::<Vec<_>>();
-        let allocations = measure(|| requests.into_iter().for_each(|request| serve(&kit, &identity, request)));
+        let allocations = measure(|| {
+            requests
+                .into_iter()
+                .for_each(|request| serve(&kit, &identity, request))
+        });
         let allocations = allocations.count_total as f64 / 64.0;
         c.bench_function(&format!("plugins/{name} ({allocations:.1} allocations)"), |b| {
             b.iter_batched(

@@ -24,7 +24,10 @@ fn wrong(schema: &Schema, document: &Value) -> Vec<String> {
     let found = schema.check(document).err().into_iter().flatten();
     found
         .map(|violation| {
-            let hint = violation.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let hint = violation
+                .hint
+                .map(|hint| format!(" ({hint})"))
+                .unwrap_or_default();
             format!("{}: {}{hint}", violation.pointer, violation.message)
         })
         .collect()
@@ -49,9 +52,16 @@ fn main() -> Result<(), gw_schema::CompileError> {
 #[test]
 fn every_error_is_told_at_its_place() {
     let schema = rate_limit().unwrap();
-    let check = |document: Value, expected: &[&str]| assert_eq!(wrong(&schema, &document), expected, "{document}");
-    check(json!({"count": 2, "time_window": 60, "key": "remote_addr", "rejected_code": 503}), &[]);
-    check(json!({"count": 0, "time_window": 0, "key": "server_addr", "rejected_code": 600}), &[]);
+    let check =
+        |document: Value, expected: &[&str]| assert_eq!(wrong(&schema, &document), expected, "{document}");
+    check(
+        json!({"count": 2, "time_window": 60, "key": "remote_addr", "rejected_code": 503}),
+        &[],
+    );
+    check(
+        json!({"count": 0, "time_window": 0, "key": "server_addr", "rejected_code": 600}),
+        &[],
+    );
     check(
         json!({"count": -1, "time_window": "60", "key": "remote_adr", "rejected_code": 99, "burst": 1}),
         &[
@@ -64,6 +74,9 @@ fn every_error_is_told_at_its_place() {
     );
     check(
         json!({"count": 2, "key": "server_addr"}),
-        &["/rejected_code: required field missing", "/time_window: required field missing"],
+        &[
+            "/rejected_code: required field missing",
+            "/time_window: required field missing",
+        ],
     );
 }

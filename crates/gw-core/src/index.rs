@@ -120,7 +120,11 @@ mod tests {
     fn global_rules_do_not_stand_in_each_others_way() {
         let key = |id: &str, global_rule: bool| {
             let document = json!({ "id": id, "name": "cors", "global_rule": global_rule });
-            together(Kind::Plugin, &["name".into(), "route".into()], document.as_object().unwrap())
+            together(
+                Kind::Plugin,
+                &["name".into(), "route".into()],
+                document.as_object().unwrap(),
+            )
         };
         assert_eq!(key("a", false), key("b", false));
         assert_ne!(key("a", true), key("b", true));

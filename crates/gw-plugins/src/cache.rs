@@ -12,7 +12,7 @@ use shard::Shard;
 
 pub(crate) use flight::{Boarding, Flight, Landing, Lead};
 pub use stored::Stored;
-pub(crate) use stored::Terms;
+pub(crate) use stored::{Said, Terms};
 
 /// Bound: bytes of all that is kept, unless it is set otherwise.
 pub const CAPACITY: usize = 128 << 20;

@@ -79,9 +79,20 @@ fn variable(text: &str) -> Option<(Part, &str)> {
         let (name, default) = within.split_once("??").unwrap_or((within, ""));
         let (name, default) = (name.trim(), default.trim().into());
         let is_name = !name.is_empty() && name.bytes().all(is_in_name);
-        return is_name.then(|| (Part::Variable { name: name.into(), default }, after));
+        return is_name.then(|| {
+            (
+                Part::Variable {
+                    name: name.into(),
+                    default,
+                },
+                after,
+            )
+        });
     }
-    let end = text.bytes().position(|byte| !is_in_name(byte)).unwrap_or(text.len());
+    let end = text
+        .bytes()
+        .position(|byte| !is_in_name(byte))
+        .unwrap_or(text.len());
     let (name, after) = text.split_at(end);
     let variable = Part::Variable {
         name: name.into(),

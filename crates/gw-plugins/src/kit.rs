@@ -14,7 +14,9 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, response};
 use serde_json::{Value, json};
 
-use crate::cx::{BodyParts, Facts, InnerRequests, Kept, LogParts, NoGateway, NoTries, RequestParts, ResponseParts, Source};
+use crate::cx::{
+    BodyParts, Facts, InnerRequests, Kept, LogParts, NoGateway, NoTries, RequestParts, ResponseParts, Source,
+};
 use crate::env::Lender;
 use crate::identity::Identity;
 use crate::instance::{Instance, Outcome, Slot};
@@ -158,7 +160,9 @@ impl Kit {
     /// The kind is unknown or the document is refused.
     #[must_use]
     pub fn entity(mut self, kind: &str, document: Value) -> Self {
-        let kinds = self.kinds.get_or_init(|| self.registry.kinds().expect("schemas that compile"));
+        let kinds = self
+            .kinds
+            .get_or_init(|| self.registry.kinds().expect("schemas that compile"));
         let spec = kinds.by_name(kind).expect("a known kind");
         let Value::Object(mut document) = document else {
             panic!("an entity is an object")

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use gw_core::Protocol;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, SERVER,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, SERVER,
     TRANSFER_ENCODING, VIA,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -244,6 +244,7 @@ pub(crate) fn upstream(
         _ => VIA_11,
     };
     head.version = Version::HTTP_11;
+    head.headers.remove(EXPECT); // The gateway answers that itself; plugins may have asked for it.
     forwarded(exchange, &mut head.headers);
     head.headers.append(VIA, via);
     head.headers.insert(CONNECTION, KEEP_ALIVE);

@@ -1,16 +1,15 @@
 //! What stays on its hop: headers that speak of one connection only, and claims that only the gateway may make.
 
 use http::HeaderMap;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING};
 use smallvec::SmallVec;
 
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 type Names = SmallVec<[HeaderName; 8]>;
 
-/// Takes out what must not pass: hop-by-hop headers, and identities that only the gateway may assert.
+/// Takes out what must not pass: hop-by-hop headers, and identities that only the gateway may assert. `Expect` is left for plugins;
+/// it is taken out later.
 pub(crate) fn strip_request(headers: &mut HeaderMap) {
     let mut out = Names::new();
     let mut trailers = false;
@@ -18,7 +17,6 @@ pub(crate) fn strip_request(headers: &mut HeaderMap) {
         let text = name.as_str();
         let drop = match text.as_bytes().first() {
             Some(b'c') => *name == CONNECTION || text == "content_length" || is_reserved(text),
-            Some(b'e') => *name == EXPECT,
             Some(b'k') => text == "keep-alive" || text == "keep_alive",
             Some(b'p') => matches!(text, "proxy" | "proxy-connection" | "proxy_connection"),
             Some(b't') => {
@@ -124,6 +122,7 @@ pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
             "authorization",
             "proxy-",
             "cookie",
+            "expect",
             "max-forwards",
             "range",
             "if-",

@@ -136,7 +136,10 @@ impl PathRegex {
         let mut slots = vec![None; info.slot_len()];
         self.regex.search_slots(&input, &mut slots);
         let at = |slot: usize| slots.get(slot).copied().flatten().map(NonMaxUsize::get);
-        let names = info.pattern_names(regex_automata::PatternID::ZERO).enumerate().skip(1);
+        let names = info
+            .pattern_names(regex_automata::PatternID::ZERO)
+            .enumerate()
+            .skip(1);
         let groups = names.map(|(number, name)| {
             let taken = at(number * 2).zip(at(number * 2 + 1));
             let taken = taken.and_then(|(start, end)| path.get(start..end));

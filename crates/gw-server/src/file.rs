@@ -165,7 +165,7 @@ pub(crate) async fn load(
     let loaded = loaded.map_err(|error| match error {
         LoadError::Refused(refusal) => FileError::Refused {
             path: path.to_owned(),
-            refusal: Box::new(refusal),
+            refusal,
         },
         source => FileError::Load {
             path: path.to_owned(),

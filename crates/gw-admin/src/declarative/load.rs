@@ -36,7 +36,7 @@ pub struct Loaded {
 pub enum LoadError {
     /// Something is wrong with it.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// It configures nothing, where something is configured.
     #[error(
         "it configures nothing, and so is taken for a file that is not written to its end; `POST /config` makes the \
@@ -65,7 +65,7 @@ impl AdminApi {
             runtime.block_on(async move {
                 let _turn = api.config_turn().await;
                 let read = read(&text, api.kinds(), api.registry(), &surroundings);
-                let configuration = read.map_err(LoadError::Refused)?;
+                let configuration = read.map_err(refused)?;
                 if something && configuration.entries.is_empty() && !api.is_empty() {
                     return Err(LoadError::Nothing);
                 }
@@ -106,7 +106,7 @@ pub async fn import(
     text: &str,
     surroundings: &(dyn Surroundings + Sync),
 ) -> Result<Loaded, LoadError> {
-    let configuration = read(text, kinds, registry, surroundings).map_err(LoadError::Refused)?;
+    let configuration = read(text, kinds, registry, surroundings).map_err(refused)?;
     let mut made = None;
     let change = |view: &View| {
         let entities = Entities {
@@ -155,6 +155,10 @@ fn loaded(revision: u64, changed: bool, diff: Option<Diff>, configuration: Confi
         notices,
         ignored: configuration.ignored,
     }
+}
+
+fn refused(refusal: Refusal) -> LoadError {
+    LoadError::Refused(Box::new(refusal))
 }
 
 fn store(problem: &Problem) -> LoadError {

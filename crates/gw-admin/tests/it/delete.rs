@@ -139,6 +139,9 @@ async fn the_table_of_cascades_and_refusals() {
             vec![
                 "consumers",
                 "keyauth_credentials",
+                "basicauth_credentials",
+                "jwt_secrets",
+                "hmacauth_credentials",
                 "acls",
                 "plugins",
                 "consumer_group_consumers",
@@ -160,6 +163,9 @@ async fn the_table_of_cascades_and_refusals() {
         ("/filter-chains/fr", vec![], vec!["filter_chains"]),
         ("/plugins/p", vec![], vec!["plugins"]),
         ("/key-auths/k", vec![], vec!["keyauth_credentials"]),
+        ("/basic-auths/ba", vec![], vec!["basicauth_credentials"]),
+        ("/jwts/jw", vec![], vec!["jwt_secrets"]),
+        ("/hmac-auths/ha", vec![], vec!["hmacauth_credentials"]),
         ("/consumers/c/acls/g", vec![], vec!["acls"]),
     ] {
         let admin = Admin::new().await;

@@ -59,6 +59,25 @@ fn cases() -> Vec<(&'static str, Value, Value, [Value; 2])> {
             [json!({ "tags": ["x"] }), json!({ "tags": null })],
         ),
         (
+            "/consumers/{consumers}/basic-auth/{basic-auths}",
+            // In stored form, which is the same whatever the id.
+            json!({ "username": "ba", "password": "$kong-sha1$5520d5aaccb5b0575bd2c2a6adb6a5cfb664f882" }),
+            json!({ "username": "other" }),
+            [json!({ "tags": ["x"] }), json!({ "tags": null })],
+        ),
+        (
+            "/consumers/{consumers}/jwt/{jwts}",
+            json!({ "key": "jw", "secret": "s" }),
+            json!({ "algorithm": "HS512" }),
+            [json!({ "tags": ["x"] }), json!({ "tags": null })],
+        ),
+        (
+            "/consumers/{consumers}/hmac-auth/{hmac-auths}",
+            json!({ "username": "ha", "secret": "s" }),
+            json!({ "secret": "t" }),
+            [json!({ "tags": ["x"] }), json!({ "tags": null })],
+        ),
+        (
             "/consumers/{consumers}/acls/{acls}",
             json!({ "group": "g" }),
             json!({ "group": "h" }),

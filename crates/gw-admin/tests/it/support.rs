@@ -98,7 +98,14 @@ impl Reports for FakePlane {
         let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
         levels.push((level, lasting));
     }
+
+    fn metrics(&self) -> String {
+        METRICS.to_owned()
+    }
 }
+
+/// What a fake node has counted.
+pub(crate) const METRICS: &str = "# nothing\n";
 
 impl Routing for FakePlane {
     fn explain(&self, question: &Question) -> Explanation {
@@ -371,6 +378,12 @@ pub(crate) async fn one_of_each(admin: &Admin) -> BTreeMap<&'static str, String>
     let plugin = json!({ "name": "idle-too", "instance_name": "pc" });
     admin.make("/consumers/c/plugins", plugin).await;
     admin.make("/consumers/c/key-auth", json!({ "key": "k" })).await;
+    let basic = json!({ "username": "ba", "password": "secret" });
+    admin.make("/consumers/c/basic-auth", basic).await;
+    admin.make("/consumers/c/jwt", json!({ "key": "jw" })).await;
+    admin
+        .make("/consumers/c/hmac-auth", json!({ "username": "ha" }))
+        .await;
     let acl = admin.make("/consumers/c/acls", json!({ "group": "g" })).await;
     for (path, name) in [
         ("/plugins", "p"),
@@ -407,6 +420,9 @@ pub(crate) async fn one_of_each(admin: &Admin) -> BTreeMap<&'static str, String>
         ("targets", named("t:80")),
         ("consumers", named("c")),
         ("key-auths", named("k")),
+        ("basic-auths", named("ba")),
+        ("jwts", named("jw")),
+        ("hmac-auths", named("ha")),
         ("plugins", named("p")),
         ("snis", named("a.test")),
         ("consumer_groups", named("gold")),

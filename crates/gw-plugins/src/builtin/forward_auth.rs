@@ -57,7 +57,7 @@ pub(crate) struct Config {
 
 impl Definition for ForwardAuth {
     const NAME: &'static str = "forward-auth";
-    const PRIORITY: i32 = 2002;
+    const PRIORITY: i32 = 1010;
     const PHASES: Phases = Phases::of(&[Phase::Access]);
     const SCHEMA: &'static str = include_str!("forward_auth.json");
     // It may find out who the consumer is.

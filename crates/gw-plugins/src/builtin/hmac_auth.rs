@@ -106,7 +106,7 @@ impl Plugin for HmacAuth {
 
 impl HmacAuth {
     fn authenticate(&self, cx: &mut RequestCx<'_>) -> Result<Proven, Box<Reply>> {
-        let unknown = || unauthorized("HMAC signature cannot be verified", &self.challenge);
+        let unknown = || unauthorized("Unauthorized", &self.challenge);
         if ![AUTHORIZATION, PROXY_AUTHORIZATION]
             .iter()
             .any(|name| cx.headers().contains_key(name))
@@ -132,8 +132,8 @@ impl HmacAuth {
 
     fn verify(&self, cx: &RequestCx<'_>, signature: &Signature<'_>) -> Result<Proven, Box<Reply>> {
         let facts = cx.facts();
-        let unknown = || unauthorized("HMAC signature cannot be verified", &self.challenge);
-        let other = || unauthorized("HMAC signature does not match", &self.challenge);
+        let unknown = || unauthorized("Unauthorized", &self.challenge);
+        let other = || unauthorized("Unauthorized", &self.challenge);
         let covers = |name: &str| {
             signature
                 .covered()

@@ -95,7 +95,9 @@ impl Definition for LimitConn {
         let missing = |name: &str| refused(format!("/{name}"), "required field missing");
         let rules = match own.rules {
             Some(rules) => {
-                let rule = |rule: RuleConfig| Rule::read(&rule.conn, &rule.burst, &rule.key, KeyType::VarCombination);
+                let rule = |rule: RuleConfig| {
+                    Rule::read(&rule.conn, &rule.burst, &rule.key, KeyType::VarCombination)
+                };
                 rules.into_iter().map(rule).collect::<Result<_, _>>()?
             }
             None => {
@@ -154,7 +156,7 @@ impl Plugin for LimitConn {
             };
             self.learn(took);
         }
-        drop(held); // Here, and nowhere else, its places are given back.
+        drop(held); // Its places are given back: here, or with its state if this phase never comes.
     }
 }
 
@@ -215,7 +217,12 @@ impl LimitConn {
         self.settle(cx)
     }
 
-    async fn enter_all_remote(&self, cx: &mut RequestCx<'_, Held>, remote: &Remote, key_ttl: Duration) -> Flow {
+    async fn enter_all_remote(
+        &self,
+        cx: &mut RequestCx<'_, Held>,
+        remote: &Remote,
+        key_ttl: Duration,
+    ) -> Flow {
         let holder = self.instance.map(|id| id.to_string()).unwrap_or_default();
         for (place, rule) in self.rules.iter().enumerate() {
             let (key, conn, burst) = match self.turn(rule, cx) {

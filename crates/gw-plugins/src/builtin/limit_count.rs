@@ -14,8 +14,8 @@ use crate::limits::key::{CallKey, KeyBy, KeyType};
 use crate::limits::quota::{Quota, Spent, Terms, WindowType};
 use crate::limits::redis::WithRedis;
 use crate::limits::refusal::{Refusal, failed};
-use crate::limits::remote::Remote;
-use crate::limits::scripts::{Argument, RemoteError, Script};
+use crate::limits::remote::{Remote, RemoteError};
+use crate::limits::scripts::{Argument, Script};
 use crate::limits::table::{Key, Table};
 use crate::limits::{number, refused, unix_millis};
 use crate::phase::{Phase, Phases};
@@ -123,10 +123,18 @@ impl Definition for LimitCount {
     fn build(WithRedis { own, redis }: Self::Config, env: &BuildEnv) -> Result<Self, BuildError> {
         let is_ruled = own.rules.is_some();
         let rules = match (own.rules, own.count, own.time_window) {
-            (None, Some(count), Some(window)) => vec![Rule::new(&count, &window, KeyBy::read(&own.key, own.key_type)?, "")?],
+            (None, Some(count), Some(window)) => vec![Rule::new(
+                &count,
+                &window,
+                KeyBy::read(&own.key, own.key_type)?,
+                "",
+            )?],
             (Some(rules), None, None) => Rule::read_all(rules, own.group.is_some())?,
             (Some(_), ..) => {
-                return Err(refused("/rules", "count/time_window and rules cannot be specified at the same time"));
+                return Err(refused(
+                    "/rules",
+                    "count/time_window and rules cannot be specified at the same time",
+                ));
             }
             (None, None, _) => return Err(refused("/count", "required field missing")),
             (None, _, None) => return Err(refused("/time_window", "required field missing")),
@@ -153,7 +161,10 @@ impl Definition for LimitCount {
 impl Rule {
     fn read_all(rules: Vec<RuleConfig>, in_group: bool) -> Result<Vec<Self>, BuildError> {
         if in_group {
-            return Err(refused("/group", "group and rules cannot be specified at the same time"));
+            return Err(refused(
+                "/group",
+                "group and rules cannot be specified at the same time",
+            ));
         }
         let mut read = Vec::with_capacity(rules.len());
         for (place, rule) in rules.iter().enumerate() {
@@ -164,7 +175,12 @@ impl Rule {
             let number = (place + 1).to_string();
             let prefix = rule.header_prefix.as_deref().unwrap_or(&number);
             let key = KeyBy::read(&rule.key, KeyType::VarCombination)?;
-            read.push(Self::new(&rule.count, &rule.time_window, key, &format!("{prefix}-"))?);
+            read.push(Self::new(
+                &rule.count,
+                &rule.time_window,
+                key,
+                &format!("{prefix}-"),
+            )?);
         }
         Ok(read)
     }
@@ -172,8 +188,12 @@ impl Rule {
     fn new(count: &Value, time_window: &Value, key: KeyBy, prefix: &str) -> Result<Self, BuildError> {
         let header = |what: &str| {
             let name = format!("x-{prefix}ratelimit-{what}");
-            HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| refused("/rules", format!("'{name}' cannot name a header; use letters, digits and '-'")))
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+                refused(
+                    "/rules",
+                    format!("'{name}' cannot name a header; use letters, digits and '-'"),
+                )
+            })
         };
         Ok(Self {
             count: Amount::read(count),
@@ -306,7 +326,10 @@ impl LimitCount {
         let keys: Vec<String> = turns.iter().map(|turn| self.remote_key(turn)).collect();
         let mut arguments = vec![Argument::Number(1)];
         for turn in turns {
-            arguments.extend([Argument::Number(turn.terms.count), Argument::Number(turn.terms.length / 1000)]);
+            arguments.extend([
+                Argument::Number(turn.terms.count),
+                Argument::Number(turn.terms.length / 1000),
+            ]);
         }
         let given = remote.run(worker, script, &keys, &arguments).await?;
         let passes = given.last() == Some(&1);

@@ -136,7 +136,9 @@ impl LimitReq {
         let thousandths = |calls: f64| Argument::Number(((calls * 1000.0).round() as u64).max(1));
         let burst = Argument::Number((self.shape.burst * 1000.0).round() as u64);
         let arguments = [thousandths(self.shape.rate), burst];
-        let given = remote.run(cx.facts().worker, Script::Leak, &[key], &arguments).await;
+        let given = remote
+            .run(cx.facts().worker, Script::Leak, &[key], &arguments)
+            .await;
         match given.as_deref() {
             Ok([excess]) if *excess >= 0 => Ok(Some(delay(*excess as f64 / 1000.0, self.shape))),
             Ok([_]) => Ok(None),

@@ -116,10 +116,16 @@ impl Definition for RateLimiting {
         )?;
         let is_synced = own.sync_rate != -1.0;
         if is_synced && own.policy != Policy::Redis {
-            return Err(refused("/sync_rate", "sync_rate can only be used with the redis policy"));
+            return Err(refused(
+                "/sync_rate",
+                "sync_rate can only be used with the redis policy",
+            ));
         }
         if is_synced && own.sync_rate < 0.02 {
-            return Err(refused("/sync_rate", "sync_rate must be greater than 0.02, or -1 to disable"));
+            return Err(refused(
+                "/sync_rate",
+                "sync_rate must be greater than 0.02, or -1 to disable",
+            ));
         }
         let counts = match own.policy {
             Policy::Local | Policy::Cluster => Counts::Local(env.shared().get()),
@@ -241,7 +247,9 @@ impl RateLimiting {
                 tightest = Some((left, period, told, remaining));
             }
         }
-        let Some((_, period, told, remaining)) = tightest else { return };
+        let Some((_, period, told, remaining)) = tightest else {
+            return;
+        };
         let end = period.end(period.begin(counted.at));
         let reset = number::value(end.saturating_sub(counted.at).max(1));
         headers.insert(LIMIT, told.limit.clone());

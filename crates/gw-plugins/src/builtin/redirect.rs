@@ -70,9 +70,16 @@ impl Definition for Redirect {
             Some(_) => ("/status_code", config.status_code),
             None => ("/ret_code", config.ret_code),
         };
-        let status = StatusCode::from_u16(code).map_err(|_| refused(pointer, "value should be between 200 and 599"))?;
-        let templates = [config.uri.as_deref(), config.regex_uri.as_ref().map(|(_, template)| &**template)];
-        let names_host = templates.into_iter().flatten().any(|template| template.starts_with("//"));
+        let status = StatusCode::from_u16(code)
+            .map_err(|_| refused(pointer, "value should be between 200 and 599"))?;
+        let templates = [
+            config.uri.as_deref(),
+            config.regex_uri.as_ref().map(|(_, template)| &**template),
+        ];
+        let names_host = templates
+            .into_iter()
+            .flatten()
+            .any(|template| template.starts_with("//"));
         let to_https = config.http_to_https == Some(true);
         let way = match (config.location, config.uri, config.regex_uri, to_https) {
             (Some(location), None, None, false) => at_location(&location, config.keep_incoming_path)?,
@@ -82,7 +89,10 @@ impl Definition for Redirect {
             (None, None, None, false) if config.http_to_https.is_some() => Way::Nowhere,
             _ => {
                 let names = "'location', 'uri', 'regex_uri', 'http_to_https'";
-                return Err(refused("", format!("only one of these fields must be non-empty: {names}")));
+                return Err(refused(
+                    "",
+                    format!("only one of these fields must be non-empty: {names}"),
+                ));
             }
         };
         Ok(Self {
@@ -96,7 +106,12 @@ impl Definition for Redirect {
 }
 
 fn at_location(location: &str, keeps_path: bool) -> Result<Way, BuildError> {
-    let refuse = |what| refused("/location", format!("missing {what} in url; write it as 'https://host/path'"));
+    let refuse = |what| {
+        refused(
+            "/location",
+            format!("missing {what} in url; write it as 'https://host/path'"),
+        )
+    };
     let (scheme, rest) = location.split_once("://").ok_or_else(|| refuse("scheme"))?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if scheme.is_empty() || !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -112,9 +127,15 @@ fn at_location(location: &str, keeps_path: bool) -> Result<Way, BuildError> {
 }
 
 fn matching(pattern: &str, template: &str) -> Result<Way, BuildError> {
-    let expression = fancy_regex::RegexBuilder::new(pattern).backtrack_limit(BACKTRACKS).build();
-    let expression = expression.map_err(|error| refused("/regex_uri/0", format!("is no regular expression: {error}")))?;
-    Ok(Way::Matching(Box::new(expression), DollarTemplate::parse(template)))
+    let expression = fancy_regex::RegexBuilder::new(pattern)
+        .backtrack_limit(BACKTRACKS)
+        .build();
+    let expression =
+        expression.map_err(|error| refused("/regex_uri/0", format!("is no regular expression: {error}")))?;
+    Ok(Way::Matching(
+        Box::new(expression),
+        DollarTemplate::parse(template),
+    ))
 }
 
 impl Plugin for Redirect {
@@ -136,7 +157,9 @@ impl Plugin for Redirect {
             },
         };
         let location = self.location(&text, cx.uri().query());
-        Reply::bytes(self.status, Bytes::new()).header(LOCATION, location).into()
+        Reply::bytes(self.status, Bytes::new())
+            .header(LOCATION, location)
+            .into()
     }
 }
 
@@ -165,12 +188,16 @@ fn to_https(cx: &RequestCx<'_>) -> Flow {
     let host = cx.variable("host").unwrap_or_default();
     let target = cx.facts().target.map_or("/", |target| target.as_str());
     let location = visible(&format!("https://{host}{target}"));
-    Reply::bytes(status, Bytes::new()).header(LOCATION, location).into()
+    Reply::bytes(status, Bytes::new())
+        .header(LOCATION, location)
+        .into()
 }
 
 /// Kong's answer.
 fn kongs(status: StatusCode, location: HeaderValue) -> Flow {
-    Reply::bytes(status, "redirecting").header(LOCATION, location).into()
+    Reply::bytes(status, "redirecting")
+        .header(LOCATION, location)
+        .into()
 }
 
 impl Redirect {

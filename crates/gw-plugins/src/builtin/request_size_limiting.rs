@@ -75,9 +75,12 @@ impl Plugin for RequestSizeLimiting {
 
 impl RequestSizeLimiting {
     fn refuse(&self, headers: &HeaderMap) -> Flow {
-        let waits = headers
-            .get(EXPECT)
-            .is_some_and(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"100-continue"));
+        let waits = headers.get(EXPECT).is_some_and(|value| {
+            value
+                .as_bytes()
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"100-continue")
+        });
         let status = match waits {
             true => StatusCode::EXPECTATION_FAILED,
             false => StatusCode::PAYLOAD_TOO_LARGE,
@@ -113,14 +116,36 @@ mod tests {
             (json!({}), "134217728", None),
             (json!({}), "134217729", Some(413)),
             (json!({ "allowed_payload_size": 2 }), "2097153", Some(413)),
-            (json!({ "allowed_payload_size": 3, "size_unit": "kilobytes" }), "3072", None),
-            (json!({ "allowed_payload_size": 3, "size_unit": "kilobytes" }), "3073", Some(413)),
-            (json!({ "allowed_payload_size": 3, "size_unit": "bytes" }), "4", Some(413)),
-            (json!({ "allowed_payload_size": 0, "size_unit": "bytes" }), "0", None),
+            (
+                json!({ "allowed_payload_size": 3, "size_unit": "kilobytes" }),
+                "3072",
+                None,
+            ),
+            (
+                json!({ "allowed_payload_size": 3, "size_unit": "kilobytes" }),
+                "3073",
+                Some(413),
+            ),
+            (
+                json!({ "allowed_payload_size": 3, "size_unit": "bytes" }),
+                "4",
+                Some(413),
+            ),
+            (
+                json!({ "allowed_payload_size": 0, "size_unit": "bytes" }),
+                "0",
+                None,
+            ),
         ] {
             let ran = run(settings.clone(), &[("content-length", length)]);
-            let answer = ran.reply.map(|reply| (reply.status.as_u16(), reply.text().map(str::to_owned)));
-            assert_eq!(answer, status.map(|status| (status, Some(exceeded.to_owned()))), "{settings} {length}");
+            let answer = ran
+                .reply
+                .map(|reply| (reply.status.as_u16(), reply.text().map(str::to_owned)));
+            assert_eq!(
+                answer,
+                status.map(|status| (status, Some(exceeded.to_owned()))),
+                "{settings} {length}"
+            );
             assert_eq!(ran.steering.most_body, None);
         }
     }
@@ -141,10 +166,26 @@ mod tests {
 
     #[test]
     fn a_length_can_be_required() {
-        for headers in [&[][..], &[("content-length", "many")], &[("transfer-encoding", "chunked")]] {
-            let reply = run(json!({ "require_content_length": true }), headers).reply.unwrap();
-            assert_eq!((reply.status.as_u16(), reply.text()), (411, Some("A valid Content-Length header is required")));
+        for headers in [
+            &[][..],
+            &[("content-length", "many")],
+            &[("transfer-encoding", "chunked")],
+        ] {
+            let reply = run(json!({ "require_content_length": true }), headers)
+                .reply
+                .unwrap();
+            assert_eq!(
+                (reply.status.as_u16(), reply.text()),
+                (411, Some("A valid Content-Length header is required"))
+            );
         }
-        assert!(run(json!({ "require_content_length": true }), &[("content-length", "0")]).reply.is_none());
+        assert!(
+            run(
+                json!({ "require_content_length": true }),
+                &[("content-length", "0")]
+            )
+            .reply
+            .is_none()
+        );
     }
 }

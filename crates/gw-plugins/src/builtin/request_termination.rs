@@ -52,7 +52,10 @@ impl Definition for RequestTermination {
         let (message, body, content_type) = (set(config.message), set(config.body), set(config.content_type));
         let (has_body, has_type) = (body.is_some(), content_type.is_some());
         if message.is_some() && (has_body || has_type) {
-            return Err(refused("/message", "message cannot be used with content_type or body"));
+            return Err(refused(
+                "/message",
+                "message cannot be used with content_type or body",
+            ));
         }
         if has_type && !has_body {
             return Err(refused("/content_type", "content_type requires a body"));
@@ -77,7 +80,12 @@ impl Definition for RequestTermination {
         };
         let trigger = config.trigger.map(|name| {
             let header = HeaderName::from_bytes(name.as_bytes());
-            let header = header.map_err(|_| refused("/trigger", "cannot name a header; use letters, digits, '-' and '_'"));
+            let header = header.map_err(|_| {
+                refused(
+                    "/trigger",
+                    "cannot name a header; use letters, digits, '-' and '_'",
+                )
+            });
             Ok((header?, name))
         });
         Ok(Self {
@@ -137,7 +145,8 @@ impl RequestTermination {
             return true;
         };
         let query = cx.uri().query().unwrap_or_default().as_bytes();
-        cx.headers().contains_key(header) || form_urlencoded::parse(query).any(|(name, _)| *name == **argument)
+        cx.headers().contains_key(header)
+            || form_urlencoded::parse(query).any(|(name, _)| *name == **argument)
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct Config {
 
 impl Definition for RequestValidation {
     const NAME: &'static str = "request-validation";
-    const PRIORITY: i32 = 2800;
+    const PRIORITY: i32 = 999;
     const PHASES: Phases = Phases::of(&[Phase::Access]);
     const SCHEMA: &'static str = include_str!("request_validation.json");
 

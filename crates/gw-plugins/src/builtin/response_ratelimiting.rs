@@ -90,9 +90,15 @@ impl Definition for ResponseRatelimiting {
     type Config = WithRedis<Config>;
 
     fn build(WithRedis { own, redis }: Self::Config, env: &BuildEnv) -> Result<Self, BuildError> {
-        let quotas = own.limits.into_iter().map(|(name, limits)| Quota::read(name, &limits));
+        let quotas = own
+            .limits
+            .into_iter()
+            .map(|(name, limits)| Quota::read(name, &limits));
         let header = HeaderName::from_bytes(own.header_name.as_bytes()).map_err(|_| {
-            refused("/header_name", "cannot name a header; use letters, digits, '-' and '_'")
+            refused(
+                "/header_name",
+                "cannot name a header; use letters, digits, '-' and '_'",
+            )
         })?;
         Ok(Self {
             instance: env.instance(),
@@ -101,7 +107,9 @@ impl Definition for ResponseRatelimiting {
             quotas: quotas.collect::<Result<_, _>>()?,
             counts: match own.policy {
                 Policy::Local | Policy::Cluster => Counts::Local(env.shared().get()),
-                Policy::Redis => Counts::Remote(Remote::open(&redis.place()?, env)?, Arc::clone(env.lender())),
+                Policy::Redis => {
+                    Counts::Remote(Remote::open(&redis.place()?, env)?, Arc::clone(env.lender()))
+                }
             },
             fault_tolerant: own.fault_tolerant,
             blocks: own.block_on_first_violation,
@@ -117,7 +125,10 @@ impl Quota {
         let header = |what: &str, period: &str| {
             let text = format!("x-ratelimit-{what}-{name}{period}");
             HeaderName::from_bytes(text.as_bytes()).map_err(|_| {
-                refused(&*pointer, "a limit's name becomes part of a header's; use letters, digits, '-' and '_'")
+                refused(
+                    &*pointer,
+                    "a limit's name becomes part of a header's; use letters, digits, '-' and '_'",
+                )
             })
         };
         let told = limits.iter().map(|(period, limit)| {
@@ -155,7 +166,8 @@ impl Plugin for ResponseRatelimiting {
         let caller = self.by.caller(cx);
         let key = |quota: &Quota| table.key(&(self.instance, caller, &quota.name));
         let local: Box<[Key]> = self.quotas.iter().map(key).collect();
-        let used = |(quota, key): (&Quota, &Key)| table.with(*key, at, |kept| kept.usage(&quota.limits, at / 1000));
+        let used =
+            |(quota, key): (&Quota, &Key)| table.with(*key, at, |kept| kept.usage(&quota.limits, at / 1000));
         let usages: Vec<Usage> = self.quotas.iter().zip(&local).map(used).collect();
         let call = Call {
             at,
@@ -166,17 +178,17 @@ impl Plugin for ResponseRatelimiting {
     }
 
     fn header_filter(&self, cx: &mut ResponseCx<'_, Self::State>) {
-        let Some(call) = cx.state.as_mut() else { return };
         let costs = match cx.parts.upstream {
             true => self.costs(&cx.parts.head.headers),
             false => vec![0; self.quotas.len()],
         };
+        cx.parts.head.headers.remove(&self.header);
+        let Some(call) = cx.state.as_mut() else { return };
         let (usages, passes) = match &self.counts {
             Counts::Local(table) => self.count(table, call, &costs),
             Counts::Remote(..) => self.owe(call, &costs),
         };
         let headers = &mut cx.parts.head.headers;
-        headers.remove(&self.header);
         if !self.hides {
             for (quota, usage) in self.quotas.iter().zip(&usages) {
                 for ((period, limit), told) in quota.limits.iter().zip(&quota.told) {
@@ -189,7 +201,12 @@ impl Plugin for ResponseRatelimiting {
         if !passes {
             // Kong's answer has no body, but what was told of the limits so far.
             let mut reply = Reply::bytes(StatusCode::TOO_MANY_REQUESTS, "");
-            for told in self.quotas.iter().flat_map(|quota| &quota.told).filter(|_| !self.hides) {
+            for told in self
+                .quotas
+                .iter()
+                .flat_map(|quota| &quota.told)
+                .filter(|_| !self.hides)
+            {
                 for name in [&told.limit_name, &told.remaining_name] {
                     if let Some(value) = cx.headers().get(name) {
                         reply.headers.insert(name.clone(), value.clone());
@@ -209,7 +226,9 @@ impl Plugin for ResponseRatelimiting {
             if let Some(paid) = paid {
                 let (remote, worker) = (remote.clone(), cx.parts.facts.worker);
                 // Note: that Redis fails is said where it is asked.
-                lender.tasks().spawn(Box::pin(async move { drop(paid.send(&remote, worker).await) }));
+                lender
+                    .tasks()
+                    .spawn(Box::pin(async move { drop(paid.send(&remote, worker).await) }));
             }
         }
     }
@@ -221,7 +240,13 @@ impl WaitingPlugin for ResponseRatelimiting {
             return Box::pin(std::future::ready(self.access(&mut cx)));
         };
         let at = unix_millis(cx.facts().now);
-        let keys = Keys::of(self.instance, &cx.facts(), &self.by.caller(&cx), &self.quotas, at / 1000);
+        let keys = Keys::of(
+            self.instance,
+            &cx.facts(),
+            &self.by.caller(&cx),
+            &self.quotas,
+            at / 1000,
+        );
         Box::pin(async move {
             match keys.read(remote, cx.facts().worker, &self.quotas).await {
                 Ok(usages) => {
@@ -261,8 +286,14 @@ impl ResponseRatelimiting {
     /// What the response has cost of each quota: `video=1, image=2`.
     fn costs(&self, headers: &HeaderMap) -> Vec<u64> {
         let mut costs = vec![0; self.quotas.len()];
-        let lines = headers.get_all(&self.header).iter().filter_map(|line| line.to_str().ok());
-        for (name, cost) in lines.flat_map(|line| line.split(',')).filter_map(|pair| pair.split_once('=')) {
+        let lines = headers
+            .get_all(&self.header)
+            .iter()
+            .filter_map(|line| line.to_str().ok());
+        for (name, cost) in lines
+            .flat_map(|line| line.split(','))
+            .filter_map(|pair| pair.split_once('='))
+        {
             let place = self.quotas.iter().position(|quota| *quota.name == *name.trim());
             if let (Some(place), Ok(cost)) = (place, cost.trim().parse()) {
                 costs[place] = cost;
@@ -289,8 +320,12 @@ impl ResponseRatelimiting {
         for ((quota, key), cost) in all().take(used_up.unwrap_or(0)) {
             table.with(*key, call.at, |kept| kept.take_back(&quota.limits, *cost, now));
         }
-        let used = |(quota, key): (&Quota, &Key)| table.with(*key, call.at, |kept| kept.usage(&quota.limits, now));
-        (self.quotas.iter().zip(&call.local).map(used).collect(), used_up.is_none())
+        let used =
+            |(quota, key): (&Quota, &Key)| table.with(*key, call.at, |kept| kept.usage(&quota.limits, now));
+        (
+            self.quotas.iter().zip(&call.local).map(used).collect(),
+            used_up.is_none(),
+        )
     }
 
     /// The same where Redis counts: by what it said when the call came; it is told when the exchange is over.
@@ -298,7 +333,10 @@ impl ResponseRatelimiting {
         let Some((usages, _)) = &call.remote else {
             return (Vec::new(), true);
         };
-        let passes = usages.iter().zip(costs).all(|(usage, cost)| *cost == 0 || usage.passes);
+        let passes = usages
+            .iter()
+            .zip(costs)
+            .all(|(usage, cost)| *cost == 0 || usage.passes);
         let mut usages = usages.clone();
         if passes {
             costs.clone_into(&mut call.owed);

@@ -30,7 +30,7 @@ pub(crate) struct Config {
 
 impl Definition for UaRestriction {
     const NAME: &'static str = "ua-restriction";
-    const PRIORITY: i32 = 2999;
+    const PRIORITY: i32 = 2490;
     const PHASES: Phases = Phases::of(&[Phase::Access]);
     const SCHEMA: &'static str = include_str!("ua_restriction.json");
 

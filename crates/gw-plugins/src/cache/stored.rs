@@ -29,10 +29,13 @@ pub struct Stored {
     /// What may be done with it once it is no longer fresh.
     pub(crate) terms: Terms,
     /// What its `Vary` names, with what the request said there.
-    pub(crate) vary: Box<[(HeaderName, Box<[HeaderValue]>)]>,
+    pub(crate) vary: Box<[Said]>,
     /// Headers that plugins took out of it on its way to the client.
     pub(crate) dropped: Box<[HeaderName]>,
 }
+
+/// What a request has said in a header.
+pub(crate) type Said = (HeaderName, Box<[HeaderValue]>);
 
 /// What may be done with a response that is no longer fresh.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,8 +77,7 @@ impl Stored {
 
     /// Whether a request with these headers would have got it.
     pub(crate) fn answers(&self, headers: &HeaderMap) -> bool {
-        let says =
-            |(name, said): &(HeaderName, Box<[HeaderValue]>)| headers.get_all(name).iter().eq(said.iter());
+        let says = |(name, said): &Said| headers.get_all(name).iter().eq(said.iter());
         self.vary.iter().all(says)
     }
 

@@ -143,7 +143,12 @@ impl<'a, S> RequestCx<'a, S> {
     }
 
     /// The same, where the upstream is told `identifier` in place of the credential's id.
-    pub fn authenticate_as(&mut self, consumer: Arc<Consumer>, credential: Arc<Credential>, identifier: &str) {
+    pub fn authenticate_as(
+        &mut self,
+        consumer: Arc<Consumer>,
+        credential: Arc<Credential>,
+        identifier: &str,
+    ) {
         let identity = Identity {
             consumer: Some(consumer),
             credential: Some(credential),

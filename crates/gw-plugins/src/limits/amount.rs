@@ -25,7 +25,11 @@ impl Amount {
         match setting {
             Value::String(text) => Self::Varies(DollarTemplate::parse(text)),
             // Note: 60.0 is a whole number to JSON Schema.
-            number => Self::Fixed(number.as_u64().unwrap_or_else(|| number.as_f64().unwrap_or(0.0) as u64)),
+            number => Self::Fixed(
+                number
+                    .as_u64()
+                    .unwrap_or_else(|| number.as_f64().unwrap_or(0.0) as u64),
+            ),
         }
     }
 

@@ -71,7 +71,10 @@ mod tests {
 
     #[test]
     fn calls_come_out_at_an_even_rate() {
-        let shape = Shape { rate: 2.0, burst: 2.0 };
+        let shape = Shape {
+            rate: 2.0,
+            burst: 2.0,
+        };
         let mut bucket = Bucket::default();
         let mut pour = |at| bucket.pour(shape, at).map(|delay| delay.as_millis());
         assert_eq!(pour(10 * SECOND), Some(0));
@@ -86,7 +89,10 @@ mod tests {
 
     #[test]
     fn without_burst_calls_keep_their_distance() {
-        let shape = Shape { rate: 10.0, burst: 0.0 };
+        let shape = Shape {
+            rate: 10.0,
+            burst: 0.0,
+        };
         let mut bucket = Bucket::default();
         assert!(bucket.pour(shape, SECOND).is_some());
         assert!(bucket.pour(shape, SECOND + 99_000).is_none());

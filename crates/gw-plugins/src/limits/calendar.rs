@@ -57,10 +57,17 @@ impl Limits {
             config.year,
         ];
         let written = Period::ALL.into_iter().zip(written);
-        let set: Vec<(Period, f64)> = written.filter_map(|(period, limit)| Some((period, limit?))).collect();
+        let set: Vec<(Period, f64)> = written
+            .filter_map(|(period, limit)| Some((period, limit?)))
+            .collect();
         if set.is_empty() {
-            let names = Period::ALL.map(|period| format!("'{}'", period.name())).join(", ");
-            return Err(refused(pointer, format!("at least one of these fields must be non-empty: {names}")));
+            let names = Period::ALL
+                .map(|period| format!("'{}'", period.name()))
+                .join(", ");
+            return Err(refused(
+                pointer,
+                format!("at least one of these fields must be non-empty: {names}"),
+            ));
         }
         for (place, (lower, less)) in set.iter().enumerate() {
             for (upper, more) in set.iter().skip(place + 1) {
@@ -68,14 +75,20 @@ impl Limits {
                     let (upper, lower) = (upper.name(), lower.name());
                     return Err(refused(
                         format!("{pointer}/{upper}"),
-                        format!("The limit for {upper}({more:.1}) cannot be lower than the limit for {lower}({less:.1})"),
+                        format!(
+                            "The limit for {upper}({more:.1}) cannot be lower than the limit for {lower}({less:.1})"
+                        ),
                     ));
                 }
             }
         }
         // Note: of half a call no half passes; a call passes as long as less than the limit is used.
         let whole = |limit: f64| limit.ceil() as u64;
-        Ok(Self(set.into_iter().map(|(period, limit)| (period, whole(limit))).collect()))
+        Ok(Self(
+            set.into_iter()
+                .map(|(period, limit)| (period, whole(limit)))
+                .collect(),
+        ))
     }
 
     /// The limited periods, from the shortest.
@@ -191,7 +204,11 @@ mod tests {
                 "The limit for day(9.0) cannot be lower than the limit for minute(10.0)",
             ),
         ] {
-            let Err(BuildError::Setting { pointer: at, message: said }) = limits(settings) else {
+            let Err(BuildError::Setting {
+                pointer: at,
+                message: said,
+            }) = limits(settings)
+            else {
                 panic!("refused")
             };
             assert_eq!((&*at, &*said), (pointer, message));
@@ -210,9 +227,17 @@ mod tests {
         assert_eq!(used(60), (true, 2, 2));
         assert_eq!(used(60), (false, 2, 2));
         assert_eq!(used(61), (true, 1, 3));
-        assert_eq!(used(61), (false, 1, 3), "the minute is used up, and the second is not counted");
+        assert_eq!(
+            used(61),
+            (false, 1, 3),
+            "the minute is used up, and the second is not counted"
+        );
         assert_eq!(used(120), (true, 1, 1));
-        assert_eq!(used(119), (true, 2, 2), "a call that began before the window counts in it");
+        assert_eq!(
+            used(119),
+            (true, 2, 2),
+            "a call that began before the window counts in it"
+        );
         assert_eq!(used(60), (false, 2, 2), "also one that was under way for long");
         assert_eq!(used(121), (true, 1, 3));
         assert_eq!(used(121), (false, 1, 3));

@@ -59,7 +59,10 @@ impl LimitBy {
             LimitByName::Header => {
                 let name = header_name.ok_or_else(|| refused("/header_name", "required field missing"))?;
                 let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                    refused("/header_name", format!("'{name}' cannot name a header; use letters, digits, '-' and '_'"))
+                    refused(
+                        "/header_name",
+                        format!("'{name}' cannot name a header; use letters, digits, '-' and '_'"),
+                    )
                 })?;
                 Self::Header(name)
             }
@@ -71,14 +74,19 @@ impl LimitBy {
     pub(crate) fn caller<'a, S>(&'a self, cx: &'a RequestCx<'_, S>) -> Caller<'a> {
         match self {
             Self::Header(name) => cx.headers().get(name).map(|value| Caller::Text(value.as_bytes())),
-            Self::Path(path) => (*cx.uri().path() == **path).then(|| Caller::Text(path.as_bytes())),
+            Self::Path(path) => (*cx.uri().path() == **path).then_some(Caller::Text(path.as_bytes())),
             _ => self.of(cx.identity(), &cx.facts()),
         }
         .unwrap_or(Caller::Ip(cx.facts().client))
     }
 
     fn of(&self, identity: &Identity, facts: &Facts<'_>) -> Option<Caller<'static>> {
-        let credential = || identity.credential.as_deref().map(|credential| Caller::Credential(credential.id));
+        let credential = || {
+            identity
+                .credential
+                .as_deref()
+                .map(|credential| Caller::Credential(credential.id))
+        };
         match self {
             Self::Consumer => match &identity.consumer {
                 Some(consumer) => Some(Caller::Consumer(consumer.id)),

@@ -51,7 +51,10 @@ impl KeyBy {
     pub(crate) fn found<S>(&self, cx: &RequestCx<'_, S>) -> Option<CallKey> {
         match self {
             Self::Address => Some(CallKey::Address(cx.facts().client)),
-            Self::Variable(name) => cx.variable(name).filter(|value| !value.is_empty()).map(CallKey::Text),
+            Self::Variable(name) => cx
+                .variable(name)
+                .filter(|value| !value.is_empty())
+                .map(CallKey::Text),
             Self::Combination(template) => {
                 let filled = template.fill(|name| cx.variable(name).filter(|value| !value.is_empty()));
                 (filled.found > 0).then_some(CallKey::Text(filled.text))

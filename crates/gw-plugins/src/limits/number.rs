@@ -48,7 +48,8 @@ fn long(number: u64) -> HeaderValue {
         digits[place] = b'0' + u8::try_from(rest % 10).expect("one digit");
         rest /= 10;
     }
-    HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&digits[place..])).expect("digits are visible ASCII")
+    HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&digits[place..]))
+        .expect("digits are visible ASCII")
 }
 
 #[cfg(test)]

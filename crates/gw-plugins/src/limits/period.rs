@@ -126,7 +126,14 @@ mod tests {
             ),
             (
                 0,
-                [(0, 1), (0, 60), (0, 3600), (0, 86_400), (0, 2_678_400), (0, 31_536_000)],
+                [
+                    (0, 1),
+                    (0, 60),
+                    (0, 3600),
+                    (0, 86_400),
+                    (0, 2_678_400),
+                    (0, 31_536_000),
+                ],
             ),
             (
                 4_107_456_001,
@@ -153,7 +160,10 @@ mod tests {
         let mut begin = 0;
         for _ in 0..12 * 600 {
             let end = Period::Month.end(begin);
-            assert_eq!((Period::Month.begin(end - 1), Period::Month.begin(end)), (begin, end));
+            assert_eq!(
+                (Period::Month.begin(end - 1), Period::Month.begin(end)),
+                (begin, end)
+            );
             begin = end;
         }
         assert_eq!(Period::Year.begin(begin), begin, "600 years have whole months");

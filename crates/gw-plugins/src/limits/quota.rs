@@ -73,12 +73,15 @@ impl Quota {
         let late = now < self.begin && self.begin - now <= LATE;
         let now = if late { self.begin } else { now };
         let begin = match terms.window_type {
-            WindowType::Fixed if now >= self.begin && now < self.begin.saturating_add(terms.length) => self.begin,
+            WindowType::Fixed if now >= self.begin && now < self.begin.saturating_add(terms.length) => {
+                self.begin
+            }
             WindowType::Fixed => now,
             WindowType::Sliding => now - now % terms.length.max(1),
         };
         if begin != self.begin {
-            let follows = terms.window_type == WindowType::Sliding && self.begin.saturating_add(terms.length) == begin;
+            let follows =
+                terms.window_type == WindowType::Sliding && self.begin.saturating_add(terms.length) == begin;
             *self = Self {
                 begin,
                 over: self.over,
@@ -116,11 +119,19 @@ mod tests {
     const MINUTE: u64 = 60_000;
 
     fn check(window_type: WindowType, calls: &[(u64, bool, u64, u64)]) {
-        let terms = Terms { window_type, count: 2, length: MINUTE };
+        let terms = Terms {
+            window_type,
+            count: 2,
+            length: MINUTE,
+        };
         let mut quota = Quota::default();
         for (at, passes, used, reset) in calls {
             let spent = quota.take(terms, *at);
-            assert_eq!((spent.passes, spent.used, spent.reset), (*passes, *used, *reset), "at {at}");
+            assert_eq!(
+                (spent.passes, spent.used, spent.reset),
+                (*passes, *used, *reset),
+                "at {at}"
+            );
         }
     }
 
@@ -160,7 +171,11 @@ mod tests {
     #[test]
     fn a_changed_count_keeps_what_was_used() {
         let mut quota = Quota::default();
-        let terms = |count| Terms { window_type: WindowType::Fixed, count, length: MINUTE };
+        let terms = |count| Terms {
+            window_type: WindowType::Fixed,
+            count,
+            length: MINUTE,
+        };
         for _ in 0..3 {
             assert!(quota.take(terms(3), 1_000_000).passes);
         }

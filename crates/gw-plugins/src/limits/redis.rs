@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use serde::de::{DeserializeOwned, Deserializer, Error as _};
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error as _};
 
 use crate::limits::refused;
 use crate::plugin::BuildError;
@@ -83,11 +83,17 @@ impl RedisConfig {
         };
         let record = self.redis;
         let record = record.as_ref();
-        let host = self.redis_host.or_else(|| record?.host.clone()).filter(|host| !host.is_empty());
+        let host = self
+            .redis_host
+            .or_else(|| record?.host.clone())
+            .filter(|host| !host.is_empty());
         let set = |text: Option<Box<str>>| text.filter(|text| !text.is_empty());
         let is_tls = self.redis_ssl.or_else(|| record?.ssl).unwrap_or(false);
         let tls = RedisTls {
-            verify: self.redis_ssl_verify.or_else(|| record?.ssl_verify).unwrap_or(false),
+            verify: self
+                .redis_ssl_verify
+                .or_else(|| record?.ssl_verify)
+                .unwrap_or(false),
             server_name: set(self.redis_server_name.or_else(|| record?.server_name.clone())),
         };
         let timeout = self.redis_timeout.or_else(|| record?.timeout).unwrap_or(2000.0);
@@ -126,7 +132,10 @@ mod tests {
     fn shorthands_win_over_the_record() {
         let record = json!({ "host": "a", "port": 6379, "timeout": 2000, "database": 0, "ssl": false, "password": "old" });
         let long = place(json!({ "redis": record })).unwrap();
-        assert_eq!((&*long.host, long.port, long.timeout.as_millis()), ("a", 6379, 2000));
+        assert_eq!(
+            (&*long.host, long.port, long.timeout.as_millis()),
+            ("a", 6379, 2000)
+        );
         assert_eq!(long.tls, None);
         let short = place(json!({
             "redis": record, "redis_host": "b", "redis_port": 1, "redis_timeout": 50, "redis_database": 3,
@@ -135,7 +144,10 @@ mod tests {
         .unwrap();
         assert_eq!((&*short.host, short.port, short.database), ("b", 1, 3));
         assert_eq!((short.timeout.as_millis(), short.password), (50, None));
-        let tls = RedisTls { verify: true, server_name: Some("c".into()) };
+        let tls = RedisTls {
+            verify: true,
+            server_name: Some("c".into()),
+        };
         assert_eq!(short.tls, Some(tls));
     }
 
@@ -146,7 +158,9 @@ mod tests {
             (json!({ "redis": { "host": "" } }), "/redis/host"),
             (json!({}), "/redis_host"),
         ] {
-            let Err(BuildError::Setting { pointer, message }) = place(settings) else { panic!("refused") };
+            let Err(BuildError::Setting { pointer, message }) = place(settings) else {
+                panic!("refused")
+            };
             assert_eq!((&*pointer, &*message), (at, "required field missing"));
         }
     }

@@ -1,8 +1,8 @@
 //! What the plugins that limit as APISIX's do answer.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 
 use crate::limits::refused;

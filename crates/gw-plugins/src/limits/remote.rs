@@ -16,7 +16,7 @@ use self::tls::Tls;
 use crate::env::BuildEnv;
 use crate::limits::redis::RedisPlace;
 use crate::limits::refused;
-use crate::limits::scripts::{Argument, RemoteError, Script};
+use crate::limits::scripts::{Argument, Script};
 use crate::plugin::BuildError;
 
 /// How many connections there are to one Redis at most. A worker has its own, which its own runtime drives; workers beyond
@@ -26,8 +26,12 @@ const LINES: usize = 32;
 /// How long a Redis that did not answer is left alone: requests meanwhile do not wait for it.
 const REST: Duration = Duration::from_millis(500);
 
-static SCRIPTS: LazyLock<Vec<redis::Script>> =
-    LazyLock::new(|| Script::ALL.iter().map(|script| redis::Script::new(script.text())).collect());
+static SCRIPTS: LazyLock<Vec<redis::Script>> = LazyLock::new(|| {
+    Script::ALL
+        .iter()
+        .map(|script| redis::Script::new(script.text()))
+        .collect()
+});
 
 /// A Redis. Cloning shares its connections, and so do all who open the same place.
 #[derive(Clone, Debug)]
@@ -48,6 +52,22 @@ struct Line {
     rest_until: Option<Instant>,
     /// Whether it has been said that it fails.
     is_failing: bool,
+}
+
+/// Why Redis did not count.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RemoteError {
+    #[error("{redis} has failed a moment ago; it is asked again soon")]
+    Resting { redis: Box<str> },
+    #[error("{redis} did not answer in time")]
+    TimedOut { redis: Box<str> },
+    #[error("no connection to {redis}")]
+    Connect { redis: Box<str>, source: std::io::Error },
+    #[error("{redis} refuses")]
+    Refused {
+        redis: Box<str>,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// The places that are open.
@@ -74,7 +94,10 @@ impl Remote {
             None => None,
             Some(tls) => {
                 let name = tls.server_name.as_deref().unwrap_or(&place.host);
-                Some(Tls::new(name, tls.verify).map_err(|error| refused("/redis/server_name", error.to_string()))?)
+                Some(
+                    Tls::new(name, tls.verify)
+                        .map_err(|error| refused("/redis/server_name", error.to_string()))?,
+                )
             }
         };
         let endpoint = Arc::new(Endpoint {
@@ -107,7 +130,9 @@ impl Remote {
         let failure = match ended {
             Ok(Ok(given)) => return Ok(given),
             Ok(Err(Failed::For(error) | Failed::Dropped(error))) => error,
-            Err(_) => RemoteError::TimedOut { redis: endpoint.name() },
+            Err(_) => RemoteError::TimedOut {
+                redis: endpoint.name(),
+            },
         };
         endpoint.note(line, &failure);
         Err(failure)
@@ -178,7 +203,9 @@ impl Endpoint {
             redis: self.name(),
             source,
         };
-        let stream = TcpStream::connect((&*self.place.host, self.place.port)).await.map_err(failed)?;
+        let stream = TcpStream::connect((&*self.place.host, self.place.port))
+            .await
+            .map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         let mut info = redis::RedisConnectionInfo::default().set_db(self.place.database.into());
         if let Some(password) = &self.place.password {
@@ -189,10 +216,14 @@ impl Endpoint {
         }
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.place.timeout));
         let made = match &self.tls {
-            None => MultiplexedConnection::new_with_config(&info, stream, config).await.map(spawned),
+            None => MultiplexedConnection::new_with_config(&info, stream, config)
+                .await
+                .map(spawned),
             Some(tls) => {
                 let stream = tls.connect(stream).await.map_err(failed)?;
-                MultiplexedConnection::new_with_config(&info, stream, config).await.map(spawned)
+                MultiplexedConnection::new_with_config(&info, stream, config)
+                    .await
+                    .map(spawned)
             }
         };
         made.map_err(|error| failed(std::io::Error::other(error)))

@@ -3,24 +3,32 @@
 use crate::env::BuildEnv;
 use crate::limits::redis::RedisPlace;
 use crate::limits::refused;
-use crate::limits::scripts::{Argument, RemoteError, Script};
+use crate::limits::scripts::{Argument, Script};
 use crate::plugin::BuildError;
 
-/// A Redis: there is none.
+/// A Redis. None is ever opened.
 #[derive(Clone, Debug)]
-pub(crate) enum Remote {}
+pub(crate) struct Remote(());
+
+/// That there is no Redis.
+#[derive(Debug, thiserror::Error)]
+#[error("this gateway was built without Redis")]
+pub(crate) struct RemoteError;
 
 impl Remote {
     /// Refuses.
     pub(crate) fn open(place: &RedisPlace, _env: &BuildEnv) -> Result<Self, BuildError> {
-        debug_assert!(Script::ALL.iter().all(|script| !script.text().is_empty()), "for {place:?}");
+        debug_assert!(
+            Script::ALL.iter().all(|script| !script.text().is_empty()),
+            "for {place:?}"
+        );
         Err(refused(
             "/policy",
             "this gateway was built without Redis; use the policy 'local', or build it with the feature 'redis'",
         ))
     }
 
-    /// Cannot be reached.
+    /// Fails.
     pub(crate) async fn run(
         &self,
         _worker: usize,
@@ -28,6 +36,6 @@ impl Remote {
         _keys: &[String],
         _arguments: &[Argument<'_>],
     ) -> Result<Vec<i64>, RemoteError> {
-        match *self {}
+        Err(RemoteError)
     }
 }

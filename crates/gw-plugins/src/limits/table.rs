@@ -76,13 +76,23 @@ impl<V: Kept> Table<V> {
     /// How many values there are.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        let held = |shard: &Shard<V>| shard.0.lock().unwrap_or_else(PoisonError::into_inner).by_key.len();
+        let held = |shard: &Shard<V>| {
+            shard
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .by_key
+                .len()
+        };
         self.shards.iter().map(held).sum()
     }
 
     fn shard(&self, key: Key) -> MutexGuard<'_, Values<V>> {
         let place = (key.0 >> 64) as usize % SHARDS;
-        self.shards[place].0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[place]
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -190,10 +200,20 @@ mod tests {
         // All in one shard.
         let table = Table::<Timed>::default();
         for heavy in 0..100 {
-            table.with(Key(heavy), 0, |timed| *timed = Timed { until: u64::MAX, count: 9 });
+            table.with(Key(heavy), 0, |timed| {
+                *timed = Timed {
+                    until: u64::MAX,
+                    count: 9,
+                }
+            });
         }
         for caller in 100..5 * MOST as u128 {
-            table.with(Key(caller), 0, |timed| *timed = Timed { until: u64::MAX, count: 1 });
+            table.with(Key(caller), 0, |timed| {
+                *timed = Timed {
+                    until: u64::MAX,
+                    count: 1,
+                }
+            });
             assert!(table.len() <= MOST || caller % 1000 != 0);
         }
         for heavy in 0..100 {

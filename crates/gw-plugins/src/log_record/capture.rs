@@ -47,7 +47,11 @@ impl Capture {
         Ok(Self {
             request_body: settings.request_body,
             response_body: settings.response_body,
-            headers: settings.redact_headers.iter().map(|name| &**name).enumerate()
+            headers: settings
+                .redact_headers
+                .iter()
+                .map(|name| &**name)
+                .enumerate()
                 .map(header)
                 .collect::<Result<_, _>>()?,
             fields: settings

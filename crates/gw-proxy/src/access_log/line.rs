@@ -248,6 +248,7 @@ mod tests {
         let record = Record {
             time: UNIX_EPOCH + Duration::from_millis(1_709_209_445_067),
             request_id: "8f3c",
+            parent: None,
             client: "::1".parse().unwrap(),
             client_port: 5000,
             method: "GET",

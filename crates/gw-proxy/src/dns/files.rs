@@ -197,7 +197,7 @@ mod tests {
         let mut files = at(&dir, &["127.0.0.1:5353"]);
         let (now, _) = files.contents();
         assert_eq!(now.conf.servers, ["127.0.0.1:5353".parse().unwrap()]);
-        assert_eq!(now.conf.search, ["a.test".into()]);
+        assert_eq!(now.conf.search, [Box::<str>::from("a.test")]);
         write(&dir, "resolv.conf", "nameserver 10.0.0.54\nsearch b.test");
         let (now, version) = files.contents();
         assert_eq!((version, &*now.conf.search[0]), (1, "b.test"));

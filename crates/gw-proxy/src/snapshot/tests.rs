@@ -310,7 +310,9 @@ fn what_cannot_compile_keeps_its_last_good_version() {
 fn an_upstream_of_a_plugin_keeps_its_cell() {
     let bench = Bench::new();
     let split = |nodes: &[&str], enabled: bool| {
-        let arms = nodes.iter().map(|node| json!({ "upstream": { "nodes": { *node: 1 } } }));
+        let arms = nodes
+            .iter()
+            .map(|node| json!({ "upstream": { "nodes": { *node: 1 } } }));
         let rules = json!([{ "weighted_upstreams": arms.collect::<Vec<_>>() }]);
         let document = json!({ "name": "traffic-split", "enabled": enabled, "config": { "rules": rules } });
         bench.put(Kind::Plugin, 0, document)
@@ -320,7 +322,12 @@ fn an_upstream_of_a_plugin_keeps_its_cell() {
     let mut snapshot = Snapshot::empty(RouterFlavor::default());
     let mut step = |change: Change| {
         config.apply(change.clone());
-        snapshot = snapshot.next(&bench.compiler(), config.clone(), &[change], snapshot.revision + 1);
+        snapshot = snapshot.next(
+            &bench.compiler(),
+            config.clone(),
+            &[change],
+            snapshot.revision + 1,
+        );
         let instance = snapshot.instances.get(&plugin);
         let ids: Vec<_> = instance.map_or_else(Vec::new, |instance| {
             instance.upstreams.iter().map(|own| own.upstream.id).collect()
@@ -336,7 +343,12 @@ fn an_upstream_of_a_plugin_keeps_its_cell() {
     let (third, same) = step(split(&["10.0.0.3:80", "10.0.0.2:80"], true));
     assert_eq!(ids, same);
     for cells in [&second, &third] {
-        assert!(cells.iter().zip(&first).all(|(now, before)| Arc::ptr_eq(now, before)));
+        assert!(
+            cells
+                .iter()
+                .zip(&first)
+                .all(|(now, before)| Arc::ptr_eq(now, before))
+        );
     }
     assert_eq!(&*third[0].spec().targets[0].address.host, "10.0.0.3");
     // What it has no longer is gone.

@@ -323,15 +323,21 @@ async fn what_an_upstream_says_is_never_taken_for_the_gateway_s_own_answer() {
 /// Closing on what has not been read resets the connection, and the answer may be known only after a write has failed.
 #[tokio::test]
 async fn an_answer_before_a_reset_is_the_clients() {
-    const ANSWER: &[u8] = b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 8\r\nconnection: close\r\n\r\ntoo much";
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 8\r\nconnection: close\r\n\r\ntoo much";
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
     let mut proxy = Proxy::start();
     proxy.route_all(listener.local_addr().expect("an address"), json!({}));
     let upstream = tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.expect("a connection");
             let mut head = [0; 64];
-            stream.read_exact(&mut head).await.expect("the beginning of a head");
+            stream
+                .read_exact(&mut head)
+                .await
+                .expect("the beginning of a head");
             stream.write_all(ANSWER).await.expect("room for an answer");
             drop(stream); // with much unread
         }

@@ -48,7 +48,7 @@ impl WaitingPlugin for Asks {
             let inner = cx.facts().inner;
             let mut request = Request::post(&self.0.path)
                 .body(Bytes::from_static(b"sent"))
-                .unwrap();
+                .expect("a request");
             *request.headers_mut() = cx.headers().clone();
             let answer = inner.send(request, self.0.most);
             let Some(patience) = self.0.patience else {

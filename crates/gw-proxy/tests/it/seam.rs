@@ -178,7 +178,11 @@ async fn the_path_the_method_and_the_host_are_the_plugins() {
         .expect_status(200);
     let request = upstream.requests().remove(0);
     assert_eq!(
-        (request.method.as_str(), request.target.as_str(), request.header("host")),
+        (
+            request.method.as_str(),
+            request.target.as_str(),
+            request.header("host")
+        ),
         ("PUT", "/out/%20x?a=1", Some("else.test:99"))
     );
 }
@@ -236,7 +240,11 @@ async fn a_whole_response_is_changed_and_its_length_told() {
         assert_eq!(answer.text(), "Hello from one and more");
         assert_eq!(answer.header("content-length"), Some("23"));
     }
-    client.call("HEAD", proxy.url("/")).send().await.expect_status(200);
+    client
+        .call("HEAD", proxy.url("/"))
+        .send()
+        .await
+        .expect_status(200);
     assert_eq!(upstream.counts().accepted, 1, "its connection serves on");
 }
 
@@ -246,7 +254,11 @@ async fn a_response_larger_than_a_plugin_takes_is_502() {
     let (mut proxy, ..) = stage(&upstream, "/");
     puppet(&mut proxy, json!({ "whole": 5 }));
     let answer = Client::new().get(proxy.url("/")).await.expect_status(502);
-    assert!(answer.text().contains("larger than a plugin takes"), "{}", answer.text());
+    assert!(
+        answer.text().contains("larger than a plugin takes"),
+        "{}",
+        answer.text()
+    );
 }
 
 #[tokio::test]
@@ -261,7 +273,10 @@ async fn an_answer_takes_the_responses_place() {
         assert_eq!(answer.header("x-filtered"), None, "what was there is gone");
     }
     let logged = proxy.log(2).await;
-    assert_eq!((&logged[0]["status"], &logged[0]["tries"][0]["status"]), (&json!(429), &json!(200)));
+    assert_eq!(
+        (&logged[0]["status"], &logged[0]["tries"][0]["status"]),
+        (&json!(429), &json!(200))
+    );
 }
 
 #[tokio::test]
@@ -274,9 +289,16 @@ async fn groups_of_a_path_have_names_or_numbers() {
     ] {
         let (mut proxy, ..) = stage(&upstream, path);
         puppet(&mut proxy, json!({ "captured": name }));
-        Client::new().get(proxy.url("/users/7/cart")).await.expect_status(200);
+        Client::new()
+            .get(proxy.url("/users/7/cart"))
+            .await
+            .expect_status(200);
         let requests = upstream.requests();
-        assert_eq!(requests.last().expect("one").header("x-captured"), Some(taken), "{path}");
+        assert_eq!(
+            requests.last().expect("one").header("x-captured"),
+            Some(taken),
+            "{path}"
+        );
     }
 }
 
@@ -288,13 +310,21 @@ async fn what_is_kept_is_told_when_it_is_over() {
     let client = Client::new();
     let mut calls = Vec::new();
     for body in ["0123456789".to_owned(), "y".repeat(100_000)] {
-        let call = client.call("POST", proxy.url("/a?b")).header("x-ask", "1").body(body);
+        let call = client
+            .call("POST", proxy.url("/a?b"))
+            .header("x-ask", "1")
+            .body(body);
         let answer = call.send().await.expect_status(200);
         calls.push(answer.header("x-kong-request-id").expect("an id").to_owned());
     }
     proxy.log(2).await;
     for (id, (up, length)) in calls.iter().zip([("0123", 10), ("yyyy", 100_000)]) {
-        let record = records().iter().find(|(known, _)| known == id).expect("a record").1.clone();
+        let record = records()
+            .iter()
+            .find(|(known, _)| known == id)
+            .expect("a record")
+            .1
+            .clone();
         let expected = json!({
             "status": 200, "upstream": true, "failure": null, "bytes": [length, 14], "tries": [["answered", 200]],
             "method": "POST", "target": "/a?b",
@@ -308,7 +338,10 @@ async fn what_is_kept_is_told_when_it_is_over() {
 async fn an_answer_of_the_gateways_is_recorded_too() {
     let upstream = Upstream::named("one");
     let (mut proxy, ..) = stage(&upstream, "/only");
-    puppet(&mut proxy, json!({ "tag": "t", "keep": 4, "answer": "no, thanks" }));
+    puppet(
+        &mut proxy,
+        json!({ "tag": "t", "keep": 4, "answer": "no, thanks" }),
+    );
     let client = Client::new();
     let mut calls = Vec::new();
     for (path, status) in [("/only", 202), ("/elsewhere", 404)] {
@@ -316,11 +349,24 @@ async fn an_answer_of_the_gateways_is_recorded_too() {
         calls.push(answer.header("x-kong-request-id").expect("an id").to_owned());
     }
     proxy.log(2).await;
-    let found = |id: &String| records().iter().find(|(known, _)| known == id).expect("a record").1.clone();
+    let found = |id: &String| {
+        records()
+            .iter()
+            .find(|(known, _)| known == id)
+            .expect("a record")
+            .1
+            .clone()
+    };
     let (answered, lost) = (found(&calls[0]), found(&calls[1]));
-    assert_eq!((&answered["status"], &answered["upstream"]), (&json!(202), &json!(false)));
+    assert_eq!(
+        (&answered["status"], &answered["upstream"]),
+        (&json!(202), &json!(false))
+    );
     assert_eq!(answered["kept"]["down"], "no, ");
-    assert_eq!((&lost["status"], &lost["failure"]), (&json!(404), &json!("no_route")));
+    assert_eq!(
+        (&lost["status"], &lost["failure"]),
+        (&json!(404), &json!("no_route"))
+    );
 }
 
 #[tokio::test]
@@ -332,12 +378,24 @@ async fn of_the_requests_in_its_scope_a_filter_takes_some() {
         json!({ "name": "puppet", "config": { "tag": "t" }, "filter": [["arg_env", "==", "test"], ["http_x_a", "~~", "^b"]] }),
     );
     let client = Client::new();
-    for (path, header, tags) in [("/?env=test", "bc", 1), ("/?env=test", "cb", 0), ("/?env=live", "bc", 0)] {
-        let answer = client.call("GET", proxy.url(path)).header("x-a", header).send().await;
+    for (path, header, tags) in [
+        ("/?env=test", "bc", 1),
+        ("/?env=test", "cb", 0),
+        ("/?env=live", "bc", 0),
+    ] {
+        let answer = client
+            .call("GET", proxy.url(path))
+            .header("x-a", header)
+            .send()
+            .await;
         let answer = answer.expect_status(200);
         let requests = upstream.requests();
         let tagged = requests.last().expect("one").headers_named("x-tag").len();
-        assert_eq!((tagged, usize::from(answer.header("x-filtered").is_some())), (tags, tags), "{path} {header}");
+        assert_eq!(
+            (tagged, usize::from(answer.header("x-filtered").is_some())),
+            (tags, tags),
+            "{path} {header}"
+        );
     }
 }
 
@@ -351,11 +409,17 @@ async fn global_rules_run_besides_and_first_and_a_priority_moves_an_instance() {
     Client::new().get(proxy.url("/")).await.expect_status(200);
     assert_eq!(upstream.requests()[0].headers_named("x-tag"), ["rule", "route"]);
     // One that answers, moved in front of key-auth: nobody is asked for a key.
-    proxy.put(Kind::Plugin, json!({ "name": "key-auth", "route": { "id": route } }));
+    proxy.put(
+        Kind::Plugin,
+        json!({ "name": "key-auth", "route": { "id": route } }),
+    );
     let client = Client::new();
     client.get(proxy.url("/")).await.expect_status(401);
     let answering = json!({ "name": "puppet", "config": { "answer": "first" }, "priority": 2000, "service": { "id": proxy.route_service(route) } });
-    proxy.put(Kind::Plugin, merged(answering, json!({ "route": { "id": route } })));
+    proxy.put(
+        Kind::Plugin,
+        merged(answering, json!({ "route": { "id": route } })),
+    );
     client.get(proxy.url("/")).await.expect_status(202);
 }
 
@@ -385,11 +449,16 @@ async fn an_instance_for_a_group_runs_for_its_members() {
         let tags = requests.last().expect("one").headers_named("x-tag");
         tags.into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!((tags("ann").await, tags("bob").await), (vec!["gold".to_owned()], vec!["all".to_owned()]));
+    assert_eq!(
+        (tags("ann").await, tags("bob").await),
+        (vec!["gold".to_owned()], vec!["all".to_owned()])
+    );
     // What is bound to the route and the group wins over what is bound to the consumer; and who leaves is as all are.
     let mut put = |more: Value| proxy.put(Kind::Plugin, merged(json!({ "name": "puppet" }), more));
     put(json!({ "config": { "tag": "ann" }, "consumer": { "id": consumers[0] } }));
-    put(json!({ "config": { "tag": "gold here" }, "consumer_group": { "id": gold }, "route": { "id": route } }));
+    put(
+        json!({ "config": { "tag": "gold here" }, "consumer_group": { "id": gold }, "route": { "id": route } }),
+    );
     let tags = async |proxy: &Proxy, key: &str| {
         let call = client.call("GET", proxy.url("/")).header("apikey", key);
         call.send().await.expect_status(200);

@@ -385,14 +385,22 @@ fn what_is_refused_says_where_and_what_to_do() {
 #[test]
 fn every_group_is_told_with_its_name_or_without() -> Result<(), Box<dyn Error>> {
     let cases: [(Pattern, &str, &[(&str, Option<&str>)]); 4] = [
-        (Pattern::parse("/a/{x}/*")?, "/a/1/2/3", &[("x", Some("1")), ("", Some("2/3"))]),
+        (
+            Pattern::parse("/a/{x}/*")?,
+            "/a/1/2/3",
+            &[("x", Some("1")), ("", Some("2/3"))],
+        ),
         (Pattern::parse("/a")?, "/a", &[]),
         (
             Pattern::kong("~/(a|b)/(?<id>\\d+)(/c)?")?,
             "/b/7",
             &[("", Some("b")), ("id", Some("7")), ("", None)],
         ),
-        (Pattern::kong("~/(é)(.*)")?, "/éa", &[("", Some("é")), ("", Some("a"))]),
+        (
+            Pattern::kong("~/(é)(.*)")?,
+            "/éa",
+            &[("", Some("é")), ("", Some("a"))],
+        ),
     ];
     for (pattern, path, expected) in cases {
         let text = pattern.to_string();

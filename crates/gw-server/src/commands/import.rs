@@ -33,7 +33,7 @@ pub(super) async fn run(
     let imported = imported.map_err(|error| match error {
         LoadError::Refused(refusal) => FileError::Refused {
             path: path.to_owned(),
-            refusal: Box::new(refusal),
+            refusal,
         },
         source => FileError::Load {
             path: path.to_owned(),

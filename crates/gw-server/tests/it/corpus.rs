@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use self::effects::{Exchange, Shown};
 use self::file::{Document, Names, texts};
 use self::samples::Samples;
-use crate::support::{Stage, program, refusal};
+use crate::support::{Stage, program};
 
 /// What is wrong with a file that Kong refuses as well, as our messages begin.
 const KONG_REFUSES_TOO: [&str; 13] = [
@@ -64,10 +64,21 @@ async fn every_route_of_every_public_file_is_served() {
         println!("GW_CORPUS names no folder of public configurations: nothing was started");
         return;
     };
-    let mut scores = Vec::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut copies = Vec::new();
     for kind in ["kong", "apisix"] {
         for path in files(&PathBuf::from(&corpus).join(kind)) {
-            scores.push(score(kind, &path).await);
+            copies.push(Copy::of(kind, &path, folder.path()));
+        }
+    }
+    let variables: Vec<(String, String)> = copies
+        .iter()
+        .flat_map(|copy| file::variables(&copy.text))
+        .collect();
+    let mut scores = check(&copies, &variables).await;
+    for (copy, score) in copies.iter().zip(&mut scores) {
+        if score.refused.is_empty() {
+            run(copy, &variables, folder.path(), score).await;
         }
     }
     print(&scores);
@@ -87,40 +98,38 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-async fn score(kind: &str, path: &Path) -> Score {
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let mut score = Score {
-        file: name.clone(),
-        ..Score::default()
-    };
-    let folder = tempfile::tempdir().expect("a folder");
-    let copy = folder.path().join(&name);
-    let text = std::fs::read_to_string(path).expect("it is text");
-    std::fs::write(&copy, file::with_names_for_addresses(&text)).expect("a copy");
-    let document = Document::read(&text);
-    score.format = if kind == "apisix" {
-        kind.to_owned()
-    } else {
-        document.format()
-    };
-    let variables = file::variables(&text);
-    check(&copy, &variables, &mut score).await;
-    if !score.refused.is_empty() {
-        return score;
+/// A public file, for a test to run.
+struct Copy {
+    kind: &'static str,
+    path: PathBuf,
+    text: String,
+}
+
+impl Copy {
+    fn of(kind: &'static str, original: &Path, folder: &Path) -> Self {
+        let name = original.file_name().unwrap_or_default().to_string_lossy();
+        let path = folder.join(format!("{kind}-{name}"));
+        let text = std::fs::read_to_string(original).expect("it is text");
+        std::fs::write(&path, file::with_names_for_addresses(&text)).expect("a copy");
+        Self { kind, path, text }
+    }
+}
+
+/// Starts a gateway on a file, and requests all its routes.
+async fn run(copy: &Copy, variables: &[(String, String)], folder: &Path, score: &mut Score) {
+    let document = Document::read(&copy.text);
+    if copy.kind == "kong" {
+        score.format = document.format();
     }
     let samples = Samples::start();
     let names = NameServer::start();
     let port = samples.port();
     names.set_all(60, &["A 127.0.0.1", &format!("SRV 1 1 {port} sample.test")]);
-    let nowhere = folder.path().join("empty");
+    let nowhere = folder.join("empty");
     std::fs::write(&nowhere, "").expect("it can be written");
     let program = program()
         .arg("--config")
-        .arg(&copy)
+        .arg(&copy.path)
         .args([
             "--unknown-plugins",
             "ignore",
@@ -141,51 +150,69 @@ async fn score(kind: &str, path: &Path) -> Score {
         Ok(gateway) => Stage::of(gateway),
         Err(error) => {
             score.wrong.push(format!("does not start: {error}"));
-            return score;
+            return;
         }
     };
     let all = Names::read(&stage).await;
     score.absent = absent(&stage);
     let mut answers = Vec::new();
     for (number, route) in all.routes.iter().enumerate() {
-        let answer = request(&stage, &samples, &document, &all, (number, route), &mut score).await;
+        let answer = request(&stage, &samples, &document, &all, (number, route), score).await;
         answers.extend(answer.map(|answer| (route, answer)));
     }
     let (routes, answers): (Vec<&Value>, Vec<Answer>) = answers.into_iter().unzip();
     for (route, line) in routes.into_iter().zip(stage.access_lines(&answers).await) {
-        tell_match(route, &line, &mut score);
+        tell_match(route, &line, score);
     }
-    score
 }
 
-/// Whether it loads and, if it does not, whether that is for what Kong refuses too.
-async fn check(path: &Path, variables: &[(String, String)], score: &mut Score) {
-    let args = ["check", "--json", "--unknown-plugins", "ignore"];
-    let program = program().args(args).arg(path);
-    let program = variables
+/// Whether each loads and, if it does not, whether that is for what Kong refuses too.
+async fn check(copies: &[Copy], variables: &[(String, String)]) -> Vec<Score> {
+    // So many files take longer than a test waits for a program otherwise.
+    let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_gw-server"));
+    program.args(["check", "--json", "--unknown-plugins", "ignore"]);
+    program.args(copies.iter().map(|copy| &copy.path));
+    program.envs(variables.iter().map(|(name, value)| (name, value)));
+    let output = program.output().await.expect("it can be started");
+    let told: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let files = told["files"].as_array().expect("a list");
+    assert_eq!(files.len(), copies.len());
+    assert_eq!(
+        output.status.success(),
+        files.iter().all(|file| file["loads"] == true)
+    );
+    copies
         .iter()
-        .fold(program, |program, (name, value)| program.env(name, value));
-    let (code, said) = refusal(program).await;
-    let told: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
-    let told = &told["files"][0];
-    assert_eq!(code == Some(0), told["loads"] == true, "{said}");
+        .zip(files)
+        .map(|(copy, told)| judged(copy, told))
+        .collect()
+}
+
+fn judged(copy: &Copy, told: &Value) -> Score {
+    let mut score = Score {
+        file: copy
+            .path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        format: copy.kind.to_owned(),
+        ..Score::default()
+    };
     for error in told["errors"].as_array().into_iter().flatten() {
         let message = error["message"].as_str().unwrap_or_default();
-        let text = format!(
-            "line {}: {}: {message}",
-            error["line"],
-            error["path"].as_str().unwrap_or_default()
-        );
+        let place = error["path"].as_str().unwrap_or_default();
+        let text = format!("line {}: {place}: {message}", error["line"]);
         if !error["line"].is_u64() || message.is_empty() {
             score.wrong.push(format!("an error without a place: {error}"));
         }
-        if !score.format.starts_with("apisix")
-            && !KONG_REFUSES_TOO.iter().any(|known| message.starts_with(known))
-        {
+        if copy.kind == "kong" && !KONG_REFUSES_TOO.iter().any(|known| message.starts_with(known)) {
             score.wrong.push(format!("refused for what Kong takes: {text}"));
         }
         score.refused.push(text);
     }
+    score
 }
 
 /// The plugins that were left out, as the log tells them.
@@ -354,8 +381,10 @@ async fn target(
 async fn send(samples: &Samples, call: Call) -> Exchange {
     let before = samples.requests().len();
     let answer = call.send().await;
-    // The last: others may have been asked first what to do with it.
-    let received = samples.requests().into_iter().skip(before).last();
+    // Plugins ask and tell others as well: it is the one with the id of the answer, and the last of them.
+    let id = answer.header("x-kong-request-id").map(str::to_owned);
+    let of_it = |request: &Received| request.header("x-kong-request-id") == id.as_deref();
+    let received = samples.requests().into_iter().skip(before).filter(of_it).last();
     Exchange { answer, received }
 }
 
@@ -424,7 +453,7 @@ fn named(route: &Value) -> String {
 /// The score as a table.
 fn print(scores: &[Score]) {
     println!(
-        "| {:<10} | {:<10} | {:<7} | {:>6} | {:>7} | {:>6} | {:>8} | {:>5} | {:>7} | left out |",
+        "| {:<15} | {:<10} | {:<7} | {:>6} | {:>7} | {:>6} | {:>8} | {:>5} | {:>7} | left out |",
         "file", "format", "loads", "routes", "matched", "passed", "answered", "apart", "plugins"
     );
     println!("|{}|", ["---"; 10].join("|"));
@@ -436,7 +465,7 @@ fn print(scores: &[Score]) {
             "refused"
         };
         println!(
-            "| {:<10} | {:<10} | {loads:<7} | {:>6} | {:>7} | {:>6} | {:>8} | {:>5} | {:>3}/{:<3} | {} |",
+            "| {:<15} | {:<10} | {loads:<7} | {:>6} | {:>7} | {:>6} | {:>8} | {:>5} | {:>3}/{:<3} | {} |",
             score.file,
             score.format,
             score.routes,

@@ -207,7 +207,8 @@ pub(super) fn check(schema: &str, fields: &Document, pointer: &str, ledger: &mut
                 };
                 fits("node", node, &at, ledger)
             });
-            nodes.fold(true, |all, is_right| all && is_right)
+            // Every one, whatever is wrong with those before it.
+            !nodes.collect::<Vec<bool>>().contains(&false)
         }
         _ => true,
     };

@@ -11,7 +11,9 @@ use crate::registry::Registry;
 use crate::test_lender::TestLender;
 
 fn registry() -> Registry {
-    Registry::new().with_waiting::<LimitConn>().lent(TestLender::new())
+    Registry::new()
+        .with_waiting::<LimitConn>()
+        .lent(TestLender::new())
 }
 
 fn kit(settings: Value) -> Kit {
@@ -28,11 +30,16 @@ fn status(ran: &Ran) -> Option<u16> {
 
 #[test]
 fn a_place_is_given_back_exactly_once() {
-    let kit = kit(json!({ "conn": 2, "burst": 0, "default_conn_delay": 0.1, "key": "http_x_tenant", "rejected_code": 429 }));
+    let kit = kit(
+        json!({ "conn": 2, "burst": 0, "default_conn_delay": 0.1, "key": "http_x_tenant", "rejected_code": 429 }),
+    );
     let mut first = kit.access(request("a"));
     let second = kit.access(request("a"));
     let mut refused = kit.access(request("a"));
-    assert_eq!((status(&first), status(&second), status(&refused)), (None, None, Some(429)));
+    assert_eq!(
+        (status(&first), status(&second), status(&refused)),
+        (None, None, Some(429))
+    );
     assert_eq!(status(&kit.access(request("b"))), None, "another caller");
     // The refused one held nothing, and gives nothing back.
     kit.log(&mut refused, StatusCode::TOO_MANY_REQUESTS, None);
@@ -78,9 +85,17 @@ async fn a_request_that_is_given_up_while_it_waits_gives_back_its_place() {
         "conn": 1, "burst": 1, "default_conn_delay": 3600, "only_use_default_delay": true, "key": "remote_addr",
     }));
     let _first = kit.access_waiting(request("a")).await;
-    let waiting = tokio::time::timeout(std::time::Duration::from_secs(1), kit.access_waiting(request("a"))).await;
+    let waiting = tokio::time::timeout(
+        std::time::Duration::from_secs(1),
+        kit.access_waiting(request("a")),
+    )
+    .await;
     assert!(waiting.is_err(), "it waits for an hour");
-    let waiting = tokio::time::timeout(std::time::Duration::from_secs(1), kit.access_waiting(request("a"))).await;
+    let waiting = tokio::time::timeout(
+        std::time::Duration::from_secs(1),
+        kit.access_waiting(request("a")),
+    )
+    .await;
     assert!(waiting.is_err(), "and its place is free for another");
 }
 
@@ -91,14 +106,20 @@ fn a_request_has_to_pass_all_rules_that_it_has_the_key_of() {
         { "conn": "${http_x_conn ?? 2}", "burst": 0, "key": "$http_x_user" },
     ] }));
     let send = |tenant: &'static str, user: &'static str| {
-        let request = Request::get("/").header("x-tenant", tenant).header("x-user", user);
+        let request = Request::get("/")
+            .header("x-tenant", tenant)
+            .header("x-user", user);
         kit.access(request.body("").unwrap())
     };
     let (one, two) = (send("a", "u"), send("b", "u"));
     assert_eq!((status(&one), status(&two)), (None, None));
     let refused = send("c", "u");
     assert_eq!(status(&refused), Some(503));
-    assert_eq!(status(&send("c", "v")), None, "the refused request holds no place of the tenant either");
+    assert_eq!(
+        status(&send("c", "v")),
+        None,
+        "the refused request holds no place of the tenant either"
+    );
     let nobody = kit.access(Request::get("/").body("").unwrap());
     assert_eq!(status(&nobody), Some(500), "no rule applies");
 }
@@ -120,7 +141,11 @@ fn of_many_at_once_exactly_so_many_are_under_way() {
         }
     });
     assert_eq!(passed.into_inner().unwrap().len(), 100);
-    assert_eq!(status(&kit.access(request("a"))), None, "all are over, and there is room again");
+    assert_eq!(
+        status(&kit.access(request("a"))),
+        None,
+        "all are over, and there is room again"
+    );
 }
 
 #[test]
@@ -128,16 +153,37 @@ fn settings_are_refused_by_place() {
     let registry = registry();
     for (settings, pointer, message) in [
         (json!({}), "/config/default_conn_delay", "required field missing"),
-        (json!({ "default_conn_delay": 1, "burst": 1, "key": "uri" }), "/config/conn", "required field missing"),
-        (json!({ "default_conn_delay": 1, "conn": 1, "burst": 1 }), "/config/key", "required field missing"),
-        (json!({ "default_conn_delay": 0 }), "/config/default_conn_delay", "greater than 0"),
-        (json!({ "default_conn_delay": 1, "conn": 1, "burst": -1, "key": "uri" }), "/config/burst", "at least 0"),
+        (
+            json!({ "default_conn_delay": 1, "burst": 1, "key": "uri" }),
+            "/config/conn",
+            "required field missing",
+        ),
+        (
+            json!({ "default_conn_delay": 1, "conn": 1, "burst": 1 }),
+            "/config/key",
+            "required field missing",
+        ),
+        (
+            json!({ "default_conn_delay": 0 }),
+            "/config/default_conn_delay",
+            "greater than 0",
+        ),
+        (
+            json!({ "default_conn_delay": 1, "conn": 1, "burst": -1, "key": "uri" }),
+            "/config/burst",
+            "at least 0",
+        ),
     ] {
         let mut document = json!({ "name": "limit-conn", "config": settings });
         let violations = registry.complete(document.as_object_mut().unwrap()).unwrap_err();
-        let found: Vec<_> = violations.into_iter().map(|found| (found.pointer, found.message)).collect();
+        let found: Vec<_> = violations
+            .into_iter()
+            .map(|found| (found.pointer, found.message))
+            .collect();
         assert!(
-            found.iter().any(|(at, said)| at == pointer && said.contains(message)),
+            found
+                .iter()
+                .any(|(at, said)| at == pointer && said.contains(message)),
             "{settings}: {found:?}"
         );
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::env::Lender;
-use crate::limits::remote::Remote;
-use crate::limits::scripts::{Argument, RemoteError, Script};
+use crate::limits::remote::{Remote, RemoteError};
+use crate::limits::scripts::{Argument, Script};
 use crate::limits::table::{Kept, Key, Table};
 
 /// How many requests of one key are under way.
@@ -74,7 +74,11 @@ pub(super) async fn enter_remote(
         member: member.clone(),
     })));
     let life = u64::try_from(key_ttl.as_millis()).unwrap_or(u64::MAX);
-    let arguments = [Argument::Number(most), Argument::Number(life), Argument::Text(&member)];
+    let arguments = [
+        Argument::Number(most),
+        Argument::Number(life),
+        Argument::Text(&member),
+    ];
     let given = remote.run(worker, Script::Enter, &[key], &arguments).await?;
     let count = given.first().copied().and_then(|count| u64::try_from(count).ok());
     Ok(match count {
@@ -98,13 +102,17 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         match &mut self.0 {
-            Place::Local(table, key) => table.with(*key, 0, |under_way| under_way.0 = under_way.0.saturating_sub(1)),
+            Place::Local(table, key) => {
+                table.with(*key, 0, |under_way| under_way.0 = under_way.0.saturating_sub(1))
+            }
             Place::Remote(place) if place.member.is_empty() => {}
             Place::Remote(place) => {
                 let (remote, worker) = (place.remote.clone(), place.worker);
                 let (key, member) = (std::mem::take(&mut place.key), std::mem::take(&mut place.member));
                 place.lender.tasks().spawn(Box::pin(async move {
-                    let left = remote.run(worker, Script::Leave, &[key], &[Argument::Text(&member)]).await;
+                    let left = remote
+                        .run(worker, Script::Leave, &[key], &[Argument::Text(&member)])
+                        .await;
                     drop(left); // Note: that Redis fails is said where it is asked; it forgets the member in time.
                 }));
             }

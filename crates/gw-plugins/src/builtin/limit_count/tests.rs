@@ -84,7 +84,10 @@ fn answers_can_be_chosen() {
     assert_eq!(told(&kit, &[], "x-ratelimit"), (None, "-/-/-".to_owned()));
     let reply = send(&kit, &[]).reply.unwrap();
     assert_eq!(reply.status, 503);
-    assert_eq!(reply.body, crate::ReplyBody::Bytes(r#"{"error_msg":"no \"more\""}"#.into()));
+    assert_eq!(
+        reply.body,
+        crate::ReplyBody::Bytes(r#"{"error_msg":"no \"more\""}"#.into())
+    );
     assert_eq!(reply.headers["content-type"], "application/json");
 }
 
@@ -101,7 +104,11 @@ fn keys_are_variables_texts_or_nothing() {
     ] {
         let kit = kit(json!({ "count": 1, "time_window": 9, "key": key, "key_type": key_type }));
         assert!(send(&kit, &[("x-tenant", first)]).reply.is_none());
-        assert_eq!(send(&kit, &[("x-tenant", second)]).reply.is_none(), passes, "{key} {key_type}");
+        assert_eq!(
+            send(&kit, &[("x-tenant", second)]).reply.is_none(),
+            passes,
+            "{key} {key_type}"
+        );
     }
 }
 
@@ -111,7 +118,10 @@ fn numbers_may_come_with_the_request() {
     let with = |count, window| told(&kit, &[("x-count", count), ("x-window", window)], "x-ratelimit");
     assert_eq!(with("3", "60"), (None, "3/2/60".to_owned()));
     assert_eq!(with("3", "60"), (None, "3/1/60".to_owned()));
-    assert_eq!(told(&kit, &[("x-window", "60")], "x-ratelimit"), (Some(503), "1/0/60".to_owned()));
+    assert_eq!(
+        told(&kit, &[("x-window", "60")], "x-ratelimit"),
+        (Some(503), "1/0/60".to_owned())
+    );
     for (count, window) in [("many", "60"), ("0", "60"), ("3", "")] {
         assert_eq!(with(count, window), (Some(500), "-/-/-".to_owned()));
     }
@@ -127,11 +137,23 @@ fn of_several_rules_all_have_room_or_none_counts() {
     ] }));
     let both = [("x-tenant", "a"), ("x-user", "u")];
     assert_eq!(told(&kit, &both, "x-1-ratelimit"), (None, "3/2/60".to_owned()));
-    assert_eq!(told(&kit, &both, "x-user-ratelimit"), (None, "2/0/3600".to_owned()));
-    assert_eq!(told(&kit, &both, "x-user-ratelimit"), (Some(503), "2/0/3600".to_owned()));
+    assert_eq!(
+        told(&kit, &both, "x-user-ratelimit"),
+        (None, "2/0/3600".to_owned())
+    );
+    assert_eq!(
+        told(&kit, &both, "x-user-ratelimit"),
+        (Some(503), "2/0/3600".to_owned())
+    );
     // The refused request does not count for the tenant either.
-    assert_eq!(told(&kit, &[("x-tenant", "a")], "x-1-ratelimit"), (None, "3/0/60".to_owned()));
-    assert_eq!(told(&kit, &[("x-user", "v")], "x-1-ratelimit"), (None, "-/-/-".to_owned()));
+    assert_eq!(
+        told(&kit, &[("x-tenant", "a")], "x-1-ratelimit"),
+        (None, "3/0/60".to_owned())
+    );
+    assert_eq!(
+        told(&kit, &[("x-user", "v")], "x-1-ratelimit"),
+        (None, "-/-/-".to_owned())
+    );
     assert_eq!(send(&kit, &[]).reply.unwrap().status, 500, "no rule applies");
 }
 
@@ -152,21 +174,62 @@ fn settings_are_refused_by_place() {
     let rule = json!({ "count": 1, "time_window": 1, "key": "$uri" });
     for (settings, pointer, message) in [
         (json!({}), "/config/count", "required field missing"),
-        (json!({ "count": 1 }), "/config/time_window", "required field missing"),
-        (json!({ "count": 0, "time_window": 1 }), "/config/count", "greater than 0"),
-        (json!({ "count": 1, "time_window": 1, "rejected_code": 199 }), "/config/rejected_code", "between 200 and 599"),
-        (json!({ "count": 1, "time_window": 1, "policy": "redis-cluster" }), "/config/policy", "local, redis"),
-        (json!({ "count": 1, "time_window": 1, "policy": "redis" }), "/config/redis_host", "required field missing"),
-        (json!({ "count": 1, "time_window": 1, "rules": [rule] }), "/config/rules", "cannot be specified at the same time"),
-        (json!({ "rules": [rule], "group": "g" }), "/config/group", "cannot be specified at the same time"),
-        (json!({ "rules": [rule, rule] }), "/config/rules/1/key", "duplicate key '$uri' in rules"),
-        (json!({ "rules": [{ "count": 1 }] }), "/config/rules/0/key", "required field missing"),
+        (
+            json!({ "count": 1 }),
+            "/config/time_window",
+            "required field missing",
+        ),
+        (
+            json!({ "count": 0, "time_window": 1 }),
+            "/config/count",
+            "greater than 0",
+        ),
+        (
+            json!({ "count": 1, "time_window": 1, "rejected_code": 199 }),
+            "/config/rejected_code",
+            "between 200 and 599",
+        ),
+        (
+            json!({ "count": 1, "time_window": 1, "policy": "redis-cluster" }),
+            "/config/policy",
+            "local, redis",
+        ),
+        (
+            json!({ "count": 1, "time_window": 1, "policy": "redis" }),
+            "/config/redis_host",
+            "required field missing",
+        ),
+        (
+            json!({ "count": 1, "time_window": 1, "rules": [rule] }),
+            "/config/rules",
+            "cannot be specified at the same time",
+        ),
+        (
+            json!({ "rules": [rule], "group": "g" }),
+            "/config/group",
+            "cannot be specified at the same time",
+        ),
+        (
+            json!({ "rules": [rule, rule] }),
+            "/config/rules/1/key",
+            "duplicate key '$uri' in rules",
+        ),
+        (
+            json!({ "rules": [{ "count": 1 }] }),
+            "/config/rules/0/key",
+            "required field missing",
+        ),
     ] {
         let mut document = json!({ "name": "limit-count", "config": settings });
         let violations = registry.complete(document.as_object_mut().unwrap()).unwrap_err();
-        let found: Vec<_> = violations.into_iter().map(|found| (found.pointer, found.message)).collect();
+        let found: Vec<_> = violations
+            .into_iter()
+            .map(|found| (found.pointer, found.message))
+            .collect();
         assert!(
-            found.iter().any(|(at, said)| at == pointer && said.contains(message)),
+            found
+                .iter()
+                .any(|(at, said)| at == pointer && said.contains(message)),
             "{settings}: {found:?}"
         );
     }

@@ -59,7 +59,10 @@ async fn a_burst_is_delayed() {
     assert_eq!(waited, [0, 500, 1000]);
     let refused = kit.access_waiting(request()).await.reply.unwrap();
     assert_eq!(refused.status, 503);
-    assert_eq!(refused.body, crate::ReplyBody::Bytes(r#"{"error_msg":"later"}"#.into()));
+    assert_eq!(
+        refused.body,
+        crate::ReplyBody::Bytes(r#"{"error_msg":"later"}"#.into())
+    );
 }
 
 #[test]
@@ -89,10 +92,26 @@ fn of_many_at_once_exactly_so_many_pass() {
 fn settings_are_refused_by_place() {
     let registry = registry();
     for (settings, pointer, message) in [
-        (json!({ "burst": 1, "key": "uri" }), "/config/rate", "required field missing"),
-        (json!({ "rate": 0, "burst": 1, "key": "uri" }), "/config/rate", "greater than 0"),
-        (json!({ "rate": 1, "burst": -1, "key": "uri" }), "/config/burst", "at least 0"),
-        (json!({ "rate": 1, "burst": 1 }), "/config/key", "required field missing"),
+        (
+            json!({ "burst": 1, "key": "uri" }),
+            "/config/rate",
+            "required field missing",
+        ),
+        (
+            json!({ "rate": 0, "burst": 1, "key": "uri" }),
+            "/config/rate",
+            "greater than 0",
+        ),
+        (
+            json!({ "rate": 1, "burst": -1, "key": "uri" }),
+            "/config/burst",
+            "at least 0",
+        ),
+        (
+            json!({ "rate": 1, "burst": 1 }),
+            "/config/key",
+            "required field missing",
+        ),
         (
             json!({ "rate": 1, "burst": 1, "key": "uri", "key_type": "constant" }),
             "/config/key_type",
@@ -101,9 +120,14 @@ fn settings_are_refused_by_place() {
     ] {
         let mut document = json!({ "name": "limit-req", "config": settings });
         let violations = registry.complete(document.as_object_mut().unwrap()).unwrap_err();
-        let found: Vec<_> = violations.into_iter().map(|found| (found.pointer, found.message)).collect();
+        let found: Vec<_> = violations
+            .into_iter()
+            .map(|found| (found.pointer, found.message))
+            .collect();
         assert!(
-            found.iter().any(|(at, said)| at == pointer && said.contains(message)),
+            found
+                .iter()
+                .any(|(at, said)| at == pointer && said.contains(message)),
             "{settings}: {found:?}"
         );
     }

@@ -15,7 +15,7 @@ use super::condition::Held;
 use super::control::{self, Directives};
 use super::media::Media;
 use super::{KEY, ProxyCache, STATUS, State, Step};
-use crate::cache::{Cache, Key, Lead, Stored, Target, Terms};
+use crate::cache::{Cache, Key, Lead, Said, Stored, Target, Terms};
 use crate::cx::ResponseCx;
 use crate::reply::Reply;
 
@@ -394,7 +394,7 @@ fn replace(headers: &mut HeaderMap, name: &HeaderName, from: &HeaderMap) {
 }
 
 /// What `Vary` names, with what the request says there; none if no other request is like it.
-fn vary(headers: &HeaderMap, asked: &HeaderMap) -> Option<Box<[(HeaderName, Box<[HeaderValue]>)]>> {
+fn vary(headers: &HeaderMap, asked: &HeaderMap) -> Option<Box<[Said]>> {
     let mut names = Vec::new();
     for line in headers.get_all(VARY) {
         for name in line

@@ -6,8 +6,8 @@ use crate::cx::Facts;
 use crate::limits::calendar::{Limits, Usage};
 use crate::limits::caller::Caller;
 use crate::limits::period::Period;
-use crate::limits::remote::Remote;
-use crate::limits::scripts::{Argument, RemoteError, Script};
+use crate::limits::remote::{Remote, RemoteError};
+use crate::limits::scripts::{Argument, Script};
 
 /// The keys of a caller, one for each limited window.
 #[derive(Debug)]
@@ -22,7 +22,9 @@ impl Keys {
         limits: &Limits,
         at: u64,
     ) -> Self {
-        let scope = instance.and_then(|id| facts.config.plugin(id)).map(|plugin| plugin.scope);
+        let scope = instance
+            .and_then(|id| facts.config.plugin(id))
+            .map(|plugin| plugin.scope);
         let scope = scope.unwrap_or_default();
         let route = scope.route.map(Id::uuid).unwrap_or_default();
         let service = scope.service.map(Id::uuid).unwrap_or_default();

@@ -53,13 +53,25 @@ impl Synced {
     }
 
     /// Notes a call that has been counted in the table, for the next exchange.
-    pub(super) fn count(self: &Arc<Self>, table: &Arc<Table<Calendar>>, key: Key, limits: &Limits, keys: Keys, at: u64) {
+    pub(super) fn count(
+        self: &Arc<Self>,
+        table: &Arc<Table<Calendar>>,
+        key: Key,
+        limits: &Limits,
+        keys: Keys,
+        at: u64,
+    ) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         for ((period, _), name) in limits.iter().zip(keys.0) {
             if let Some(unsent) = pending.by_key.get_mut(&name) {
                 unsent.calls += 1;
             } else if pending.by_key.len() < MOST {
-                let unsent = Unsent { calls: 1, period, at, key };
+                let unsent = Unsent {
+                    calls: 1,
+                    period,
+                    at,
+                    key,
+                };
                 pending.by_key.insert(name, unsent);
             }
         }
@@ -85,15 +97,24 @@ impl Synced {
         for batch in unsent.chunks(BATCH) {
             let keys: Vec<String> = batch.iter().map(|(name, _)| name.clone()).collect();
             let told = |(_, unsent): &(String, Unsent)| {
-                [Argument::Number(unsent.calls), Argument::Number(life(unsent.period, unsent.at))]
+                [
+                    Argument::Number(unsent.calls),
+                    Argument::Number(life(unsent.period, unsent.at)),
+                ]
             };
             let arguments: Vec<Argument<'_>> = batch.iter().flat_map(told).collect();
             // Note: that Redis fails is said where it is asked.
-            let Ok(sums) = self.remote.run(0, Script::Add, &keys, &arguments).await else { return };
+            let Ok(sums) = self.remote.run(0, Script::Add, &keys, &arguments).await else {
+                return;
+            };
             for ((name, unsent), sum) in batch.iter().zip(sums) {
                 let since = self.since(name);
                 table.with(unsent.key, unsent.at * 1000, |calendar| {
-                    calendar.raise(unsent.period, unsent.period.begin(unsent.at), sum.unsigned_abs() + since);
+                    calendar.raise(
+                        unsent.period,
+                        unsent.period.begin(unsent.at),
+                        sum.unsigned_abs() + since,
+                    );
                 });
             }
         }

@@ -45,10 +45,16 @@ fn told(kit: &Kit, ran: &mut Ran) -> HeaderMap {
 #[track_caller]
 fn call(kit: &Kit, expected: Result<(), u16>, headers: &[(&str, &str)]) {
     let mut ran = kit.access(get("/"));
-    let answer = ran.reply.as_ref().map_or(Ok(()), |reply| Err(reply.status.as_u16()));
+    let answer = ran
+        .reply
+        .as_ref()
+        .map_or(Ok(()), |reply| Err(reply.status.as_u16()));
     assert_eq!(answer, expected);
     let told = told(kit, &mut ran);
-    let shown: Vec<_> = told.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    let shown: Vec<_> = told
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+        .collect();
     let mut expected = headers.to_vec();
     expected.sort_unstable();
     let mut shown = shown;
@@ -127,7 +133,10 @@ fn answers_can_be_chosen() {
     assert_eq!(kit.access(get("/")).reply.unwrap().text(), Some("Slow down"));
     let default = self::kit(json!({ "minute": 1 }));
     assert!(default.access(get("/")).reply.is_none());
-    assert_eq!(default.access(get("/")).reply.unwrap().text(), Some("API rate limit exceeded"));
+    assert_eq!(
+        default.access(get("/")).reply.unwrap().text(),
+        Some("API rate limit exceeded")
+    );
 }
 
 #[test]
@@ -153,23 +162,82 @@ fn callers_are_told_apart() {
     let (one, two) = (consumer(1), consumer(2));
     // Whether the second request of each passes, where the first has used up the only one there is.
     for (settings, first, second, expected) in [
-        (json!({ "limit_by": "consumer" }), ("/", "a", &one), ("/", "a", &two), true),
-        (json!({ "limit_by": "consumer" }), ("/", "a", &one), ("/", "a", &one), false),
-        (json!({ "limit_by": "consumer" }), ("/", "a", &one), ("/", "a", &nobody), true),
-        (json!({ "limit_by": "credential" }), ("/", "a", &one), ("/", "a", &two), false),
-        (json!({ "limit_by": "ip" }), ("/", "a", &one), ("/x", "b", &two), false),
-        (json!({ "limit_by": "service" }), ("/", "a", &one), ("/x", "b", &two), false),
-        (json!({ "limit_by": "header", "header_name": "X-Tenant" }), ("/", "a", &one), ("/", "b", &one), true),
-        (json!({ "limit_by": "header", "header_name": "X-Tenant" }), ("/", "a", &one), ("/", "a", &two), false),
-        (json!({ "limit_by": "header", "header_name": "X-Absent" }), ("/", "a", &one), ("/", "b", &two), false),
-        (json!({ "limit_by": "path", "path": "/x" }), ("/x", "a", &one), ("/x?q", "b", &two), false),
-        (json!({ "limit_by": "path", "path": "/x" }), ("/x", "a", &one), ("/x/", "a", &one), true),
+        (
+            json!({ "limit_by": "consumer" }),
+            ("/", "a", &one),
+            ("/", "a", &two),
+            true,
+        ),
+        (
+            json!({ "limit_by": "consumer" }),
+            ("/", "a", &one),
+            ("/", "a", &one),
+            false,
+        ),
+        (
+            json!({ "limit_by": "consumer" }),
+            ("/", "a", &one),
+            ("/", "a", &nobody),
+            true,
+        ),
+        (
+            json!({ "limit_by": "credential" }),
+            ("/", "a", &one),
+            ("/", "a", &two),
+            false,
+        ),
+        (
+            json!({ "limit_by": "ip" }),
+            ("/", "a", &one),
+            ("/x", "b", &two),
+            false,
+        ),
+        (
+            json!({ "limit_by": "service" }),
+            ("/", "a", &one),
+            ("/x", "b", &two),
+            false,
+        ),
+        (
+            json!({ "limit_by": "header", "header_name": "X-Tenant" }),
+            ("/", "a", &one),
+            ("/", "b", &one),
+            true,
+        ),
+        (
+            json!({ "limit_by": "header", "header_name": "X-Tenant" }),
+            ("/", "a", &one),
+            ("/", "a", &two),
+            false,
+        ),
+        (
+            json!({ "limit_by": "header", "header_name": "X-Absent" }),
+            ("/", "a", &one),
+            ("/", "b", &two),
+            false,
+        ),
+        (
+            json!({ "limit_by": "path", "path": "/x" }),
+            ("/x", "a", &one),
+            ("/x?q", "b", &two),
+            false,
+        ),
+        (
+            json!({ "limit_by": "path", "path": "/x" }),
+            ("/x", "a", &one),
+            ("/x/", "a", &one),
+            true,
+        ),
     ] {
         let mut settings = settings;
         settings["hour"] = json!(1);
         let kit = kit(settings.clone());
         assert!(passes(&kit, first.0, first.1, first.2));
-        assert_eq!(passes(&kit, second.0, second.1, second.2), expected, "{settings} {second:?}");
+        assert_eq!(
+            passes(&kit, second.0, second.1, second.2),
+            expected,
+            "{settings} {second:?}"
+        );
     }
     let mut kit = kit(json!({ "minute": 1, "limit_by": "ip" }));
     assert!(passes(&kit, "/", "a", &nobody));
@@ -181,22 +249,59 @@ fn callers_are_told_apart() {
 fn settings_are_refused_by_place() {
     let registry = registry();
     for (settings, pointer, message) in [
-        (json!({}), "/config", "at least one of these fields must be non-empty"),
-        (json!({ "second": 5, "minute": 4 }), "/config/minute", "The limit for minute(4.0) cannot be lower"),
+        (
+            json!({}),
+            "/config",
+            "at least one of these fields must be non-empty",
+        ),
+        (
+            json!({ "second": 5, "minute": 4 }),
+            "/config/minute",
+            "The limit for minute(4.0) cannot be lower",
+        ),
         (json!({ "minute": 0 }), "/config/minute", "greater than 0"),
         (json!({ "minute": "5" }), "/config/minute", "expected a number"),
-        (json!({ "minute": 5, "limit_by": "header" }), "/config/header_name", "required field missing"),
-        (json!({ "minute": 5, "limit_by": "path" }), "/config/path", "required field missing"),
-        (json!({ "minute": 5, "limit_by": "key" }), "/config/limit_by", "expected one of: consumer, credential"),
-        (json!({ "minute": 5, "sync_rate": 1 }), "/config/sync_rate", "only be used with the redis policy"),
-        (json!({ "minute": 5, "policy": "redis" }), "/config/redis/host", "required field missing"),
-        (json!({ "minute": 5, "minutes": 5 }), "/config/minutes", "unknown field"),
+        (
+            json!({ "minute": 5, "limit_by": "header" }),
+            "/config/header_name",
+            "required field missing",
+        ),
+        (
+            json!({ "minute": 5, "limit_by": "path" }),
+            "/config/path",
+            "required field missing",
+        ),
+        (
+            json!({ "minute": 5, "limit_by": "key" }),
+            "/config/limit_by",
+            "expected one of: consumer, credential",
+        ),
+        (
+            json!({ "minute": 5, "sync_rate": 1 }),
+            "/config/sync_rate",
+            "only be used with the redis policy",
+        ),
+        (
+            json!({ "minute": 5, "policy": "redis" }),
+            "/config/redis/host",
+            "required field missing",
+        ),
+        (
+            json!({ "minute": 5, "minutes": 5 }),
+            "/config/minutes",
+            "unknown field",
+        ),
     ] {
         let mut document = json!({ "name": "rate-limiting", "config": settings });
         let violations = registry.complete(document.as_object_mut().unwrap()).unwrap_err();
-        let found: Vec<_> = violations.into_iter().map(|found| (found.pointer, found.message)).collect();
+        let found: Vec<_> = violations
+            .into_iter()
+            .map(|found| (found.pointer, found.message))
+            .collect();
         assert!(
-            found.iter().any(|(at, said)| at == pointer && said.contains(message)),
+            found
+                .iter()
+                .any(|(at, said)| at == pointer && said.contains(message)),
             "{settings}: {found:?}"
         );
     }
@@ -251,7 +356,10 @@ fn a_request_costs_one_allocation() {
     };
     let mut ran = None;
     let access = allocation_counter::measure(|| ran = Some(kit.access(request))).count_total;
-    assert_eq!(access, without, "the state of a request is one box, whether it is used or not");
+    assert_eq!(
+        access, without,
+        "the state of a request is one box, whether it is used or not"
+    );
     let mut ran = ran.unwrap();
     let filter = allocation_counter::measure(|| kit.header_filter(&mut ran, &mut head)).count_total;
     assert_eq!(filter, 0);

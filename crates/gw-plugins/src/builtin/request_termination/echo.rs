@@ -10,7 +10,10 @@ use crate::log_record::{shown_route, shown_service};
 /// The document.
 pub(super) fn of(cx: &RequestCx<'_>, message: Option<&str>) -> String {
     let facts = cx.facts();
-    let body = cx.body().map(|body| String::from_utf8_lossy(body)).filter(|body| !body.is_empty());
+    let body = cx
+        .body()
+        .map(|body| String::from_utf8_lossy(body))
+        .filter(|body| !body.is_empty());
     let query = cx.uri().query().unwrap_or_default();
     json!({
         "message": message,

@@ -13,17 +13,32 @@ fn run(settings: Value) -> Ran {
 }
 
 fn shown(reply: &Reply) -> (u16, Option<&str>, &str) {
-    let content_type = reply.headers.get("content-type").map(|value| value.to_str().unwrap());
-    let ReplyBody::Bytes(body) = &reply.body else { panic!("{reply:?}") };
-    (reply.status.as_u16(), content_type, std::str::from_utf8(body).unwrap())
+    let content_type = reply
+        .headers
+        .get("content-type")
+        .map(|value| value.to_str().unwrap());
+    let ReplyBody::Bytes(body) = &reply.body else {
+        panic!("{reply:?}")
+    };
+    (
+        reply.status.as_u16(),
+        content_type,
+        std::str::from_utf8(body).unwrap(),
+    )
 }
 
 #[test]
 fn answers_are_kongs() {
     let json_type = Some("application/json; charset=utf-8");
     for (settings, expected) in [
-        (json!({}), (503, json_type, r#"{"message":"Service unavailable"}"#)),
-        (json!({ "status_code": 404 }), (404, json_type, r#"{"message":"Not found"}"#)),
+        (
+            json!({}),
+            (503, json_type, r#"{"message":"Service unavailable"}"#),
+        ),
+        (
+            json!({ "status_code": 404 }),
+            (404, json_type, r#"{"message":"Not found"}"#),
+        ),
         (json!({ "status_code": 403 }), (403, None, "")),
         (
             json!({ "status_code": 403, "message": "no \"entry\"" }),
@@ -33,7 +48,10 @@ fn answers_are_kongs() {
             json!({ "status_code": 200, "body": "<p>", "content_type": "text/html" }),
             (200, Some("text/html"), "<p>"),
         ),
-        (json!({ "status_code": 200, "body": "plain" }), (200, None, "plain")),
+        (
+            json!({ "status_code": 200, "body": "plain" }),
+            (200, None, "plain"),
+        ),
     ] {
         let reply = run(settings.clone()).reply.unwrap();
         assert_eq!(shown(&reply), expected, "{settings}");
@@ -67,7 +85,10 @@ fn an_echo_shows_the_request() {
         .unwrap();
     let reply = kit.access(request).reply.unwrap();
     let (status, content_type, body) = shown(&reply);
-    assert_eq!((status, content_type), (200, Some("application/json; charset=utf-8")));
+    assert_eq!(
+        (status, content_type),
+        (200, Some("application/json; charset=utf-8"))
+    );
     let expected = json!({
         "message": "hello",
         "request": {
@@ -85,17 +106,38 @@ fn an_echo_shows_the_request() {
 fn settings_that_exclude_one_another_are_refused() {
     let registry = Registry::new().with::<RequestTermination>();
     for (settings, pointer, message) in [
-        (json!({ "message": "m", "body": "b" }), "/config/message", "message cannot be used with content_type or body"),
-        (json!({ "content_type": "t" }), "/config/content_type", "content_type requires a body"),
-        (json!({ "echo": true, "body": "b" }), "/config/echo", "echo cannot be used with content_type and body"),
-        (json!({ "status_code": 600 }), "/config/status_code", "value should be between 200 and 599"),
+        (
+            json!({ "message": "m", "body": "b" }),
+            "/config/message",
+            "message cannot be used with content_type or body",
+        ),
+        (
+            json!({ "content_type": "t" }),
+            "/config/content_type",
+            "content_type requires a body",
+        ),
+        (
+            json!({ "echo": true, "body": "b" }),
+            "/config/echo",
+            "echo cannot be used with content_type and body",
+        ),
+        (
+            json!({ "status_code": 600 }),
+            "/config/status_code",
+            "value should be between 200 and 599",
+        ),
         (json!({ "trigger": "a b" }), "/config/trigger", "bad header name"),
     ] {
         let mut document = json!({ "name": "request-termination", "config": settings });
         let violations = registry.complete(document.as_object_mut().unwrap()).unwrap_err();
-        let found: Vec<_> = violations.into_iter().map(|found| (found.pointer, found.message)).collect();
+        let found: Vec<_> = violations
+            .into_iter()
+            .map(|found| (found.pointer, found.message))
+            .collect();
         assert!(
-            found.iter().any(|(at, said)| at == pointer && said.contains(message)),
+            found
+                .iter()
+                .any(|(at, said)| at == pointer && said.contains(message)),
             "{settings}: {found:?}"
         );
     }

@@ -7,8 +7,8 @@ use crate::cx::Facts;
 use crate::limits::calendar::Usage;
 use crate::limits::caller::Caller;
 use crate::limits::period::Period;
-use crate::limits::remote::Remote;
-use crate::limits::scripts::{Argument, RemoteError, Script};
+use crate::limits::remote::{Remote, RemoteError};
+use crate::limits::scripts::{Argument, Script};
 
 /// The keys of a caller, one for each limited window of each quota.
 #[derive(Debug, Default)]
@@ -30,7 +30,9 @@ impl Keys {
         quotas: &[Quota],
         at: u64,
     ) -> Self {
-        let scope = instance.and_then(|id| facts.config.plugin(id)).map(|plugin| plugin.scope);
+        let scope = instance
+            .and_then(|id| facts.config.plugin(id))
+            .map(|plugin| plugin.scope);
         let scope = scope.unwrap_or_default();
         let route = scope.route.map(Id::uuid).unwrap_or_default();
         let service = scope.service.map(Id::uuid).unwrap_or_default();
@@ -38,7 +40,9 @@ impl Keys {
         for Quota { name, limits, .. } in quotas {
             for (period, _) in limits.iter() {
                 let (begin, period) = (period.begin(at) * 1000, period.name());
-                keys.push(format!("response-ratelimit:{route}:{service}:{caller}:{begin}:{name}:{period}"));
+                keys.push(format!(
+                    "response-ratelimit:{route}:{service}:{caller}:{begin}:{name}:{period}"
+                ));
             }
         }
         Self(keys)
@@ -92,7 +96,14 @@ impl Keys {
 impl Paid {
     /// Tells Redis.
     pub(super) async fn send(self, remote: &Remote, worker: usize) -> Result<(), RemoteError> {
-        let amounts: Vec<_> = self.amounts.iter().map(|amount| Argument::Number(*amount)).collect();
-        remote.run(worker, Script::Add, &self.keys, &amounts).await.map(drop)
+        let amounts: Vec<_> = self
+            .amounts
+            .iter()
+            .map(|amount| Argument::Number(*amount))
+            .collect();
+        remote
+            .run(worker, Script::Add, &self.keys, &amounts)
+            .await
+            .map(drop)
     }
 }

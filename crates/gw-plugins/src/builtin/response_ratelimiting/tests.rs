@@ -27,9 +27,16 @@ fn call(kit: &Kit, header: &str, cost: &str) -> Result<(Vec<(String, String)>, A
     if let Some(reply) = &ran.reply {
         return Err(reply.status.as_u16());
     }
-    let told = ran.head.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+    let told = ran
+        .head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
     let told = told.collect();
-    let response = Response::builder().header(header, cost).body(vec![Bytes::from("body")]).unwrap();
+    let response = Response::builder()
+        .header(header, cost)
+        .body(vec![Bytes::from("body")])
+        .unwrap();
     Ok((told, kit.respond(&mut ran, response)))
 }
 
@@ -74,8 +81,19 @@ fn costs_are_counted_and_the_header_goes() {
     let (told, answer) = call(&kit, "x-kong-limit", "image=1,video=1").unwrap();
     assert_eq!(told[1].1, "0");
     let reply = answer.reply.unwrap();
-    assert_eq!((reply.status.as_u16(), reply.headers["x-ratelimit-remaining-video-minute"].to_str().unwrap()), (429, "0"));
-    assert_eq!(reply.headers["x-ratelimit-remaining-image-minute"], "1", "nothing was counted of it");
+    assert_eq!(
+        (
+            reply.status.as_u16(),
+            reply.headers["x-ratelimit-remaining-video-minute"]
+                .to_str()
+                .unwrap()
+        ),
+        (429, "0")
+    );
+    assert_eq!(
+        reply.headers["x-ratelimit-remaining-image-minute"], "1",
+        "nothing was counted of it"
+    );
     // What costs nothing passes.
     assert!(call(&kit, "x-kong-limit", "image=1").unwrap().1.reply.is_none());
     assert!(call(&kit, "x-other", "").unwrap().1.reply.is_none());
@@ -91,7 +109,10 @@ fn violations_can_be_blocked_before() {
     assert_eq!(shown(&answer), []);
     let ran = kit.access(Request::get("/").body("").unwrap());
     let reply = ran.reply.unwrap();
-    assert_eq!((reply.status.as_u16(), reply.text()), (429, Some("API rate limit exceeded for 'video'")));
+    assert_eq!(
+        (reply.status.as_u16(), reply.text()),
+        (429, Some("API rate limit exceeded for 'video'"))
+    );
 }
 
 #[test]
@@ -99,15 +120,31 @@ fn settings_are_refused_by_place() {
     let registry = registry();
     for (settings, pointer, message) in [
         (json!({}), "/config/limits", "required field missing"),
-        (json!({ "limits": {} }), "/config/limits", "length must be at least 1"),
-        (json!({ "limits": { "a": {} } }), "/config/limits/a", "at least one of these fields must be non-empty"),
-        (json!({ "limits": { "a": { "minute": -1 } } }), "/config/limits/a/minute", "greater than 0"),
+        (
+            json!({ "limits": {} }),
+            "/config/limits",
+            "length must be at least 1",
+        ),
+        (
+            json!({ "limits": { "a": {} } }),
+            "/config/limits/a",
+            "at least one of these fields must be non-empty",
+        ),
+        (
+            json!({ "limits": { "a": { "minute": -1 } } }),
+            "/config/limits/a/minute",
+            "greater than 0",
+        ),
         (
             json!({ "limits": { "a": { "minute": 3, "day": 2 } } }),
             "/config/limits/a/day",
             "The limit for day(2.0) cannot be lower than the limit for minute(3.0)",
         ),
-        (json!({ "limits": { "a b": { "minute": 1 } } }), "/config/limits/a b", "part of a header's"),
+        (
+            json!({ "limits": { "a b": { "minute": 1 } } }),
+            "/config/limits/a b",
+            "part of a header's",
+        ),
         (
             json!({ "limits": { "a": { "minute": 1 } }, "limit_by": "header" }),
             "/config/limit_by",
@@ -116,9 +153,14 @@ fn settings_are_refused_by_place() {
     ] {
         let mut document = json!({ "name": "response-ratelimiting", "config": settings });
         let violations = registry.complete(document.as_object_mut().unwrap()).unwrap_err();
-        let found: Vec<_> = violations.into_iter().map(|found| (found.pointer, found.message)).collect();
+        let found: Vec<_> = violations
+            .into_iter()
+            .map(|found| (found.pointer, found.message))
+            .collect();
         assert!(
-            found.iter().any(|(at, said)| at == pointer && said.contains(message)),
+            found
+                .iter()
+                .any(|(at, said)| at == pointer && said.contains(message)),
             "{settings}: {found:?}"
         );
     }

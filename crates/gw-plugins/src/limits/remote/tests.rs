@@ -97,25 +97,41 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
             ticks.tick().await;
         }
     };
-    tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(DEADLINE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[tokio::test]
 async fn of_many_at_once_exactly_so_many_pass() {
-    let Some(redis) = gw_testkit::server("redis").await else { return };
+    let Some(redis) = gw_testkit::server("redis").await else {
+        return;
+    };
     for (name, settings) in [
         ("rate-limiting", json!({ "minute": 100, "hour": 1000 })),
         ("rate-limiting", json!({ "day": 100, "limit_by": "service" })),
-        ("limit-count", json!({ "count": 100, "time_window": 600, "group": "fixed" })),
-        ("limit-count", json!({ "count": 100, "time_window": 86_400, "group": "sliding", "window_type": "sliding" })),
+        (
+            "limit-count",
+            json!({ "count": 100, "time_window": 600, "group": "fixed" }),
+        ),
+        (
+            "limit-count",
+            json!({ "count": 100, "time_window": 86_400, "group": "sliding", "window_type": "sliding" }),
+        ),
     ] {
         ask::<()>(&redis, &["FLUSHALL"]).await;
         let nodes = [node(name, &settings, &redis), node(name, &settings, &redis)];
         assert_eq!(flood(&nodes, 640).await.len(), 100, "{name} {settings}");
     }
     for (name, settings) in [
-        ("limit-req", json!({ "rate": 0.001, "burst": 99, "key": "remote_addr", "nodelay": true })),
-        ("limit-conn", json!({ "conn": 100, "burst": 0, "key": "remote_addr", "default_conn_delay": 0.1 })),
+        (
+            "limit-req",
+            json!({ "rate": 0.001, "burst": 99, "key": "remote_addr", "nodelay": true }),
+        ),
+        (
+            "limit-conn",
+            json!({ "conn": 100, "burst": 0, "key": "remote_addr", "default_conn_delay": 0.1 }),
+        ),
     ] {
         let nodes = [node(name, &settings, &redis)];
         let mut passed = flood(&nodes, 640).await;
@@ -132,20 +148,43 @@ async fn of_many_at_once_exactly_so_many_pass() {
 
 #[tokio::test]
 async fn clients_are_told_what_all_nodes_have_counted() {
-    let Some(redis) = gw_testkit::server("redis").await else { return };
+    let Some(redis) = gw_testkit::server("redis").await else {
+        return;
+    };
     let settings = json!({ "minute": 3, "hour": 9 });
-    let nodes = [node("rate-limiting", &settings, &redis), node("rate-limiting", &settings, &redis)];
+    let nodes = [
+        node("rate-limiting", &settings, &redis),
+        node("rate-limiting", &settings, &redis),
+    ];
     let mut seen = Vec::new();
     for turn in 0..4 {
         let kit = &nodes[turn % 2];
         let mut ran = send(kit).await;
         let mut head = Response::new(()).into_parts().0;
         kit.header_filter(&mut ran, &mut head);
-        let value = |name: &str| head.headers.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned();
-        let names = ["x-ratelimit-remaining-minute", "x-ratelimit-remaining-hour", "ratelimit-reset", "retry-after"];
+        let value = |name: &str| {
+            head.headers
+                .get(name)
+                .map_or("-", |value| value.to_str().unwrap())
+                .to_owned()
+        };
+        let names = [
+            "x-ratelimit-remaining-minute",
+            "x-ratelimit-remaining-hour",
+            "ratelimit-reset",
+            "retry-after",
+        ];
         seen.push(format!("{:?} {}", status(&ran), names.map(value).join(" ")));
     }
-    assert_eq!(seen, ["None 2 8 40 -", "None 1 7 40 -", "None 0 6 40 -", "Some(429) 0 6 40 40"]);
+    assert_eq!(
+        seen,
+        [
+            "None 2 8 40 -",
+            "None 1 7 40 -",
+            "None 0 6 40 -",
+            "Some(429) 0 6 40 40"
+        ]
+    );
 
     let settings = json!({ "count": 2, "time_window": 60, "group": "told" });
     let kit = node("limit-count", &settings, &redis);
@@ -153,7 +192,12 @@ async fn clients_are_told_what_all_nodes_have_counted() {
         let mut ran = send(&kit).await;
         let mut head = Response::new(()).into_parts().0;
         kit.header_filter(&mut ran, &mut head);
-        let value = |name: &str| head.headers[format!("x-ratelimit-{name}")].to_str().unwrap().to_owned();
+        let value = |name: &str| {
+            head.headers[format!("x-ratelimit-{name}")]
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
         let told = ["limit", "remaining", "reset"].map(value).join("/");
         assert_eq!(format!("{:?} {told}", status(&ran)), expected);
     }
@@ -161,7 +205,9 @@ async fn clients_are_told_what_all_nodes_have_counted() {
 
 #[tokio::test]
 async fn keys_are_kongs() {
-    let Some(redis) = gw_testkit::server("redis").await else { return };
+    let Some(redis) = gw_testkit::server("redis").await else {
+        return;
+    };
     let route = "33333333-3333-4333-8333-333333333333";
     let settings = json!({ "minute": 5, "policy": "redis", "redis": { "host": "localhost", "port": redis.port(), "database": 3 } });
     let mut kit = Kit::of(&registry(), "rate-limiting", settings);
@@ -169,19 +215,27 @@ async fn keys_are_kongs() {
     let id = kit.id().to_string();
     let kit = kit
         .entity("routes", json!({ "id": route, "paths": ["/"], "updated_at": 1 }))
-        .entity("plugins", json!({ "id": id, "name": "rate-limiting", "route": { "id": route }, "config": {} }));
+        .entity(
+            "plugins",
+            json!({ "id": id, "name": "rate-limiting", "route": { "id": route }, "config": {} }),
+        );
     assert_eq!(status(&send(&kit).await), None);
     ask::<()>(&redis, &["SWAPDB", "0", "3"]).await;
     let keys: Vec<String> = ask(&redis, &["KEYS", "*"]).await;
     let nil = "00000000-0000-0000-0000-000000000000";
-    assert_eq!(keys, [format!("ratelimit:{route}:{nil}:127.0.0.1:1699999980000:minute")]);
+    assert_eq!(
+        keys,
+        [format!("ratelimit:{route}:{nil}:127.0.0.1:1699999980000:minute")]
+    );
     let life: i64 = ask(&redis, &["TTL", &keys[0]]).await;
     assert!((1..=45).contains(&life), "{life}");
 }
 
 #[tokio::test]
 async fn costs_of_responses_are_counted_when_they_are_over() {
-    let Some(redis) = gw_testkit::server("redis").await else { return };
+    let Some(redis) = gw_testkit::server("redis").await else {
+        return;
+    };
     let settings = json!({ "limits": { "video": { "minute": 3 } }, "block_on_first_violation": true });
     let kit = node("response-ratelimiting", &settings, &redis);
     for cost in [2, 1] {
@@ -200,14 +254,22 @@ async fn costs_of_responses_are_counted_when_they_are_over() {
         .await;
     }
     let refused = send(&kit).await;
-    assert_eq!(refused.reply.unwrap().text(), Some("API rate limit exceeded for 'video'"));
+    assert_eq!(
+        refused.reply.unwrap().text(),
+        Some("API rate limit exceeded for 'video'")
+    );
 }
 
 #[tokio::test]
 async fn counts_that_are_exchanged_now_and_then_come_together() {
-    let Some(redis) = gw_testkit::server("redis").await else { return };
+    let Some(redis) = gw_testkit::server("redis").await else {
+        return;
+    };
     let settings = json!({ "minute": 6, "sync_rate": 0.02 });
-    let (one, two) = (node("rate-limiting", &settings, &redis), node("rate-limiting", &settings, &redis));
+    let (one, two) = (
+        node("rate-limiting", &settings, &redis),
+        node("rate-limiting", &settings, &redis),
+    );
     for _ in 0..4 {
         assert_eq!(status(&one.access(Request::get("/").body("").unwrap())), None);
     }
@@ -230,29 +292,43 @@ async fn counts_that_are_exchanged_now_and_then_come_together() {
 
 #[tokio::test]
 async fn a_redis_that_is_away_lets_pass_or_not() {
-    let Some(redis) = gw_testkit::server("redis").await else { return };
+    let Some(redis) = gw_testkit::server("redis").await else {
+        return;
+    };
     let place = |timeout: u64| json!({ "host": "127.0.0.1", "port": redis.port(), "timeout": timeout });
     let kit = |fault_tolerant: bool| {
         let settings = json!({ "minute": 100, "fault_tolerant": fault_tolerant, "redis": place(20_000) });
         node("rate-limiting", &settings, &redis)
     };
     let (tolerant, strict) = (kit(true), kit(false));
-    let apisix = json!({ "count": 100, "time_window": 60, "redis_host": "127.0.0.1", "redis_port": redis.port() });
+    let apisix =
+        json!({ "count": 100, "time_window": 60, "redis_host": "127.0.0.1", "redis_port": redis.port() });
     let (mut degrading, mut not) = (apisix.clone(), apisix);
     degrading["allow_degradation"] = json!(true);
     not["redis_timeout"] = json!(20_000);
-    let (degrading, not) = (node("limit-count", &degrading, &redis), node("limit-count", &not, &redis));
+    let (degrading, not) = (
+        node("limit-count", &degrading, &redis),
+        node("limit-count", &not, &redis),
+    );
     assert_eq!(status(&send(&strict).await), None);
 
     // Stopped, it costs the first request its whole time, and the next ones nothing.
     redis.pause();
-    let slow = node("rate-limiting", &json!({ "minute": 100, "redis": place(100) }), &redis);
+    let slow = node(
+        "rate-limiting",
+        &json!({ "minute": 100, "redis": place(100) }),
+        &redis,
+    );
     let begun = Instant::now();
     assert_eq!(status(&send(&slow).await), None);
     assert!(begun.elapsed() >= Duration::from_millis(100));
     let begun = Instant::now();
     assert_eq!(status(&send(&slow).await), None);
-    assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_millis(100),
+        "{:?}",
+        begun.elapsed()
+    );
     redis.resume();
 
     // Started anew, it is reached again, without any request that fails: the connection broke while nobody used it.
@@ -263,7 +339,10 @@ async fn a_redis_that_is_away_lets_pass_or_not() {
 
     redis.kill9().await;
     let refused = send(&strict).await.reply.unwrap();
-    assert_eq!((refused.status.as_u16(), refused.text()), (500, Some("An unexpected error occurred")));
+    assert_eq!(
+        (refused.status.as_u16(), refused.text()),
+        (500, Some("An unexpected error occurred"))
+    );
     assert_eq!(status(&send(&tolerant).await), None);
     assert_eq!(status(&send(&degrading).await), None);
     assert_eq!(status(&send(&not).await), Some(500));
@@ -279,7 +358,9 @@ async fn users_and_tls() {
         .file("chain.pem", chain)
         .file("key.pem", key)
         .setting(format!("tls-port {}", port.port()))
-        .setting("tls-cert-file chain.pem\ntls-key-file key.pem\ntls-ca-cert-file chain.pem\ntls-auth-clients no")
+        .setting(
+            "tls-cert-file chain.pem\ntls-key-file key.pem\ntls-ca-cert-file chain.pem\ntls-auth-clients no",
+        )
         .setting("user gateway on >secret ~* &* +@all")
         .setting("requirepass other")
         .start()
@@ -290,7 +371,11 @@ async fn users_and_tls() {
         for (name, value) in more.as_object().unwrap() {
             place[name] = value.clone();
         }
-        node("rate-limiting", &json!({ "minute": 9, "fault_tolerant": false, "redis": place }), &redis)
+        node(
+            "rate-limiting",
+            &json!({ "minute": 9, "fault_tolerant": false, "redis": place }),
+            &redis,
+        )
     };
     let good = json!({ "username": "gateway", "password": "secret", "server_name": "redis.example" });
     for (verify, more, answer) in [
@@ -301,6 +386,10 @@ async fn users_and_tls() {
         // No authority that the system trusts has signed it.
         (true, good, Some(500)),
     ] {
-        assert_eq!(status(&send(&tls(verify, more.clone())).await), answer, "{verify} {more}");
+        assert_eq!(
+            status(&send(&tls(verify, more.clone())).await),
+            answer,
+            "{verify} {more}"
+        );
     }
 }

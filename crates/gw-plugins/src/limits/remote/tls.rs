@@ -48,7 +48,9 @@ fn system_roots() -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if added == 0 {
-            tracing::warn!("the system trusts no certificate authority; name a file with some in SSL_CERT_FILE");
+            tracing::warn!(
+                "the system trusts no certificate authority; name a file with some in SSL_CERT_FILE"
+            );
         }
         Arc::new(roots)
     };

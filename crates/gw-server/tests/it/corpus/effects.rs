@@ -233,6 +233,14 @@ pub(super) fn shown(plugin: &Value, stranger: &Exchange, is_known: bool, exchang
                 Shown::No(format!("answered {}, not {status}", answer.status))
             }
         }
+        "redirect" if received.is_none() && answer.header("location").is_some() => {
+            let is_redirect = (300..400).contains(&answer.status);
+            if is_redirect {
+                Shown::Answered
+            } else {
+                Shown::No(format!("answered {}", answer.status))
+            }
+        }
         "ip-restriction" if answer.status == 403 => Shown::No(format!("refused: {}", answer.text())),
         "rate-limiting" | "response-ratelimiting" if answer.status == 429 => Shown::Answered,
         // What others have answered, or nobody has, is not for the rest to touch.

@@ -216,22 +216,14 @@ async fn a_signed_request_is_let_in_as_it_is_signed() {
     let signed = [("date", HMAC_DATE), ("authorization", HMAC)];
     proxied(&get(&stage, "/requests", &signed).await.expect_status(200));
     assert_eq!(told(&upstream, "x-consumer-username").as_deref(), Some("alice"));
-    gateway_made(
-        &get(&stage, "/requests?x=1", &signed).await,
-        401,
-        "HMAC signature does not match",
-    );
+    gateway_made(&get(&stage, "/requests?x=1", &signed).await, 401, "Unauthorized");
     gateway_made(
         &get(&stage, "/requests", &[("authorization", HMAC)]).await,
         401,
         NO_DATE,
     );
     stage.delete("/hmac-auths/alice123").await;
-    gateway_made(
-        &get(&stage, "/requests", &signed).await,
-        401,
-        "HMAC signature cannot be verified",
-    );
+    gateway_made(&get(&stage, "/requests", &signed).await, 401, "Unauthorized");
 }
 
 const NO_DATE: &str =

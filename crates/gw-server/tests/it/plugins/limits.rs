@@ -164,7 +164,7 @@ async fn consumers_have_limits_of_their_own() {
 async fn who_leaves_makes_room() {
     let gate = Gate::closed();
     let held = gate.clone();
-    let upstream = Upstream::start(move |_| Reply::ok("hello").wait(&held));
+    let upstream = Upstream::start(move |_| Reply::ok("hello").hold(&held));
     let stage = Stage::start().await;
     let exposed = stage.expose("a", &upstream, "/a").await;
     let config =
