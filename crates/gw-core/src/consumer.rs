@@ -22,6 +22,8 @@ pub struct Consumer {
     pub custom_id: Option<Box<str>>,
     /// Labels.
     pub tags: Vec<Box<str>>,
+    /// How upstreams are told of it.
+    pub told: Prepared,
 }
 
 impl Consumer {
@@ -33,6 +35,7 @@ impl Consumer {
                 username: fields.boxed("username"),
                 custom_id: fields.boxed("custom_id"),
                 tags: fields.tags(),
+                told: Prepared::default(),
             })
         })();
         fields.finish(consumer)
@@ -106,11 +109,13 @@ pub struct Credential {
     pub document: Arc<Map<String, Value>>,
     /// What its plugin has made of the document.
     pub prepared: Prepared,
+    /// How upstreams are told of it.
+    pub told: Prepared,
 }
 
-/// What a plugin makes of a credential when it first meets it (a key that is decoded, say), kept as long as the credential is.
+/// What is made of an entity when it is first met (a key that is decoded, a header's value), kept as long as the entity is.
 ///
-/// It is no part of what the credential says: all are equal, and none is shown.
+/// It is no part of what the entity says: all are equal, and none is shown.
 #[derive(Clone, Default)]
 pub struct Prepared(OnceLock<Arc<dyn Any + Send + Sync>>);
 
@@ -126,6 +131,8 @@ impl PartialEq for Prepared {
         true
     }
 }
+
+impl Eq for Prepared {}
 
 impl fmt::Debug for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,6 +156,7 @@ impl Credential {
                 expires: expiry(document),
                 document: Arc::new(document.clone()),
                 prepared: Prepared::default(),
+                told: Prepared::default(),
             })
         })();
         fields.finish(credential)

@@ -48,23 +48,47 @@ impl Identity {
             headers.remove(name);
         }
         let Some(consumer) = &self.consumer else { return };
-        headers.insert(CONSUMER_ID, uuid(consumer.id));
-        set(headers, CONSUMER_CUSTOM_ID, consumer.custom_id.as_deref());
-        set(headers, CONSUMER_USERNAME, consumer.username.as_deref());
-        match (&self.credential, identifier) {
-            (Some(_), Some(identifier)) => set(headers, CREDENTIAL_IDENTIFIER, Some(identifier)),
-            (Some(credential), None) => drop(headers.insert(CREDENTIAL_IDENTIFIER, uuid(credential.id))),
-            (None, _) => {}
+        if let Some(told) = consumer.told.get_or(|| Told::of(consumer)) {
+            headers.insert(CONSUMER_ID, told.id.clone());
+            set(headers, CONSUMER_CUSTOM_ID, told.custom_id.clone());
+            set(headers, CONSUMER_USERNAME, told.username.clone());
         }
+        let credential = self.credential.as_deref();
+        let identifier = match identifier {
+            Some(identifier) => credential.and_then(|_| value(identifier)),
+            None => credential.and_then(|credential| credential.told.get_or(|| uuid(credential.id)).cloned()),
+        };
+        set(headers, CREDENTIAL_IDENTIFIER, identifier);
         if self.anonymous {
             headers.insert(ANONYMOUS, HeaderValue::from_static("true"));
         }
     }
 }
 
-fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<&str>) {
-    // Note: a name that no header can hold (a line break) is left out rather than altered.
-    if let Some(value) = value.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok()) {
+/// A consumer's headers, made once; whoever has them sent shares them.
+struct Told {
+    id: HeaderValue,
+    custom_id: Option<HeaderValue>,
+    username: Option<HeaderValue>,
+}
+
+impl Told {
+    fn of(consumer: &Consumer) -> Self {
+        Self {
+            id: uuid(consumer.id),
+            custom_id: consumer.custom_id.as_deref().and_then(value),
+            username: consumer.username.as_deref().and_then(value),
+        }
+    }
+}
+
+/// Note: a name that no header can hold (a line break) is left out rather than altered.
+fn value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(text.as_bytes()).ok()
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
+    if let Some(value) = value {
         headers.insert(name, value);
     }
 }

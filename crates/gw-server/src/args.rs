@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use gw_core::{TargetAddress, TargetAddressError};
+use gw_plugins::Registry;
 use gw_proxy::{RouterFlavor, TlsVersion};
 
 use crate::listen::Listen;
@@ -35,6 +36,10 @@ use crate::listen::Listen;
 #[derive(Debug, Parser)]
 #[command(name = "gw-server", version, verbatim_doc_comment, max_term_width = 110)]
 pub(crate) struct Args {
+    /// The plugins that the program has.
+    #[arg(skip = Registry::builtin())]
+    pub(crate) known: Registry,
+
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 

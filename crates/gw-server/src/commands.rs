@@ -74,7 +74,7 @@ fn read(path: &Path) -> Result<String, FileError> {
 
 /// The plugins that would run with these flags.
 fn registry(args: &Args) -> Result<Registry, StartError> {
-    crate::run::plugins(&args.plugins)
+    crate::run::plugins(args)
 }
 
 /// This process's environment, with plugins that are not here left out.

@@ -32,5 +32,5 @@ pub use access::AccessError;
 pub use args::kong::KongVariableError;
 pub use error::StartError;
 pub use file::FileError;
-pub use run::main;
+pub use run::{main, main_with};
 pub use upgrade::TakeoverError;

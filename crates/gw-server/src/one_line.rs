@@ -5,7 +5,6 @@ use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use gw_core::{Change, Config, Document, Kind, Kinds};
-use gw_plugins::Registry;
 use gw_proxy::Address;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -26,7 +25,7 @@ pub(crate) async fn run(
     origin: Origin,
 ) -> Result<(), StartError> {
     let signals = running::listen_for_signals()?;
-    let registry = Registry::builtin();
+    let registry = args.known.clone();
     let kinds = registry
         .kinds()
         .map_err(|error| StartError::Schema(error.into()))?;

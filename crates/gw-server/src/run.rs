@@ -40,7 +40,21 @@ use crate::upgrade::{Predecessor, Program};
 /// Runs the program with the flags and variables it was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let (args, said) = match parse() {
+    main_with(Registry::builtin())
+}
+
+/// The same with these plugins: the built-in ones and others, as a rule.
+///
+/// ```no_run
+/// # use gw_plugins::Registry;
+/// # fn mine(registry: Registry) -> Registry { registry }
+/// fn main() -> std::process::ExitCode {
+///     gw_server::main_with(mine(Registry::builtin())) // `.with::<Mine>()`
+/// }
+/// ```
+#[must_use]
+pub fn main_with(plugins: Registry) -> ExitCode {
+    let (args, said) = match parse(plugins) {
         Ok(parsed) => parsed,
         Err(error) => {
             report(&error);
@@ -101,9 +115,8 @@ fn command(args: &Args) -> Result<Option<ExitCode>, StartError> {
 }
 
 /// The arguments, with what Kong's variables say where neither a flag nor a variable of ours does.
-fn parse() -> Result<(Args, KongVariables), StartError> {
-    let registry = Registry::builtin();
-    let plugins: Vec<&str> = registry.iter().map(|plugin| plugin.name).collect();
+fn parse(known: Registry) -> Result<(Args, KongVariables), StartError> {
+    let plugins: Vec<&str> = known.iter().map(|plugin| plugin.name).collect();
     // What is no text is no setting.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -116,6 +129,7 @@ fn parse() -> Result<(Args, KongVariables), StartError> {
     }
     let matches = command.get_matches();
     let mut args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    args.known = known;
     let by_kong = kong
         .defaults
         .iter()
@@ -179,7 +193,7 @@ async fn run(
 ) -> Result<(), StartError> {
     let signals = running::listen_for_signals()?;
     let resolver = resolver(args)?;
-    let registry = plugins(&args.plugins)?.lent(gw_proxy::lender(Handle::current(), resolver.clone()));
+    let registry = plugins(args)?.lent(gw_proxy::lender(Handle::current(), resolver.clone()));
     registry.env().shared().get::<Cache>().bound(args.limits.cache());
     let kinds = registry
         .kinds()
@@ -393,10 +407,11 @@ fn place(args: &Args, without_database: bool) -> Place {
     Place::Store(args.data_dir.clone())
 }
 
-pub(crate) fn plugins(names: &[String]) -> Result<Registry, StartError> {
-    let registry = Registry::builtin();
+/// The plugins that run with these flags.
+pub(crate) fn plugins(args: &Args) -> Result<Registry, StartError> {
+    let registry = &args.known;
     let mut wanted: Vec<&str> = Vec::new();
-    for name in names {
+    for name in &args.plugins {
         match name.trim() {
             "bundled" => wanted.extend(registry.iter().map(|plugin| plugin.name)),
             "off" | "" => {}

@@ -95,7 +95,7 @@ async fn every_call_has_the_answer_of_the_tutorial() {
     assert_eq!(
         plugin,
         json!({
-            "name": "key-auth", "instance_name": null, "enabled": true, "route": { "id": r2 }, "service": null,
+            "name": "key-auth", "instance_name": null, "priority": null, "filter": null, "global_rule": false, "enabled": true, "route": { "id": r2 }, "service": null,
             "consumer": null, "consumer_group": null, "protocols": ["grpc", "grpcs", "http", "https"], "tags": null,
             "config": {
                 "key_names": ["apikey"], "key_in_header": true, "key_in_query": true, "key_in_body": false,

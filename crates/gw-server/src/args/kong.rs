@@ -112,6 +112,7 @@ impl KongVariables {
             }
             "KONG_PLUGINS" => self.plugins(value, plugins),
             "KONG_LOG_LEVEL" => self.set("log", [level(value)?]),
+            "KONG_MEM_CACHE_SIZE" => self.set("mem_cache_size", [value]),
             "KONG_TRUSTED_IPS" => self.set("trusted_ips", list(value)),
             "KONG_REAL_IP_HEADER" => self.set("real_ip_header", [value]),
             "KONG_REAL_IP_RECURSIVE" => self.set("real_ip_recursive", [value]),
@@ -335,6 +336,7 @@ mod tests {
             ("KONG_PLUGINS", "mine", &["off"]),
             ("KONG_LOG_LEVEL", "notice", &["info"]),
             ("KONG_LOG_LEVEL", "crit", &["error"]),
+            ("KONG_MEM_CACHE_SIZE", "64m", &["64m"]),
             ("KONG_TRUSTED_IPS", "0.0.0.0/0,::/0", &["0.0.0.0/0", "::/0"]),
             ("KONG_REAL_IP_HEADER", "X-Forwarded-For", &["X-Forwarded-For"]),
         ] {

@@ -2,6 +2,8 @@
 //!
 //! What is expected is said by kind: of refusals, of routes, of plugins. The score is printed as a table.
 
+#![expect(clippy::print_stdout, reason = "the score is what the test is run for")]
+
 mod effects; // what each kind of plugin does that can be seen from outside
 mod file; // what a test knows of a file
 mod path; // which path an upstream is to see, by Kong's rule

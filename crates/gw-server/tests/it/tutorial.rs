@@ -292,7 +292,7 @@ async fn a_key_at_the_door(me: &Typist, profile_route: &str) -> (Value, Value) {
     created(
         me.post(&plugins, "name=key-auth").await,
         json!({
-            "name": "key-auth", "instance_name": null, "enabled": true, "route": { "id": profile_route },
+            "name": "key-auth", "instance_name": null, "priority": null, "filter": null, "global_rule": false, "enabled": true, "route": { "id": profile_route },
             "service": null, "consumer": null, "consumer_group": null,
             "protocols": ["grpc", "grpcs", "http", "https"],
             "config": {

@@ -147,6 +147,7 @@ fn callers_are_told_apart() {
             username: None,
             custom_id: None,
             tags: Vec::new(),
+            told: gw_core::Prepared::default(),
         })),
         ..Identity::default()
     };
