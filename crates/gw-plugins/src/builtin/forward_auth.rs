@@ -199,7 +199,11 @@ impl ForwardAuth {
     fn decide(&self, cx: &mut RequestCx<'_>, answer: Result<Response<Bytes>, CallError>) -> Flow {
         let (answer, body) = match answer {
             Ok(answer) => answer.into_parts(),
-            Err(_) if self.pass_on_error => return Flow::Continue,
+            Err(_) if self.pass_on_error => {
+                // What only the service may say nobody says then.
+                self.take_away(cx.headers_mut());
+                return Flow::Continue;
+            }
             Err(_) => return Reply::bytes(self.status_on_error, Bytes::new()).into(),
         };
         if answer.status.as_u16() >= 300 {
@@ -220,14 +224,20 @@ impl ForwardAuth {
             };
             cx.vouch_who(Arc::clone(consumer));
         }
+        // What the service does not say the client may not say either.
+        self.take_away(cx.headers_mut());
         for name in &self.upstream_headers {
-            // What the service does not say the client may not say either.
-            cx.headers_mut().remove(name);
             for value in answer.headers.get_all(name) {
                 cx.headers_mut().append(name, value.clone());
             }
         }
         Flow::Continue
+    }
+
+    fn take_away(&self, headers: &mut HeaderMap) {
+        for name in &self.upstream_headers {
+            headers.remove(name);
+        }
     }
 
     fn refuse(&self, headers: &HeaderMap, status: StatusCode, body: Bytes) -> Reply {

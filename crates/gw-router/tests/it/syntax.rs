@@ -384,7 +384,8 @@ fn what_is_refused_says_where_and_what_to_do() {
 
 #[test]
 fn every_group_is_told_with_its_name_or_without() -> Result<(), Box<dyn Error>> {
-    let cases: [(Pattern, &str, &[(&str, Option<&str>)]); 4] = [
+    type Groups<'a> = &'a [(&'a str, Option<&'a str>)];
+    let cases: [(Pattern, &str, Groups<'_>); 4] = [
         (
             Pattern::parse("/a/{x}/*")?,
             "/a/1/2/3",

@@ -203,7 +203,13 @@ fn a_service_that_does_not_answer() {
             .status,
         503
     );
-    assert!(stage(json!({ "allow_degradation": true })).run().reply.is_none());
+    let degraded = stage(json!({ "allow_degradation": true, "upstream_headers": ["X-User-ID"] })).run();
+    assert!(degraded.reply.is_none());
+    assert_eq!(
+        degraded.head.headers.get("x-user-id"),
+        None,
+        "nobody vouches for it"
+    );
 }
 
 #[test]
