@@ -187,6 +187,6 @@ fn the_stored_password_is_no_password() {
 #[test]
 fn a_known_password_costs_what_is_read_and_told() {
     let header = basic("ann-laptop:open: sesame");
-    // What the header holds, decoded; and the four headers for the upstream.
-    crate::builtin::auth::allocations(&kit(json!({})), || get(&[("authorization", &header)]), 5);
+    // What the header holds, decoded; and the credential's name for the upstream.
+    crate::builtin::auth::allocations(&kit(json!({})), || get(&[("authorization", &header)]), 2);
 }

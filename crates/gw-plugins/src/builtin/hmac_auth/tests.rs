@@ -312,6 +312,6 @@ fn wrong_settings_are_named() {
 
 #[test]
 fn a_signature_costs_what_is_read_and_told() {
-    // The signature, decoded; and the three headers for the upstream.
-    crate::builtin::auth::allocations(&kit(json!({})), published, 4);
+    // The signature, decoded; and the credential's name for the upstream.
+    crate::builtin::auth::allocations(&kit(json!({})), published, 2);
 }
