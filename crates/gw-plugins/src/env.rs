@@ -29,6 +29,11 @@ pub trait Lender: Send + Sync + 'static {
     /// The clock.
     fn clock(&self) -> &dyn Clock;
 
+    /// A random number, for samples and names; not for secrets.
+    fn random(&self) -> u128 {
+        fastrand::u128(..)
+    }
+
     /// A client for HTTP, with a pool of connections of its own.
     fn http(&self) -> &dyn HttpClient;
 

@@ -74,6 +74,7 @@ async fn prepare(
         return exchange.reply(*reply).map(Some); // a plugin answered in the upstream's place
     }
     let mut body = match whole {
+        Some(whole) if whole.is_empty() => RequestBody::Empty,
         Some(whole) => RequestBody::Buffered(whole),
         None => body,
     };

@@ -10,7 +10,7 @@ use http::header::{HeaderName, HeaderValue};
 use uuid::Uuid;
 
 use crate::cx::{Facts, RequestCx, ResponseCx};
-use crate::env::BuildEnv;
+use crate::env::{BuildEnv, Lender};
 use crate::phase::{Phase, Phases};
 use crate::plugin::{BuildError, Definition, Plugin};
 use crate::reply::Flow;
@@ -20,6 +20,7 @@ pub(crate) struct CorrelationId {
     generator: Generator,
     echo: bool,
     series: Arc<Series>,
+    lender: Arc<dyn Lender>,
 }
 
 #[derive(serde::Deserialize)]
@@ -95,6 +96,7 @@ impl Definition for CorrelationId {
             generator: config.generator,
             echo: config.echo_downstream,
             series: env.shared().get(),
+            lender: Arc::clone(env.lender()),
         })
     }
 }
@@ -140,7 +142,7 @@ impl CorrelationId {
         let mut text = BytesMut::with_capacity(96);
         match self.generator {
             Generator::Uuid => {
-                let id = uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid();
+                let id = uuid::Builder::from_random_bytes(self.lender.random().to_ne_bytes()).into_uuid();
                 text.put_slice(id.hyphenated().encode_lower(&mut [0; 36]).as_bytes());
             }
             Generator::Counter => {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::builtin::http_log::{Endpoint, endpoint, headers, terms};
 use crate::cx::{LogCx, LogParts, RequestCx, ResponseCx};
-use crate::env::{BuildEnv, Lent};
+use crate::env::{BuildEnv, Lender, Lent};
 use crate::phase::{Phase, Phases};
 use crate::plugin::{BuildError, Definition, Plugin};
 use crate::queue::{Queue, QueueSettings, Sink, Undelivered};
@@ -31,6 +31,7 @@ pub(crate) struct Opentelemetry {
     sampled: u128,
     trace_header: Option<HeaderName>,
     queue: Queue,
+    lender: Arc<dyn Lender>,
 }
 
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -132,6 +133,7 @@ impl Definition for Opentelemetry {
                 .transpose()
                 .map_err(|_| setting("/http_response_header_for_traceid", "cannot name a header"))?,
             queue: Queue::open(env, Self::NAME, &config, &queue, Arc::new(sink)),
+            lender: Arc::clone(env.lender()),
         })
     }
 }
@@ -172,7 +174,7 @@ impl Plugin for Opentelemetry {
 
     fn log(&self, cx: &mut LogCx<'_, Trace>) {
         if let Some(part) = cx.state.0.take().filter(|part| part.sampled) {
-            self.queue.push(otlp::entry(spans(&part, &cx.parts)));
+            self.queue.push(otlp::entry(self.spans(&part, &cx.parts)));
         }
     }
 }
@@ -184,7 +186,7 @@ impl Opentelemetry {
         let context = came.as_ref().map(|(_, context)| context);
         let trace = match context {
             Some(context) => context.trace,
-            None => fastrand::u128(1..).to_be_bytes(),
+            None => self.lender.random().max(1).to_be_bytes(),
         };
         // Who began a trace has decided; otherwise its last half does, so that all who see it decide alike.
         let sampled = context.and_then(|context| context.sampled).unwrap_or_else(|| {
@@ -194,89 +196,95 @@ impl Opentelemetry {
         Part {
             trace,
             parent: context.map(|context| context.span),
-            request: span_id(),
-            attempt: span_id(),
+            request: self.span_id(),
+            attempt: self.span_id(),
             sampled,
             came: came.map(|(form, _)| form),
         }
     }
-}
 
-/// The spans of a request and of its tries.
-fn spans(part: &Part, parts: &LogParts<'_>) -> Vec<Span> {
-    let facts = &parts.facts;
-    let begun = nanos(facts.now);
-    let target = facts.target.map_or("/", |target| target.as_str());
-    let host = facts.host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let status = parts.status.as_u16();
-    let mut request = Span::new(part.trace, part.request, part.parent, "kong", otlp::SERVER);
-    request.last(begun, parts.total);
-    request.text("http.method", facts.method.as_str());
-    request.text("http.url", format!("{}://{host}{target}", facts.scheme.as_str()));
-    request.text("http.host", host);
-    request.text("http.scheme", facts.scheme.as_str());
-    request.text("net.peer.ip", facts.client.to_string());
-    request.text("kong.request.id", facts.request_id);
-    request.number("http.status_code", i64::from(status));
-    if let Some(route) = facts.route {
-        let name = route.name.as_deref();
-        request.text(
-            "kong.route",
-            name.map_or_else(|| route.id.to_string(), str::to_owned),
-        );
+    fn span_id(&self) -> [u8; 8] {
+        let [.., a, b, c, d, e, f, g, h] = self.lender.random().to_be_bytes();
+        // All zeros name no span.
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1).to_be_bytes()
     }
-    if let Some(service) = facts.service {
-        request.text(
-            "kong.service",
-            service.name.as_deref().unwrap_or(&service.target.host),
-        );
-    }
-    if let Some(consumer) = parts.identity.consumer.as_deref() {
-        let name = consumer.username.as_deref();
-        request.text(
-            "kong.consumer",
-            name.map_or_else(|| consumer.id.to_string(), str::to_owned),
-        );
-    }
-    if let Some(failure) = parts.failure {
-        request.text("error.type", failure);
-    }
-    if status >= 500 {
-        request.failed(parts.failure.unwrap_or_default());
-    }
-    let mut spans = vec![request];
-    let count = parts.tries.count();
-    let mut start = begun.saturating_add(otlp::nanos(parts.gateway));
-    for position in 0..count {
-        let Some(tried) = parts.tries.at(position) else {
-            break;
-        };
-        let id = if position + 1 == count {
-            part.attempt
-        } else {
-            span_id()
-        };
-        let mut span = Span::new(part.trace, id, Some(part.request), "kong.balancer", otlp::CLIENT);
-        span.last(start, tried.elapsed);
-        start = span.end_time_unix_nano;
-        span.text("net.peer.name", &*tried.target);
-        span.number("try_count", i64::try_from(position + 1).unwrap_or(i64::MAX));
-        if let Some(address) = tried.address {
-            span.text("net.peer.ip", address.ip().to_string());
-            span.number("net.peer.port", i64::from(address.port()));
+
+    /// The spans of a request and of its tries.
+    fn spans(&self, part: &Part, parts: &LogParts<'_>) -> Vec<Span> {
+        let facts = &parts.facts;
+        let begun = nanos(facts.now);
+        let target = facts.target.map_or("/", |target| target.as_str());
+        let host = facts.host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let status = parts.status.as_u16();
+        let mut request = Span::new(part.trace, part.request, part.parent, "kong", otlp::SERVER);
+        request.last(begun, parts.total);
+        request.text("http.method", facts.method.as_str());
+        request.text("http.url", format!("{}://{host}{target}", facts.scheme.as_str()));
+        request.text("http.host", host);
+        request.text("http.scheme", facts.scheme.as_str());
+        request.text("net.peer.ip", facts.client.to_string());
+        request.text("kong.request.id", facts.request_id);
+        request.number("http.status_code", i64::from(status));
+        if let Some(route) = facts.route {
+            let name = route.name.as_deref();
+            request.text(
+                "kong.route",
+                name.map_or_else(|| route.id.to_string(), str::to_owned),
+            );
         }
-        match tried.status {
-            Some(status) => {
-                span.number("http.status_code", i64::from(status));
-                if status >= 500 {
-                    span.failed("");
-                }
+        if let Some(service) = facts.service {
+            request.text(
+                "kong.service",
+                service.name.as_deref().unwrap_or(&service.target.host),
+            );
+        }
+        if let Some(consumer) = parts.identity.consumer.as_deref() {
+            let name = consumer.username.as_deref();
+            request.text(
+                "kong.consumer",
+                name.map_or_else(|| consumer.id.to_string(), str::to_owned),
+            );
+        }
+        if let Some(failure) = parts.failure {
+            request.text("error.type", failure);
+        }
+        if status >= 500 {
+            request.failed(parts.failure.unwrap_or_default());
+        }
+        let mut spans = vec![request];
+        let count = parts.tries.count();
+        let mut start = begun.saturating_add(otlp::nanos(parts.gateway));
+        for position in 0..count {
+            let Some(tried) = parts.tries.at(position) else {
+                break;
+            };
+            let id = if position + 1 == count {
+                part.attempt
+            } else {
+                self.span_id()
+            };
+            let mut span = Span::new(part.trace, id, Some(part.request), "kong.balancer", otlp::CLIENT);
+            span.last(start, tried.elapsed);
+            start = span.end_time_unix_nano;
+            span.text("net.peer.name", &*tried.target);
+            span.number("try_count", i64::try_from(position + 1).unwrap_or(i64::MAX));
+            if let Some(address) = tried.address {
+                span.text("net.peer.ip", address.ip().to_string());
+                span.number("net.peer.port", i64::from(address.port()));
             }
-            None => span.failed(tried.outcome),
+            match tried.status {
+                Some(status) => {
+                    span.number("http.status_code", i64::from(status));
+                    if status >= 500 {
+                        span.failed("");
+                    }
+                }
+                None => span.failed(tried.outcome),
+            }
+            spans.push(span);
         }
-        spans.push(span);
+        spans
     }
-    spans
 }
 
 impl Sink for Collector {
@@ -294,10 +302,6 @@ fn share(rate: f64) -> u128 {
     )]
     let share = (rate.clamp(0.0, 1.0) * 18_446_744_073_709_551_616.0) as u128;
     share
-}
-
-fn span_id() -> [u8; 8] {
-    fastrand::u64(1..).to_be_bytes()
 }
 
 fn nanos(time: SystemTime) -> u64 {

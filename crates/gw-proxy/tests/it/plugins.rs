@@ -453,6 +453,10 @@ async fn a_whole_body_is_read_replaced_and_bounded() {
         let reversed: String = body.chars().rev().collect();
         assert_eq!(answer.text(), reversed);
     }
+    // Where there was no body there is none, and no length of one.
+    client.get(proxy.url("/")).await.expect_status(200);
+    let requests = upstream.requests();
+    assert_eq!(requests.last().expect("a request").header("content-length"), None);
     let mut raw = Raw::connect(proxy.addr()).await;
     raw.send(
         "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
