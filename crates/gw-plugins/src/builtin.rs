@@ -41,6 +41,7 @@ pub(crate) mod udp_log;
 mod auth;
 mod composition;
 mod edit;
+mod keeping;
 mod user_agents;
 
 /// By falling priority.

@@ -41,12 +41,24 @@ pub struct Kit {
     pub scheme: Protocol,
     /// When they come in; now unless set.
     pub now: Option<SystemTime>,
+    /// The same, for durations.
+    pub begun: Option<Instant>,
     /// The route they match.
     pub route: Option<Arc<Route>>,
     /// Its service.
     pub service: Option<Arc<Service>>,
     /// What the parameters of its path took.
     pub captures: Vec<(Box<str>, Box<str>)>,
+    /// What plugins before have settled about where requests go; nothing unless set.
+    pub steering: Steering,
+    /// Path and query as the client sent them; as the request has them unless set.
+    pub target: Option<PathAndQuery>,
+    /// How long exchanges that are logged took; 12 ms unless set.
+    pub total: Duration,
+    /// How long they waited for the upstream; 7 ms unless set.
+    pub upstream: Option<Duration>,
+    /// From its answer's head to the last byte of the response; 2 ms unless set.
+    pub receive: Option<Duration>,
     /// The gateway that the plugin may make requests to; unless set, none.
     pub inner: Box<dyn InnerRequests>,
 }
@@ -130,9 +142,15 @@ impl Kit {
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             scheme: Protocol::Http,
             now: None,
+            begun: None,
             route: None,
             service: None,
             captures: Vec::new(),
+            steering: Steering::default(),
+            target: None,
+            total: Duration::from_millis(12),
+            upstream: Some(Duration::from_millis(7)),
+            receive: Some(Duration::from_millis(2)),
             inner: Box::new(NoGateway),
         }
     }
@@ -215,13 +233,13 @@ impl Kit {
         };
         let asked = Asked {
             method: head.method.clone(),
-            target: head.uri.path_and_query().cloned(),
+            target: self.target.clone().or_else(|| head.uri.path_and_query().cloned()),
             host: head.headers.get(http::header::HOST).cloned(),
             now: self.now.unwrap_or_else(SystemTime::now),
-            begun: Instant::now(),
+            begun: self.begun.unwrap_or_else(Instant::now),
         };
         let mut slot = self.instance.slot();
-        let mut steering = Steering::default();
+        let mut steering = self.steering.clone();
         let mut reply = None;
         for phase in [Phase::Rewrite, Phase::Access] {
             if !self.instance.phases.contains(phase) || reply.is_some() {
@@ -343,9 +361,9 @@ impl Kit {
     pub fn log(&self, ran: &mut Ran, status: StatusCode, kept: Option<&Kept>) {
         let parts = LogParts {
             status,
-            total: Duration::from_millis(12),
-            upstream: Some(Duration::from_millis(7)),
-            receive: Some(Duration::from_millis(2)),
+            total: self.total,
+            upstream: self.upstream,
+            receive: self.receive,
             gateway: Duration::from_millis(3),
             request_bytes: 0,
             response_bytes: 0,

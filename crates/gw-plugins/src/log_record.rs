@@ -3,6 +3,7 @@
 mod capture;
 mod custom;
 
+use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -98,7 +99,7 @@ impl Recorder {
             parts
                 .kept
                 .and_then(|kept| kept.upstream_uri.as_deref())
-                .map(upstream_uri),
+                .map(|whole| self.shown_target(upstream_uri(whole)).into()),
         );
         let last = parts
             .tries
@@ -118,7 +119,8 @@ impl Recorder {
 
     fn request(&self, parts: &LogParts<'_>) -> Value {
         let facts = &parts.facts;
-        let uri = facts.target.map_or("/", |target| target.as_str());
+        let uri = self.shown_target(facts.target.map_or("/", |target| target.as_str()));
+        let query = uri.split_once('?').map_or("", |(_, query)| query);
         let host = facts.host.and_then(|host| host.to_str().ok()).unwrap_or_default();
         let bare = match host.rsplit_once(':') {
             Some((bare, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => bare,
@@ -130,7 +132,7 @@ impl Recorder {
             "method": facts.method.as_str(),
             "uri": uri,
             "url": format!("{scheme}://{bare}:{port}{uri}"),
-            "querystring": arguments(facts.target.and_then(|target| target.query()).unwrap_or_default()),
+            "querystring": arguments(query),
             "headers": parts.kept.map_or_else(|| json!({}), |kept| self.headers(&kept.request_headers)),
             "size": parts.request_bytes,
         });
@@ -181,6 +183,14 @@ impl Recorder {
         Value::Object(shown)
     }
 
+    /// Without what nobody is to read.
+    fn shown_target<'t>(&self, target: &'t str) -> Cow<'t, str> {
+        match &self.capture {
+            Some(capture) => capture.target(target),
+            None => target.into(),
+        }
+    }
+
     fn is_secret(&self, name: &HeaderName) -> bool {
         *name == AUTHORIZATION
             || *name == PROXY_AUTHORIZATION
@@ -215,12 +225,9 @@ fn tried(tried: TryRecord) -> Value {
 }
 
 /// Path and query, as Kong has it: without scheme and address.
-fn upstream_uri(whole: &str) -> Value {
+fn upstream_uri(whole: &str) -> &str {
     let rest = whole.split_once("://").map_or(whole, |(_, rest)| rest);
-    rest.find('/')
-        .and_then(|at| rest.get(at..))
-        .unwrap_or(whole)
-        .into()
+    rest.find('/').and_then(|at| rest.get(at..)).unwrap_or(whole)
 }
 
 /// The arguments of a query: one value, or a list of them; `true` for a name without any.

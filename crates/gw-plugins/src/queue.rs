@@ -38,6 +38,9 @@ pub(crate) enum Undelivered {
     Status(StatusCode),
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// It never will be.
+    #[error("{bytes} bytes are more than can be sent at once")]
+    TooLarge { bytes: usize },
 }
 
 /// An instance's queue. When the last one is dropped, what is in it is still handed over.
@@ -149,14 +152,14 @@ impl Queue {
     /// Puts an entry in. It waits for nobody but another who does the same.
     pub(crate) fn push(&self, entry: Bytes) {
         let core = &self.0.0;
-        let most = core.settings.max_bytes();
-        if entry.len() > most {
+        let (most, largest) = (core.settings.max_bytes(), core.settings.largest());
+        if entry.len() > largest {
             core.totals.dropped.fetch_add(1, Relaxed);
             warn!(
                 plugin = core.plugin,
                 bytes = entry.len(),
-                most,
-                "a log entry is larger than its queue"
+                most = largest,
+                "a log entry is too large to be handed over, and dropped"
             );
             return;
         }
@@ -275,7 +278,9 @@ impl Core {
                 warn!(plugin = self.plugin, %why, "log entries are not taken");
             }
             let spent = clock.now().saturating_duration_since(begun);
-            let Some(pause) = pauses.next().filter(|_| self.settings.is_worth_a_retry(spent)) else {
+            let is_final = matches!(why, Undelivered::TooLarge { .. });
+            let is_worth_it = !is_final && self.settings.is_worth_a_retry(spent);
+            let Some(pause) = pauses.next().filter(|_| is_worth_it) else {
                 self.totals.failed.fetch_add(batch.len() as u64, Relaxed);
                 error!(plugin = self.plugin, entries = batch.len(), %why, "log entries are given up");
                 return;

@@ -192,7 +192,9 @@ impl Registry {
             let schema = serde_json::from_str(credential.schema).expect("a credential's schema is JSON");
             (credential.kind, schema)
         }))?;
-        Ok(kinds.formed(credentials().map(|credential| (credential.kind, credential.form))))
+        let kinds = kinds.formed(credentials().map(|credential| (credential.kind, credential.form)));
+        let settings = self.plugins.iter();
+        Ok(kinds.with_settings(settings.map(|plugin| (plugin.name, plugin.schema.document()))))
     }
 
     /// Turns the texts of a form into the types of the plugin's settings.

@@ -18,6 +18,8 @@ pub(crate) struct TestLender {
     pub(crate) written: Mutex<Vec<(String, Bytes)>>,
     /// Why nothing is written.
     pub(crate) broken: Mutex<Option<io::ErrorKind>>,
+    /// Whether there is no room for datagrams on their way.
+    pub(crate) too_large: Mutex<bool>,
 }
 
 impl TestLender {
@@ -37,6 +39,7 @@ impl TestLender {
             answer: Box::new(answer),
             written: Mutex::default(),
             broken: Mutex::default(),
+            too_large: Mutex::default(),
         })
     }
 
@@ -105,6 +108,15 @@ impl Sockets for TestLender {
     }
 
     fn udp(&self, host: &str, port: u16, bytes: Bytes, _: Duration) -> Lent<'static, io::Result<()>> {
+        let too_large = self
+            .too_large
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *too_large {
+            let code = if cfg!(target_os = "linux") { 90 } else { 40 };
+            return Box::pin(std::future::ready(Err(io::Error::from_raw_os_error(code))));
+        }
+        drop(too_large);
         self.write(format!("udp {host}:{port}"), bytes)
     }
 }

@@ -85,6 +85,7 @@
 //! | `x-argument` | a reference | what a request calls it that ties documents together, if not by its name |
 //! | `x-lists` | a field | the kind of documents, referring here, whose names this lists; written through to them |
 //! | `writeOnly` | a field | `true`: taken, kept and never shown |
+//! | `x-secret` | a field | `"sealed"`: a secret, the texts in which are sealed where documents are kept |
 //! | `x-shorthands` | a document | fields that are taken and not kept, each a schema with `x-gives`, the fields it becomes |
 //!
 //! An array with `uniqueItems` is called a set in messages, an object without named properties a map, any other

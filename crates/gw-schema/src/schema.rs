@@ -14,6 +14,10 @@ use crate::{CompileError, Violations, checks, coerce, format, vet};
 /// How deep defaults may bring further defaults. No real schema comes near; one that contains itself gets there.
 const DEEPEST_DEFAULT: usize = 64;
 
+/// Bound: values in a document of which all violations are looked for. The validator notes every one, with what it needs to tell
+/// it: of a larger document it notes the first.
+const MOST_VALUES: usize = 10_000;
+
 /// A compiled schema: cheap to clone, to be kept for as long as documents come.
 #[derive(Clone)]
 pub struct Schema {
@@ -82,11 +86,12 @@ impl Schema {
         debug_assert!(filled.is_ok(), "compiling refuses defaults without end");
     }
 
-    /// Checks a document and reports everything wrong with it.
+    /// Checks a document and reports everything wrong with it, up to a hundred violations; of a document of more than ten
+    /// thousand values the first.
     ///
     /// # Errors
     ///
-    /// All violations at once.
+    /// The violations, all at once.
     pub fn check(&self, value: &Value) -> Result<(), Violations> {
         let Compiled {
             document,
@@ -96,7 +101,10 @@ impl Schema {
         let mut found = Vec::new();
         if !validator.is_valid(value) {
             let wording = Wording { document, shapes };
-            found = wording.violations(validator.iter_errors(value), value);
+            found = match has_more_values(value, &mut { MOST_VALUES }) {
+                true => wording.violations(validator.validate(value).err(), value),
+                false => wording.violations(validator.iter_errors(value), value),
+            };
         }
         checks::run(shapes, value, &mut found);
         Violations::none_in(found)
@@ -109,6 +117,19 @@ impl fmt::Debug for Schema {
         f.debug_struct("Schema")
             .field("title", &title)
             .finish_non_exhaustive()
+    }
+}
+
+/// Whether a document has more values than `room`, which is what is left of it otherwise.
+fn has_more_values(value: &Value, room: &mut usize) -> bool {
+    let Some(left) = room.checked_sub(1) else {
+        return true;
+    };
+    *room = left;
+    match value {
+        Value::Array(items) => items.iter().any(|item| has_more_values(item, room)),
+        Value::Object(fields) => fields.values().any(|field| has_more_values(field, room)),
+        _ => false,
     }
 }
 

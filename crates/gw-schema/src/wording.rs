@@ -1,5 +1,7 @@
 //! The validator's errors in Kong's words.
 
+use std::collections::HashSet;
+
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
@@ -17,9 +19,12 @@ pub(crate) struct Wording<'a> {
 
 type Errors = Vec<Vec<ValidationError<'static>>>;
 
+/// Bound: violations that are told of one document. Who mends them will hear of the others.
+pub(crate) const MOST: usize = 100;
+
 impl Wording<'_> {
-    /// Words all errors of one document, of which there is at least one. Where a value has the wrong type nothing
-    /// else is said of it.
+    /// Words the errors of one document, of which there is at least one, up to [`MOST`]. Where a value has the wrong type
+    /// nothing else is said of it.
     pub(crate) fn violations<'e>(
         &self,
         errors: impl IntoIterator<Item = ValidationError<'e>>,
@@ -28,10 +33,14 @@ impl Wording<'_> {
         let mut found = Vec::new();
         for error in errors {
             self.word(&error, value, &mut found);
+            if found.len() >= MOST {
+                break;
+            }
         }
+        found.truncate(MOST);
         let decided =
             |violation: &Violation| matches!(violation.kind, ViolationKind::Type | ViolationKind::Required);
-        let settled: Vec<String> = found
+        let settled: HashSet<String> = found
             .iter()
             .filter(|violation| decided(violation))
             .map(|v| v.pointer.clone())
@@ -48,7 +57,8 @@ impl Wording<'_> {
         let pointer = error.instance_path().as_str();
         match error.kind() {
             Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
-                found.extend(unexpected.iter().map(|name| self.unknown(pointer, name)));
+                let told = unexpected.iter().take(MOST);
+                found.extend(told.map(|name| self.unknown(pointer, name)));
             }
             Kind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();

@@ -5,6 +5,7 @@ use gw_core::{Consumer, CredentialKind};
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use crate::cx::{Facts, RequestCx};
 use crate::env::BuildEnv;
@@ -73,13 +74,10 @@ impl Plugin for Acl {
         let vouched = identity.groups.as_deref().filter(|_| is_vouched);
         let (seen, header) = match (vouched, &identity.consumer) {
             (Some(groups), _) => (
-                self.look(|each| groups.iter().for_each(|group| each(group))),
+                self.look(&groups.iter().map(|group| &**group).collect()),
                 AUTHENTICATED_GROUPS,
             ),
-            (None, Some(consumer)) => (
-                self.look(|each| self.each_group(&facts, consumer, each)),
-                CONSUMER_GROUPS,
-            ),
+            (None, Some(consumer)) => (self.look(&self.groups(&facts, consumer)), CONSUMER_GROUPS),
             (None, None) => return Reply::message(StatusCode::UNAUTHORIZED, "Unauthorized").into(),
         };
         let (is_let_in, is_asked) = match self.list {
@@ -113,50 +111,49 @@ struct Seen {
 }
 
 impl Acl {
-    /// Goes through the groups that `groups` hands over: once to decide, once to write them down, in one piece of memory.
-    fn look(&self, groups: impl Fn(&mut dyn FnMut(&str))) -> Seen {
+    /// Decides by a caller's groups, and writes them down in one piece of memory.
+    fn look(&self, groups: &Groups<'_>) -> Seen {
         let (List::Allow(list) | List::Deny(list)) = &self.list;
-        let (mut count, mut length, mut is_listed) = (0, 0, false);
-        groups(&mut |group| {
-            count += 1;
-            length += group.len() + 2;
-            is_listed |= list.iter().any(|listed| **listed == *group);
-        });
-        let told = (self.tell && count > 0).then(|| {
+        let told = (self.tell && !groups.is_empty()).then(|| {
+            let length: usize = groups.iter().map(|group| group.len() + 2).sum();
             let mut told = Vec::with_capacity(length - 2);
-            groups(&mut |group| {
+            for group in groups {
                 if !told.is_empty() {
                     told.extend_from_slice(b", ");
                 }
                 told.extend_from_slice(group.as_bytes());
-            });
+            }
             // Note: a name that no header can hold (a line break) leaves the header out rather than altered.
             HeaderValue::from_maybe_shared(Bytes::from(told)).ok()
         });
         Seen {
-            any: count > 0,
-            is_listed,
+            any: !groups.is_empty(),
+            is_listed: groups
+                .iter()
+                .any(|group| list.iter().any(|listed| **listed == **group)),
             told: told.flatten(),
         }
     }
 
-    fn each_group(&self, facts: &Facts<'_>, consumer: &Consumer, each: &mut dyn FnMut(&str)) {
-        for acl in facts.config.credentials_of(consumer.id, GROUPS) {
-            each(
+    fn groups<'a>(&self, facts: &Facts<'a>, consumer: &Consumer) -> Groups<'a> {
+        let acls = facts.config.credentials_of(consumer.id, GROUPS);
+        let mut groups: Groups<'a> = acls
+            .map(|acl| {
                 acl.document
                     .get("group")
                     .and_then(Value::as_str)
-                    .unwrap_or_default(),
-            );
-        }
+                    .unwrap_or_default()
+            })
+            .collect();
         if self.consumer_groups {
-            facts
-                .config
-                .groups_of(consumer.id)
-                .for_each(|group| each(&group.name));
+            groups.extend(facts.config.groups_of(consumer.id).map(|group| &*group.name));
         }
+        groups
     }
 }
+
+/// A caller's groups; more than a few are rare.
+type Groups<'a> = SmallVec<[&'a str; 8]>;
 
 #[cfg(test)]
 mod tests;

@@ -14,9 +14,10 @@ use http::{Request, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::builtin::composition;
+use crate::builtin::{composition, keeping};
 use crate::cx::RequestCx;
 use crate::env::{BuildEnv, Lender};
+use crate::lua::Table;
 use crate::phase::{Phase, Phases};
 use crate::plugin::{BodyNeed, BuildError, Definition, Needs, Plugin, Waiting, WaitingPlugin};
 use crate::reply::{Flow, Reply};
@@ -103,7 +104,7 @@ impl Definition for Aggregate {
             );
         }
         Ok(Self {
-            captures: parts.iter().any(Part::captures),
+            captures: parts.iter().any(|part| part.uses(Table::UriCaptures)),
             most_body: parts
                 .iter()
                 .any(|part| part.forward_body)
@@ -150,6 +151,9 @@ impl WaitingPlugin for Aggregate {
                 query: cx.uri().query().unwrap_or_default(),
                 captures: cx.facts().captures,
             };
+            if keeping::keeper(&cx).is_some_and(|keeper| !self.is_told_apart(&cx, keeper.told_apart())) {
+                keeping::refuse(&cx);
+            }
             let requests = self.parts.iter().map(|part| part.request(&cx, &sent));
             match requests.collect::<Option<Vec<_>>>() {
                 Some(requests) => self.answer(&cx, requests).await,
@@ -160,6 +164,12 @@ impl WaitingPlugin for Aggregate {
 }
 
 impl Aggregate {
+    /// Whether a cache that tells requests apart so may keep the document: the parts' routes find out who asks, by whatever
+    /// they are sent.
+    fn is_told_apart(&self, cx: &RequestCx<'_>, by: &keeping::ToldApart) -> bool {
+        cx.facts().client_certificate.is_none() && self.parts.iter().all(|part| part.is_told_apart(cx, by))
+    }
+
     /// Asks for all parts at once, and puts their answers together.
     async fn answer(&self, cx: &RequestCx<'_>, requests: Vec<Request<bytes::Bytes>>) -> Flow {
         let (inner, tasks) = (cx.facts().inner, self.lender.tasks());
@@ -186,9 +196,13 @@ impl Aggregate {
                 && part.required
                 && part.default.is_none()
             {
+                keeping::refuse(cx);
                 return self.fail(part, failed); // the others are not waited for
             }
             answers[place] = Some(answer);
+        }
+        if answers.iter().any(|answer| !matches!(answer, Some(Ok(_)))) {
+            keeping::refuse(cx); // next time it may be whole
         }
         self.compose(answers)
     }

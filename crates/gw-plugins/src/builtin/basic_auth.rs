@@ -1,5 +1,6 @@
 //! `basic-auth`: lets in who shows a known user name and its password, as HTTP's basic authentication sends them.
 
+mod attempts;
 mod password;
 
 use std::sync::Arc;
@@ -9,9 +10,10 @@ use gw_core::{CredentialForm, CredentialKind};
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue, PROXY_AUTHORIZATION, RETRY_AFTER};
 
+use self::attempts::Attempts;
 use self::password::{Password, Verdict};
 use super::auth::{Door, Identifier, Proven, after_scheme, challenge, from_base64, header, unauthorized};
-use crate::cx::RequestCx;
+use crate::cx::{Facts, RequestCx};
 use crate::env::BuildEnv;
 use crate::phase::{Phase, Phases};
 use crate::plugin::{BuildError, CredentialDefinition, Definition, Plugin};
@@ -24,6 +26,7 @@ pub(crate) struct BasicAuth {
     door: Door,
     challenge: HeaderValue,
     fresh: Arc<FreshKey>,
+    attempts: Arc<Attempts>,
 }
 
 /// The key of the quick digests by which passwords are known again: new with each start of the program, and nowhere else.
@@ -67,6 +70,7 @@ impl Definition for BasicAuth {
             door: Door::new(config.anonymous, Identifier::Key),
             challenge: challenge("Basic", Some(&config.realm), "")?,
             fresh: env.shared().get(),
+            attempts: env.shared().get(),
         })
     }
 }
@@ -87,6 +91,7 @@ impl BasicAuth {
     fn authenticate(&self, cx: &mut RequestCx<'_>) -> Result<Proven, Box<Reply>> {
         let facts = cx.facts();
         let refused = || unauthorized("Unauthorized", &self.challenge);
+        let mut stranger = None;
         for name in [PROXY_AUTHORIZATION, AUTHORIZATION] {
             let Some(shown) = self.shown(cx, &name) else {
                 continue;
@@ -96,19 +101,28 @@ impl BasicAuth {
                 continue;
             };
             let Some(credential) = facts.config.credential(CREDENTIALS, username) else {
+                stranger = Some(username.to_owned());
                 continue;
             };
-            let stored = credential
-                .prepared
-                .get_or(|| Password::of(credential, facts.begun));
-            let verdict = stored.map(|stored| stored.check(password, &self.fresh.0, facts.begun));
+            let stored = credential.prepared.get_or(|| Password::of(credential));
+            let is_too_much = || self.attempts.are_too_many(username, facts.client, facts.begun);
+            let verdict = stored.map(|stored| stored.check(password, &self.fresh.0, is_too_much));
             return match verdict {
                 Some(Verdict::Right) => Proven::of(&facts, credential).ok_or_else(refused),
                 Some(Verdict::NotNow) => Err(not_now()),
-                Some(Verdict::Wrong) | None => Err(refused()),
+                Some(Verdict::Wrong) | None => Err(self.wrong(&facts, username)),
             };
         }
-        Err(refused())
+        Err(stranger.map_or_else(refused, |username| self.wrong(&facts, &username)))
+    }
+
+    /// The answer to a wrong password, or to a name that there is not.
+    fn wrong(&self, facts: &Facts<'_>, username: &str) -> Box<Reply> {
+        if self.attempts.are_too_many(username, facts.client, facts.begun) {
+            return not_now();
+        }
+        self.attempts.count(username, facts.client, facts.begun);
+        unauthorized("Unauthorized", &self.challenge)
     }
 
     /// Name and password as one of the headers shows them, with the colon between them.
@@ -122,7 +136,7 @@ impl BasicAuth {
     }
 }
 
-/// Somebody tries passwords; see [`password`] for when this is said.
+/// Somebody tries passwords; see [`attempts`] for when this is said.
 fn not_now() -> Box<Reply> {
     let reply = Reply::message(StatusCode::TOO_MANY_REQUESTS, "Too many wrong passwords");
     Box::new(reply.header(RETRY_AFTER, HeaderValue::from_static("1")))

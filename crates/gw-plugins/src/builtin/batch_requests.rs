@@ -12,11 +12,11 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::builtin::composition;
+use crate::builtin::{composition, keeping};
 use crate::cx::RequestCx;
 use crate::env::{BuildEnv, Lender};
 use crate::phase::{Phase, Phases};
@@ -76,34 +76,50 @@ impl WaitingPlugin for BatchRequests {
                 let reply = Reply::message(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed");
                 return reply.header(ALLOW, HeaderValue::from_static("POST")).into();
             }
-            let batch = Batch::read(cx.body(), self.config.max_items);
-            let batch = batch.and_then(|batch| Ok((batch.timeout, batch.requests(cx.headers())?)));
-            match batch {
-                Ok((timeout, requests)) => self.answer(&cx, timeout, requests).await,
-                Err(message) => {
-                    let body = json!({ "error_msg": message }).to_string();
-                    let reply = Reply::bytes(StatusCode::BAD_REQUEST, body);
-                    reply.header(CONTENT_TYPE, JSON).into()
-                }
+            if composition::is_inner(&cx) {
+                // Each would multiply what the one around it asks for.
+                return refused(
+                    StatusCode::LOOP_DETECTED,
+                    "a batch cannot be part of another request",
+                );
+            }
+            match Batch::read(cx.body(), self.config.max_items) {
+                Ok(batch) => self.answer(&cx, batch).await,
+                Err(message) => refused(StatusCode::BAD_REQUEST, &message),
             }
         })
     }
 }
 
+fn refused(status: StatusCode, message: &str) -> Flow {
+    let reply = Reply::bytes(status, json!({ "error_msg": message }).to_string());
+    reply.header(CONTENT_TYPE, JSON).into()
+}
+
 impl BatchRequests {
-    async fn answer(&self, cx: &RequestCx<'_>, timeout: u64, requests: Vec<Request<Bytes>>) -> Flow {
-        let time = Duration::from_millis(timeout.min(self.config.max_timeout));
+    async fn answer(&self, cx: &RequestCx<'_>, batch: Batch) -> Flow {
+        keeping::refuse(cx); // its body says what it is about, and no cache looks at that
+        let time = Duration::from_millis(batch.timeout.min(self.config.max_timeout));
+        let (common, outer) = (&batch.common, cx.headers());
         let (inner, tasks) = (cx.facts().inner, self.lender.tasks());
         let room = AtomicUsize::new(self.config.max_total_size);
         let room = &room;
-        let asked = requests
+        // Each is made when its turn comes: they may be many, and each has all that is common to them.
+        let asked = batch
+            .items
             .into_iter()
             .enumerate()
-            .map(|(place, request)| async move {
+            .map(|(place, item)| async move {
+                let Ok(request) = item.request(common, outer) else {
+                    return (place, failed(431, "too many headers"));
+                };
                 let answer = composition::ask(inner, tasks, request, self.config.max_answer_size, time).await;
                 (
                     place,
-                    answer.map_or_else(|| failed(504, "upstream timeout"), |answer| item(answer, room)),
+                    answer.map_or_else(
+                        || failed(504, "upstream timeout"),
+                        |answer| told_item(answer, room),
+                    ),
                 )
             });
         let mut items: Vec<_> = stream::iter(asked)
@@ -122,7 +138,7 @@ fn failed(status: u16, reason: &str) -> Value {
 }
 
 /// An answer as it stands in the list, if there is `room` for it.
-fn item(answer: Response<Bytes>, room: &AtomicUsize) -> Value {
+fn told_item(answer: Response<Bytes>, room: &AtomicUsize) -> Value {
     let (head, body) = answer.into_parts();
     let taken = room.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(body.len()));
     if taken.is_err() {

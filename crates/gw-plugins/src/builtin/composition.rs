@@ -7,18 +7,28 @@ use futures_util::future::{Either, select};
 use http::header::{HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{Request, Response};
 
-use crate::cx::InnerRequests;
+use crate::cx::{InnerRequests, RequestCx};
 use crate::env::Tasks;
 use crate::identity;
+
+/// Marks a request that a plugin has made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inner;
+
+/// Whether a plugin has made the request at hand.
+pub(super) fn is_inner<S>(cx: &RequestCx<'_, S>) -> bool {
+    cx.parts.head.extensions.get::<Inner>().is_some()
+}
 
 /// The answer to a request to the gateway itself; none if it did not come in time.
 pub(super) async fn ask(
     inner: &dyn InnerRequests,
     tasks: &dyn Tasks,
-    request: Request<Bytes>,
+    mut request: Request<Bytes>,
     most: usize,
     time: Duration,
 ) -> Option<Response<Bytes>> {
+    request.extensions_mut().insert(Inner);
     match select(inner.send(request, most), tasks.sleep(time)).await {
         Either::Left((answer, _)) => Some(answer),
         Either::Right(_) => None,

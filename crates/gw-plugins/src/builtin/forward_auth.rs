@@ -8,6 +8,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, Inva
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use serde_json::{Map, Value};
 
+use super::keeping::Vouched;
 use crate::cx::RequestCx;
 use crate::dollar_template::DollarTemplate;
 use crate::env::{BuildEnv, CallError, CallTerms, Lender};
@@ -168,7 +169,8 @@ impl ForwardAuth {
         set(FORWARDED_PROTO, cx.variable("scheme"));
         set(FORWARDED_METHOD, cx.variable("request_method"));
         set(FORWARDED_HOST, cx.variable("host"));
-        set(FORWARDED_URI, cx.variable("request_uri"));
+        // In the form that the route was found by: `/public/../admin` is not what the service is to judge.
+        set(FORWARDED_URI, cx.uri().path_and_query().map(ToString::to_string));
         set(FORWARDED_FOR, cx.variable("remote_addr"));
         for (name, template) in &self.extra_headers {
             set(
@@ -226,16 +228,31 @@ impl ForwardAuth {
         }
         // What the service does not say the client may not say either.
         self.take_away(cx.headers_mut());
+        let mut said = Vec::new();
         for name in &self.upstream_headers {
             for value in answer.headers.get_all(name) {
                 cx.headers_mut().append(name, value.clone());
+                said.push((name.clone(), value.clone()));
             }
+        }
+        if !said.is_empty() {
+            cx.parts.head.extensions.insert(Vouched(said));
         }
         Flow::Continue
     }
 
+    /// Takes the headers that only the service may send out of the request, and those that many an upstream takes for them:
+    /// CGI and its heirs read `X_User` and `X-User` as one.
     fn take_away(&self, headers: &mut HeaderMap) {
-        for name in &self.upstream_headers {
+        let alike = |one: &HeaderName, other: &HeaderName| {
+            let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+            let (one, other) = (one.as_str().bytes(), other.as_str().bytes());
+            one.map(plain).eq(other.map(plain))
+        };
+        let taken = headers
+            .keys()
+            .filter(|name| self.upstream_headers.iter().any(|own| alike(own, name)));
+        for name in taken.cloned().collect::<Vec<_>>() {
             headers.remove(name);
         }
     }

@@ -4,8 +4,10 @@ mod body;
 
 use bytes::Bytes;
 use gw_core::{CredentialForm, CredentialKind};
+use gw_schema::{Violation, Violations};
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
+use serde_json::{Map, Value};
 
 use super::auth::{Door, Identifier, Proven, challenge, unauthorized};
 use crate::cx::RequestCx;
@@ -15,6 +17,9 @@ use crate::plugin::{BodyNeed, BuildError, CredentialDefinition, Definition, Need
 use crate::reply::Flow;
 
 const CREDENTIALS: CredentialKind = CredentialKind("keyauth_credentials");
+
+/// What a key begins with of which only the digest is stored: SHA-256, in hexadecimal. No client may show such a text.
+const DIGEST: &str = "$sha256$";
 
 /// Bound: a key is looked for in bodies up to this size, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
@@ -66,7 +71,7 @@ impl Definition for KeyAuth {
         kind: CREDENTIALS,
         schema: include_str!("keyauth_credentials.json"),
         form: CredentialForm {
-            settle: None,
+            settle: Some(settle),
             adopt: None,
         },
     });
@@ -130,7 +135,9 @@ impl KeyAuth {
             Shown::Key(_) | Shown::Nothing => return Err("No API key found in request"),
         };
         let facts = cx.facts();
-        let credential = facts.config.credential(CREDENTIALS, &key).ok_or("Unauthorized")?;
+        let named = |key: &str| facts.config.credential(CREDENTIALS, key);
+        let plain = (!key.starts_with(DIGEST)).then(|| named(&key)).flatten();
+        let credential = plain.or_else(|| named(&digest(&key))).ok_or("Unauthorized")?;
         Proven::of(&facts, credential).ok_or("Unauthorized")
     }
 
@@ -186,6 +193,36 @@ impl KeyAuth {
             cx.set_body(rest);
         }
     }
+}
+
+/// The text by which a key is known that is stored as its digest.
+fn digest(key: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+    let mut text = String::with_capacity(DIGEST.len() + 2 * digest.as_ref().len());
+    text.push_str(DIGEST);
+    for byte in digest.as_ref() {
+        for half in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(u32::from(half), 16));
+        }
+    }
+    text
+}
+
+/// A key that is a digest is one, in lower case; any other is taken as it is.
+fn settle(credential: &mut Map<String, Value>) -> Result<(), Violations> {
+    let Some(Value::String(key)) = credential.get_mut("key") else {
+        return Ok(());
+    };
+    let Some(digits) = key.strip_prefix(DIGEST) else {
+        return Ok(());
+    };
+    if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let why = "begins as a digest and is none: '$sha256$' and 64 hexadecimal digits";
+        let hint = "write what `printf %s KEY | sha256sum` says, or a key that begins otherwise";
+        return Err(Violation::new("/key", why).with_hint(hint).into());
+    }
+    key.make_ascii_lowercase();
+    Ok(())
 }
 
 fn one(mut values: impl Iterator<Item = String>) -> Shown {

@@ -31,6 +31,8 @@ pub(crate) struct LimitConn {
     counts: Counts,
     /// How long one round of requests takes, in seconds as the bits of a float: requests beyond `conn` wait so long.
     round: AtomicU64,
+    /// What `round` was before anything was learnt.
+    given_round: f64,
     learns: bool,
     refusal: Refusal,
     may_degrade: bool,
@@ -82,6 +84,12 @@ pub(crate) struct Held {
 /// Delays below this are not worth a timer.
 const LEAST_DELAY: Duration = Duration::from_millis(1);
 
+/// Bound: so long a request is taken to have kept its upstream busy, however long it did: one that is slow says little of others.
+const LONGEST_ROUND: Duration = Duration::from_secs(10);
+
+/// Bound: so long a request waits for what has been learnt.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+
 impl Definition for LimitConn {
     const NAME: &'static str = "limit-conn";
     const PRIORITY: i32 = 906;
@@ -117,6 +125,7 @@ impl Definition for LimitConn {
                 Policy::Redis => Counts::Remote(Remote::open(&redis.place()?, env)?, key_ttl),
             },
             round: AtomicU64::new(own.default_conn_delay.to_bits()),
+            given_round: own.default_conn_delay,
             learns: !own.only_use_default_delay,
             refusal: Refusal::read(own.rejected_code, own.rejected_msg.as_deref())?,
             may_degrade: own.allow_degradation,
@@ -148,13 +157,13 @@ impl Plugin for LimitConn {
 
     fn log(&self, cx: &mut LogCx<'_, Held>) {
         let held = std::mem::take(cx.state);
-        if self.learns && !held.permits.is_empty() {
-            let parts = &cx.parts;
-            let took = match parts.upstream {
-                Some(upstream) => upstream + parts.receive.unwrap_or_default(),
-                None => parts.total.saturating_sub(held.delay),
-            };
-            self.learn(took);
+        // From the upstream's time alone: for how long a client reads what it is sent is its own affair.
+        if let Some(upstream) = cx
+            .parts
+            .upstream
+            .filter(|_| self.learns && !held.permits.is_empty())
+        {
+            self.learn(upstream.min(LONGEST_ROUND));
         }
         drop(held); // Its places are given back: here, or with its state if this phase never comes.
     }
@@ -246,9 +255,16 @@ impl LimitConn {
         cx.state.permits.push(permit);
         if count > conn {
             let rounds = (count - 1) / conn.max(1);
-            let round = f64::from_bits(self.round.load(Relaxed));
-            let delay = Duration::try_from_secs_f64(rounds as f64 * round).unwrap_or(Duration::MAX);
-            cx.state.delay = cx.state.delay.saturating_add(delay);
+            let delay =
+                |round: f64| Duration::try_from_secs_f64(rounds as f64 * round).unwrap_or(Duration::MAX);
+            let (learnt, given) = (
+                delay(f64::from_bits(self.round.load(Relaxed))),
+                delay(self.given_round),
+            );
+            cx.state.delay = cx
+                .state
+                .delay
+                .saturating_add(learnt.min(given.max(LONGEST_DELAY)));
         }
     }
 

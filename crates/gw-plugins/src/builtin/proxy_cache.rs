@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use http::header::{AGE, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AGE, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
+use crate::builtin::keeping::{Keeper, ToldApart};
 use crate::cache::{Boarding, Cache, Flight, Key, Landing, Stored, Target};
 use crate::cx::{BodyCx, RequestCx, ResponseCx};
 use crate::env::{BuildEnv, Lender};
@@ -46,6 +47,8 @@ pub(crate) struct ProxyCache {
     ttl: Duration,
     /// Whether it does as RFC 9111 has it.
     controlled: bool,
+    /// Whether, without that, answers to one caller are kept for others too.
+    shares_private: bool,
     storage: Option<Duration>,
     shows_age: bool,
     shows_status: bool,
@@ -62,6 +65,7 @@ pub(crate) struct Config {
     content_type: Vec<Box<str>>,
     cache_ttl: u64,
     cache_control: bool,
+    share_private: bool,
     ignore_uri_case: bool,
     storage_ttl: Option<u64>,
     vary_query_params: Option<Box<[Box<str>]>>,
@@ -89,6 +93,8 @@ pub(crate) struct State {
     status: Option<&'static str>,
     key: Option<Key>,
     debug: bool,
+    /// By what the client shows who it is; none if the request was not seen as it came in.
+    shown: Option<Vec<HeaderValue>>,
     step: Step,
 }
 
@@ -115,7 +121,12 @@ enum Looked {
 impl Definition for ProxyCache {
     const NAME: &'static str = "proxy-cache";
     const PRIORITY: i32 = 100;
-    const PHASES: Phases = Phases::of(&[Phase::Access, Phase::HeaderFilter, Phase::BodyFilter]);
+    const PHASES: Phases = Phases::of(&[
+        Phase::Rewrite,
+        Phase::Access,
+        Phase::HeaderFilter,
+        Phase::BodyFilter,
+    ]);
     const SCHEMA: &'static str = include_str!("proxy_cache.json");
 
     type Config = Config;
@@ -150,8 +161,10 @@ impl Definition for ProxyCache {
             cache: env.shared().get(),
             lender: Arc::clone(env.lender()),
             keying: Keying {
-                headers: headers.into(),
-                arguments: config.vary_query_params.filter(|names| !names.is_empty()),
+                told_apart: Arc::new(ToldApart {
+                    headers: headers.into(),
+                    arguments: config.vary_query_params.filter(|names| !names.is_empty()),
+                }),
                 ignore_case: config.ignore_uri_case,
             },
             codes: codes
@@ -161,6 +174,7 @@ impl Definition for ProxyCache {
             types: types.into(),
             ttl: Duration::from_secs(config.cache_ttl),
             controlled: config.cache_control,
+            shares_private: config.share_private,
             storage: config.storage_ttl.map(Duration::from_secs),
             shows_age: shown.older_age.unwrap_or(shown.age),
             shows_status: shown.status,
@@ -177,6 +191,14 @@ impl Plugin for ProxyCache {
 
     fn needs(&self) -> Needs {
         Needs::none().response_body().watches_body()
+    }
+
+    /// Before other plugins put there what the upstream wants of the gateway.
+    fn rewrite(&self, cx: &mut RequestCx<'_, State>) -> Flow {
+        if !self.controlled && !self.shares_private {
+            cx.state.shown = Some(self.shown_by(cx.headers()).cloned().collect());
+        }
+        Flow::Continue
     }
 
     fn access(&self, cx: &mut RequestCx<'_, State>) -> Flow {
@@ -256,7 +278,7 @@ impl ProxyCache {
             true => Directives::of(cx.headers()),
             false => Directives::default(),
         };
-        if !self.takes(cx) || asked.no_store {
+        if !self.takes(cx) || asked.no_store || self.is_for_one(cx) {
             cx.state.status = Some("Bypass");
             if self.controlled && !cx.method().is_safe() {
                 cx.state.step = Step::Unsafe(key::target(cx));
@@ -290,7 +312,10 @@ impl ProxyCache {
                 Boarding::Follows(flight) => return Looked::Follows(flight),
             }
         }
-        let mut fetch = Fetch::new(target, key, lead);
+        let keeper = Keeper::new(&self.keying.told_apart);
+        cx.parts.head.extensions.insert(keeper.clone());
+        let mut fetch = Fetch::new(target, key, lead, keeper);
+        fetch.is_for_one = cx.identity().consumer.is_some() && !cx.identity().anonymous;
         if self.controlled {
             fetch.authorized = cx.headers().contains_key(AUTHORIZATION);
             fetch.if_error = asked.stale_if_error;
@@ -310,6 +335,25 @@ impl ProxyCache {
         self.methods.contains(cx.method())
             && !condition::is_for_the_upstream(cx.headers())
             && !cx.headers().contains_key("sec-websocket-key")
+    }
+
+    /// Whether its client shows who it is by something that requests are not told apart by.
+    fn is_for_one(&self, cx: &RequestCx<'_, State>) -> bool {
+        let identity = cx.identity();
+        let is_known = identity.consumer.is_some() && !identity.anonymous;
+        if self.controlled || self.shares_private || is_known {
+            return false;
+        }
+        let is_the_clients = |value| cx.state.shown.as_ref().is_none_or(|shown| shown.contains(value));
+        self.shown_by(cx.headers()).any(is_the_clients)
+    }
+
+    fn shown_by<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h HeaderValue> + use<'h> {
+        let apart = [AUTHORIZATION, COOKIE].map(|name| {
+            let is_told_apart = self.keying.told_apart.headers.contains(&name);
+            (!is_told_apart).then(|| headers.get_all(name))
+        });
+        apart.into_iter().flatten().flatten()
     }
 
     /// Whether it may be answered with, without asking the upstream.

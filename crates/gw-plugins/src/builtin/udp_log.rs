@@ -36,6 +36,12 @@ struct Datagrams {
     lender: Arc<dyn Lender>,
 }
 
+/// Bound: bytes of a datagram, over IPv4.
+const LARGEST: usize = 65_507;
+
+/// `EMSGSIZE`, which the standard library has no name for.
+const TOO_LARGE: i32 = if cfg!(target_os = "linux") { 90 } else { 40 };
+
 impl Definition for UdpLog {
     const NAME: &'static str = "udp-log";
     const PRIORITY: i32 = 8;
@@ -51,7 +57,7 @@ impl Definition for UdpLog {
             timeout: Duration::try_from_secs_f64(config.timeout / 1000.0).unwrap_or(Duration::MAX),
             lender: Arc::clone(env.lender()),
         };
-        let queue = QueueSettings::plain(1);
+        let queue = QueueSettings::plain(1).of_at_most(LARGEST);
         Ok(Self {
             recorder: Recorder::new(Some(&config.custom_fields_by_lua), None)?,
             queue: Queue::open(env, Self::NAME, &config, &queue, Arc::new(sink)),
@@ -77,7 +83,14 @@ impl Sink for Datagrams {
         let (port, timeout) = (self.port, self.timeout);
         Box::pin(async move {
             for entry in batch {
-                lender.sockets().udp(&host, port, entry, timeout).await?;
+                let bytes = entry.len();
+                match lender.sockets().udp(&host, port, entry, timeout).await {
+                    // On its way there is room for less. It would be so at every try.
+                    Err(error) if error.raw_os_error() == Some(TOO_LARGE) => {
+                        return Err(Undelivered::TooLarge { bytes });
+                    }
+                    sent => sent?,
+                }
             }
             Ok(())
         })

@@ -15,7 +15,7 @@ const MOST_USES: u8 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     entries: HashMap<Key, Entry>,
-    targets: HashMap<Target, Vec<Key>>,
+    targets: HashMap<Target, HashSet<Key>>,
     /// Entries that have not shown yet that they are worth their room.
     small: Queue,
     /// The others.
@@ -47,8 +47,11 @@ struct Queue {
 /// Entries that had to go before they were asked for again: should they come back, they are worth their room.
 #[derive(Debug, Default)]
 struct Ghosts {
-    order: VecDeque<Key>,
-    known: HashSet<Key>,
+    /// The oldest first, with what has been forgotten since.
+    order: VecDeque<(Key, u64)>,
+    /// By the number of the place in the order that counts.
+    known: HashMap<Key, u64>,
+    births: u64,
 }
 
 impl Shard {
@@ -95,7 +98,7 @@ impl Shard {
             queue.order.push_back((key, self.births));
             queue.bytes += size;
             self.entries.insert(key, entry);
-            self.targets.entry(target).or_default().push(key);
+            self.targets.entry(target).or_default().insert(key);
             self.tidy();
             return (0, size);
         }
@@ -127,7 +130,7 @@ impl Shard {
         };
         queue.bytes -= entry.size;
         if let Place::Occupied(mut keys) = self.targets.entry(entry.target) {
-            keys.get_mut().retain(|other| other != key);
+            keys.get_mut().remove(key);
             if keys.get().is_empty() {
                 keys.remove();
             }
@@ -234,22 +237,24 @@ impl Shard {
 impl Ghosts {
     /// As many as there are entries.
     fn remember(&mut self, key: Key, entries: usize) {
-        if self.known.insert(key) {
-            self.order.push_back(key);
+        let most = entries.max(16);
+        if !self.known.contains_key(&key) {
+            self.births += 1;
+            self.known.insert(key, self.births);
+            self.order.push_back((key, self.births));
         }
-        while self.order.len() > entries.max(16) {
-            if let Some(oldest) = self.order.pop_front() {
+        while self.known.len() > most || self.order.len() > 2 * most {
+            let Some((oldest, birth)) = self.order.pop_front() else {
+                return;
+            };
+            if self.known.get(&oldest) == Some(&birth) {
                 self.known.remove(&oldest);
             }
         }
     }
 
-    /// Whether it was known.
+    /// Whether it was known. Its place in the order goes when its turn comes.
     fn forget(&mut self, key: &Key) -> bool {
-        let known = self.known.remove(key);
-        if known {
-            self.order.retain(|other| other != key);
-        }
-        known
+        self.known.remove(key).is_some()
     }
 }

@@ -196,3 +196,23 @@ fn one_leads_and_the_others_wait_until_it_is_over() {
     assert!(landing.as_mut().poll(&mut context).is_ready());
     assert!(matches!(cache.board(target(1), key(1)), Boarding::Leads(_)));
 }
+
+/// Looked through one by one, the keys of the target would take minutes.
+#[test]
+fn very_many_keys_of_one_target_make_room_in_good_time() {
+    let most = 30_000;
+    let cache = Cache::new(most * stored(10).size());
+    let begun = std::time::Instant::now();
+    let response = Arc::new(stored(10));
+    for number in 0..120_000 {
+        cache.store(target(1), key(number), Arc::clone(&response));
+    }
+    // And those that had to go come back.
+    for number in 70_000..90_000 {
+        cache.store(target(1), key(number), Arc::clone(&response));
+    }
+    assert_eq!(cache.len(), most);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(cache.remove_target(target(1)));
+    assert!(cache.is_empty());
+}

@@ -1,17 +1,18 @@
 //! Scripts that run in Redis, over a connection per worker that is made when it is needed, and made again.
 
+mod line;
 mod tls;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
+use self::line::{Connection, Line, Looked, Written};
 use self::tls::Tls;
 use crate::env::BuildEnv;
 use crate::limits::redis::RedisPlace;
@@ -22,9 +23,6 @@ use crate::plugin::BuildError;
 /// How many connections there are to one Redis at most. A worker has its own, which its own runtime drives; workers beyond
 /// that share.
 const LINES: usize = 32;
-
-/// How long a Redis that did not answer is left alone: requests meanwhile do not wait for it.
-const REST: Duration = Duration::from_millis(500);
 
 static SCRIPTS: LazyLock<Vec<redis::Script>> = LazyLock::new(|| {
     Script::ALL
@@ -40,18 +38,7 @@ pub(crate) struct Remote(Arc<Endpoint>);
 struct Endpoint {
     place: RedisPlace,
     tls: Option<Tls>,
-    lines: [tokio::sync::Mutex<Line>; LINES],
-}
-
-/// A connection, or why there is none.
-#[derive(Default)]
-struct Line {
-    connection: Option<MultiplexedConnection>,
-    /// Counts connections: who finds his broken does not close the next one.
-    generation: u64,
-    rest_until: Option<Instant>,
-    /// Whether it has been said that it fails.
-    is_failing: bool,
+    lines: [Line; LINES],
 }
 
 /// Why Redis did not count.
@@ -74,11 +61,20 @@ pub(crate) enum RemoteError {
 #[derive(Default)]
 struct Endpoints(Mutex<HashMap<RedisPlace, Weak<Endpoint>>>);
 
-/// How one attempt ended.
-enum Failed {
-    /// The connection is not there any more; another may be.
-    Dropped(RemoteError),
-    For(RemoteError),
+/// How one attempt failed.
+struct Failed {
+    why: RemoteError,
+    /// The connection is not there any more, and Redis has done nothing: another connection may be tried.
+    may_repeat: bool,
+}
+
+impl From<RemoteError> for Failed {
+    fn from(why: RemoteError) -> Self {
+        Self {
+            why,
+            may_repeat: false,
+        }
+    }
 }
 
 impl Remote {
@@ -103,7 +99,7 @@ impl Remote {
         let endpoint = Arc::new(Endpoint {
             place: place.clone(),
             tls,
-            lines: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            lines: std::array::from_fn(|_| Line::default()),
         });
         open.insert(place.clone(), Arc::downgrade(&endpoint));
         Ok(Self(endpoint))
@@ -119,86 +115,114 @@ impl Remote {
     ) -> Result<Vec<i64>, RemoteError> {
         let endpoint = &*self.0;
         let line = &endpoint.lines[worker % LINES];
-        let attempts = async {
-            match endpoint.attempt(line, script, keys, arguments).await {
-                // A connection that broke while nobody used it says nothing about Redis.
-                Err(Failed::Dropped(_)) => endpoint.attempt(line, script, keys, arguments).await,
-                other => other,
-            }
+        let deadline = Instant::now() + endpoint.place.timeout;
+        let call = Call {
+            script,
+            keys,
+            arguments,
         };
-        let ended = timeout(endpoint.place.timeout, attempts).await;
-        let failure = match ended {
-            Ok(Ok(given)) => return Ok(given),
-            Ok(Err(Failed::For(error) | Failed::Dropped(error))) => error,
-            Err(_) => RemoteError::TimedOut {
-                redis: endpoint.name(),
-            },
-        };
-        endpoint.note(line, &failure);
-        Err(failure)
+        let mut ended = endpoint.attempt(line, call, deadline).await;
+        if ended.as_ref().is_err_and(|failed| failed.may_repeat) {
+            // A connection that broke while nobody used it says nothing about Redis.
+            ended = endpoint.attempt(line, call, deadline).await;
+        }
+        ended.map_err(|failed| {
+            endpoint.note(line, &failed.why);
+            failed.why
+        })
     }
 }
 
-impl Endpoint {
-    async fn attempt(
-        &self,
-        line: &tokio::sync::Mutex<Line>,
-        script: Script,
-        keys: &[String],
-        arguments: &[Argument<'_>],
-    ) -> Result<Vec<i64>, Failed> {
-        let (mut connection, generation) = self.connection(line).await.map_err(Failed::For)?;
-        let mut call = SCRIPTS[script as usize].prepare_invoke();
-        for key in keys {
+/// What is to be run.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    script: Script,
+    keys: &'a [String],
+    arguments: &'a [Argument<'a>],
+}
+
+impl Call<'_> {
+    async fn invoke(&self, connection: &mut MultiplexedConnection) -> redis::RedisResult<Vec<i64>> {
+        let mut call = SCRIPTS[self.script as usize].prepare_invoke();
+        for key in self.keys {
             call.key(key);
         }
-        for argument in arguments {
+        for argument in self.arguments {
             match argument {
                 Argument::Number(number) => call.arg(*number),
                 Argument::Text(text) => call.arg(*text),
             };
         }
-        let ran: redis::RedisResult<redis::Value> = call.invoke_async(&mut connection).await;
-        let given = ran.and_then(|value| match value {
+        match call.invoke_async(connection).await? {
             redis::Value::Int(one) => Ok(vec![one]),
             many => redis::from_redis_value(many).map_err(redis::RedisError::from),
-        });
-        given.map_err(|error| {
-            let is_broken = error.is_unrecoverable_error() || error.is_io_error();
-            let error = self.refused(error);
-            if !is_broken {
-                return Failed::For(error);
+        }
+    }
+}
+
+impl Endpoint {
+    async fn attempt(&self, line: &Line, call: Call<'_>, deadline: Instant) -> Result<Vec<i64>, Failed> {
+        let mut connection = self.connection(line, deadline).await?;
+        let before = connection.written.bytes();
+        let ran = timeout_at(deadline, call.invoke(&mut connection.redis)).await;
+        match ran {
+            Ok(Ok(given)) => {
+                line.answered();
+                Ok(given)
             }
-            if let Ok(mut line) = line.try_lock()
-                && line.generation == generation
-            {
-                line.connection = None;
+            Ok(Err(error)) if !error.is_timeout() => {
+                let is_broken = error.is_unrecoverable_error() || error.is_io_error();
+                // Note: what others have written meanwhile counts as this call's. That only makes it careful.
+                let did_nothing = call.script.may_be_repeated() || connection.written.bytes() == before;
+                if is_broken {
+                    line.drop_connection(connection.generation);
+                }
+                Err(Failed {
+                    why: self.refused(error),
+                    may_repeat: is_broken && did_nothing,
+                })
             }
-            Failed::Dropped(error)
-        })
+            Ok(Err(_)) | Err(_) => {
+                line.drop_connection(connection.generation);
+                line.rest();
+                Err(self.timed_out().into())
+            }
+        }
     }
 
     /// The line's connection; made if there is none, by one request while the others wait for it.
-    async fn connection(
-        &self,
-        line: &tokio::sync::Mutex<Line>,
-    ) -> Result<(MultiplexedConnection, u64), RemoteError> {
-        let mut line = line.lock().await;
-        if line.rest_until.is_some_and(|until| Instant::now() < until) {
-            return Err(RemoteError::Resting { redis: self.name() });
+    async fn connection(&self, line: &Line, deadline: Instant) -> Result<Connection, RemoteError> {
+        if let Some(found) = self.looked(line)? {
+            return Ok(found);
         }
-        line.rest_until = None;
-        if let Some(connection) = &line.connection {
-            return Ok((connection.clone(), line.generation));
+        let Ok(turn) = timeout_at(deadline, line.connecting.lock()).await else {
+            return Err(self.timed_out());
+        };
+        // Another's turn may have brought one, or shown that there is none to be had.
+        if let Some(found) = self.looked(line)? {
+            return Ok(found);
         }
-        let connection = self.connect().await?;
-        line.is_failing = false;
-        line.connection = Some(connection.clone());
-        line.generation += 1;
-        Ok((connection, line.generation))
+        let made = match timeout_at(deadline, self.connect()).await {
+            Ok(made) => made,
+            Err(_) => Err(self.timed_out()),
+        };
+        let made = made.map(|(redis, written)| line.connected(redis, written));
+        if made.is_err() {
+            line.rest(); // before the turn ends: those who wait for it are to find it
+        }
+        drop(turn);
+        made
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, RemoteError> {
+    fn looked(&self, line: &Line) -> Result<Option<Connection>, RemoteError> {
+        match line.look() {
+            Looked::Open(connection) => Ok(Some(connection)),
+            Looked::Closed => Ok(None),
+            Looked::Resting => Err(RemoteError::Resting { redis: self.name() }),
+        }
+    }
+
+    async fn connect(&self) -> Result<(MultiplexedConnection, Written), RemoteError> {
         let failed = |source| RemoteError::Connect {
             redis: self.name(),
             source,
@@ -215,36 +239,35 @@ impl Endpoint {
             }
         }
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.place.timeout));
+        let written = Written::default();
         let made = match &self.tls {
-            None => MultiplexedConnection::new_with_config(&info, stream, config)
-                .await
-                .map(spawned),
+            None => {
+                let stream = written.counting(stream);
+                MultiplexedConnection::new_with_config(&info, stream, config)
+                    .await
+                    .map(spawned)
+            }
             Some(tls) => {
-                let stream = tls.connect(stream).await.map_err(failed)?;
+                let stream = written.counting(tls.connect(stream).await.map_err(failed)?);
                 MultiplexedConnection::new_with_config(&info, stream, config)
                     .await
                     .map(spawned)
             }
         };
-        made.map_err(|error| failed(std::io::Error::other(error)))
+        made.map(|connection| (connection, written))
+            .map_err(|error| failed(std::io::Error::other(error)))
     }
 
-    /// Leaves a Redis that cannot be reached alone for a while, and says once that it fails.
-    fn note(&self, line: &tokio::sync::Mutex<Line>, why: &RemoteError) {
-        // Who holds the lock connects, and will find out for himself.
-        let Ok(mut line) = line.try_lock() else { return };
-        if matches!(why, RemoteError::Resting { .. }) {
-            return;
-        }
-        if !matches!(why, RemoteError::Refused { .. }) {
-            line.rest_until = Some(Instant::now() + REST);
-            line.connection = None;
-        }
-        if !line.is_failing {
-            line.is_failing = true;
+    /// Says once that it fails.
+    fn note(&self, line: &Line, why: &RemoteError) {
+        if !matches!(why, RemoteError::Resting { .. }) && line.fails_newly() {
             let cause = std::error::Error::source(why).map(ToString::to_string);
             tracing::warn!(error = %why, cause, "calls cannot be counted in Redis");
         }
+    }
+
+    fn timed_out(&self) -> RemoteError {
+        RemoteError::TimedOut { redis: self.name() }
     }
 
     fn refused(&self, error: redis::RedisError) -> RemoteError {

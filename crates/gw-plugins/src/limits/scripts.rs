@@ -37,6 +37,15 @@ impl Script {
         Self::Leave,
     ];
 
+    /// Whether it does no more if it is run twice.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "there is no Redis to run it in")
+    )]
+    pub(crate) fn may_be_repeated(self) -> bool {
+        matches!(self, Self::Read | Self::Leave)
+    }
+
     /// In Redis' language.
     pub(crate) fn text(self) -> &'static str {
         match self {

@@ -1,4 +1,6 @@
-//! Bodies in a log record: their first bytes, without the fields that nobody is to read.
+//! Bodies and queries in a log record: of bodies the first bytes, and nothing of the fields that nobody is to read.
+
+use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,14 +28,6 @@ pub(crate) struct Capture {
     headers: Vec<HeaderName>,
     /// In lower case.
     fields: Vec<Box<str>>,
-}
-
-/// What a body is, as far as it matters for what is hidden in it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Json,
-    Pairs,
-    Other,
 }
 
 impl Capture {
@@ -83,20 +77,14 @@ impl Capture {
         }
     }
 
-    /// The body, with `body_encoding` if it is no text, and `body_truncated` if there was more. A body in which something is to be
-    /// hidden, and cannot be found because it is not whole, is `body_omitted`.
+    /// The body, with `body_encoding` if it is no text, and `body_truncated` if there was more. A body in which something may have
+    /// to be hidden, and cannot be found, is `body_omitted`: one that is neither JSON nor a form, whatever it says it is, or is not
+    /// whole, or is compressed.
     fn put(&self, headers: &HeaderMap, kept: &[u8], all: u64, into: &mut Value) {
         let is_whole = kept.len() as u64 >= all;
         if !is_whole {
             into["body_truncated"] = true.into();
         }
-        let form = match self.fields.is_empty() {
-            true => Form::Other,
-            false => form(headers),
-        };
-        let is_plain = headers
-            .get(CONTENT_ENCODING)
-            .is_none_or(|coding| coding == "identity");
         let text = match std::str::from_utf8(kept) {
             // Cut within a character.
             Err(error) if !is_whole && error.error_len().is_none() => kept
@@ -104,22 +92,52 @@ impl Capture {
                 .map_or(Err(error), std::str::from_utf8),
             read => read,
         };
-        let shown = match (form, text) {
-            (Form::Json | Form::Pairs, _) if !is_whole || !is_plain => None,
-            (Form::Json, Ok(text)) if text.trim().is_empty() => Some(text.to_owned()),
-            (Form::Json, Ok(text)) => self.json_without(text),
-            (Form::Pairs, Ok(text)) => Some(self.pairs_without(text)),
-            (Form::Json | Form::Pairs, Err(_)) => None,
-            (Form::Other, Ok(text)) => Some(text.to_owned()),
-            (Form::Other, Err(_)) => {
+        let is_plain = headers
+            .get(CONTENT_ENCODING)
+            .is_none_or(|coding| coding == "identity");
+        let shown = match (self.fields.is_empty(), text) {
+            (true, Ok(text)) => Some(text.to_owned()),
+            (true, Err(_)) => {
                 into["body_encoding"] = "base64".into();
                 Some(STANDARD.encode(kept))
             }
+            (false, Ok(text)) if is_whole && is_plain => self.without_fields(headers, text),
+            (false, _) => None,
         };
         match shown {
             Some(text) => into["body"] = text.into(),
             None => into["body_omitted"] = "cannot be redacted".into(),
         }
+    }
+
+    fn without_fields(&self, headers: &HeaderMap, text: &str) -> Option<String> {
+        let trimmed = text.trim_start();
+        if trimmed.is_empty() {
+            return Some(text.to_owned());
+        }
+        // Also where it is called something else: many a client sends JSON as text, or as a form.
+        self.json_without(text).or_else(|| {
+            let is_form = is_form(headers) && !trimmed.starts_with(['{', '[', '"']);
+            is_form.then(|| self.pairs_without(text))
+        })
+    }
+
+    /// A path or URL without the values of the arguments that nobody is to read.
+    pub(super) fn target<'t>(&self, target: &'t str) -> Cow<'t, str> {
+        let Some((path, query)) = target.split_once('?').filter(|_| !self.fields.is_empty()) else {
+            return target.into();
+        };
+        let shown = query.split('&').map(|pair| {
+            let named = form_urlencoded::parse(pair.as_bytes()).next();
+            match named.is_some_and(|(name, _)| self.is_hidden_argument(&name)) && pair.contains('=') {
+                true => Cow::from(format!(
+                    "{}={REDACTED}",
+                    pair.split('=').next().unwrap_or_default()
+                )),
+                false => pair.into(),
+            }
+        });
+        format!("{path}?{}", shown.collect::<Vec<_>>().join("&")).into()
     }
 
     fn json_without(&self, text: &str) -> Option<String> {
@@ -148,7 +166,7 @@ impl Capture {
         let pairs = form_urlencoded::parse(text.as_bytes());
         let mut kept = form_urlencoded::Serializer::new(String::with_capacity(text.len()));
         for (name, value) in pairs {
-            let is_hidden = self.is_hidden(&name);
+            let is_hidden = self.is_hidden_argument(&name);
             kept.append_pair(&name, if is_hidden { REDACTED } else { &value });
         }
         kept.finish()
@@ -157,26 +175,20 @@ impl Capture {
     fn is_hidden(&self, name: &str) -> bool {
         self.fields.iter().any(|field| **field == *name.to_lowercase())
     }
+
+    /// The same of an argument or of a field of a form: `user[password]` is a `password`, too.
+    fn is_hidden_argument(&self, name: &str) -> bool {
+        self.is_hidden(name) || name.split(['[', ']']).any(|piece| self.is_hidden(piece))
+    }
 }
 
-fn form(headers: &HeaderMap) -> Form {
+fn is_form(headers: &HeaderMap) -> bool {
     let told = headers
         .get(CONTENT_TYPE)
         .and_then(|told| told.to_str().ok())
         .unwrap_or_default();
-    let bare = told
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    if bare.ends_with("/json") || bare.ends_with("+json") {
-        Form::Json
-    } else if bare == "application/x-www-form-urlencoded" {
-        Form::Pairs
-    } else {
-        Form::Other
-    }
+    let bare = told.split(';').next().unwrap_or_default().trim();
+    bare.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 #[cfg(test)]
@@ -237,14 +249,78 @@ mod tests {
             json!({ "body_omitted": omitted })
         );
         assert_eq!(shown("application/json", b"", 0), json!({ "body": "" }));
-        assert_eq!(
-            shown("text/plain", b"some", 10),
-            json!({ "body": "some", "body_truncated": true })
-        );
-        assert_eq!(shown("text/plain", b"so\xc3", 10)["body"], "so");
-        assert_eq!(
-            shown("image/png", b"\xff\xd8", 2),
-            json!({ "body": "/9g=", "body_encoding": "base64" })
-        );
+        let multipart = b"--x\r\ncontent-disposition: form-data; name=password\r\n\r\nsecret\r\n--x--";
+        let lines = b"{\"password\":\"s\"}\n{\"password\":\"s\"}\n";
+        for (kind, body) in [
+            ("multipart/form-data; boundary=x", multipart.as_slice()),
+            ("application/x-ndjson", lines),
+            ("application/x-www-form-urlencoded", br#"{"password":"s""#),
+            ("text/plain", b"password: s"),
+            ("application/xml", b"<password>s</password>"),
+            ("", b"password=s"),
+            ("image/png", b"\xff\xd8"),
+        ] {
+            let expected = json!({ "body_omitted": omitted });
+            assert_eq!(shown(kind, body, body.len()), expected, "{kind}");
+        }
+        // What is JSON is redacted, whatever it says it is.
+        for kind in ["text/plain", "", "application/x-www-form-urlencoded", "text/html"] {
+            let body = br#"{"password":"s"}"#;
+            assert_eq!(
+                shown(kind, body, body.len()),
+                json!({ "body": r#"{"password":"REDACTED"}"# })
+            );
+        }
+    }
+
+    #[test]
+    fn without_fields_to_hide_all_is_shown() {
+        let capture = Capture::new(CaptureSettings {
+            request_body: 64,
+            response_body: 0,
+            redact_headers: Vec::new(),
+            redact_fields: Vec::new(),
+        });
+        let capture = capture.unwrap();
+        for (body, all, expected) in [
+            (
+                b"some".as_slice(),
+                10,
+                json!({ "body": "some", "body_truncated": true }),
+            ),
+            (b"so\xc3", 10, json!({ "body": "so", "body_truncated": true })),
+            (
+                b"\xff\xd8",
+                2,
+                json!({ "body": "/9g=", "body_encoding": "base64" }),
+            ),
+        ] {
+            let mut into = json!({});
+            capture.request(&HeaderMap::new(), body, all, &mut into);
+            assert_eq!(into, expected);
+        }
+    }
+
+    #[test]
+    fn arguments_are_hidden_and_all_else_stays() {
+        let capture = Capture::new(CaptureSettings {
+            request_body: 0,
+            response_body: 0,
+            redact_headers: Vec::new(),
+            redact_fields: vec!["password".into(), "Token".into()],
+        });
+        let capture = capture.unwrap();
+        for (target, shown) in [
+            ("/a/password=1", "/a/password=1"),
+            ("/a?x=1&password=p%20q&&y", "/a?x=1&password=REDACTED&&y"),
+            ("http://a/?TOKEN=t=u&token", "http://a/?TOKEN=REDACTED&token"),
+            ("/?p%61ssword=p", "/?p%61ssword=REDACTED"),
+            (
+                "/?user[password]=p&passwords=2",
+                "/?user[password]=REDACTED&passwords=2",
+            ),
+        ] {
+            assert_eq!(capture.target(target), shown);
+        }
     }
 }

@@ -15,6 +15,9 @@ pub(crate) struct QueueSettings {
     pub(crate) max_entries: usize,
     /// Bound: bytes that wait.
     pub(crate) max_bytes: Option<usize>,
+    /// Bound: bytes of one entry, where it is handed over in one piece; none if it is not.
+    #[serde(skip)]
+    pub(crate) max_entry: Option<usize>,
     /// Seconds after which a batch is tried no more; none is tried again if it is not positive.
     pub(crate) max_retry_time: f64,
     /// Seconds before the second try; each later pause is twice as long.
@@ -38,6 +41,7 @@ impl QueueSettings {
             max_coalescing_delay: 0.0,
             max_entries: 10_000,
             max_bytes: None,
+            max_entry: None,
             max_retry_time: 60.0,
             initial_retry_delay: 0.01,
             max_retry_delay: 60.0,
@@ -65,8 +69,19 @@ impl QueueSettings {
         self
     }
 
+    /// The same, for entries that are handed over in one piece of so many bytes at most.
+    pub(crate) fn of_at_most(mut self, max_entry: usize) -> Self {
+        self.max_entry = Some(max_entry);
+        self
+    }
+
     pub(super) fn max_bytes(&self) -> usize {
         self.max_bytes.unwrap_or(MOST_BYTES)
+    }
+
+    /// Bytes of the largest entry that is taken.
+    pub(super) fn largest(&self) -> usize {
+        self.max_entry.unwrap_or(usize::MAX).min(self.max_bytes())
     }
 
     /// Entries with which a batch waits no longer.

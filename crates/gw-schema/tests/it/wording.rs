@@ -511,3 +511,24 @@ fn positions_and_names_are_pointed_at() {
         ],
     );
 }
+
+/// What is told, and what it takes to tell it, is bounded whatever the document.
+#[test]
+fn of_very_much_that_is_wrong_a_part_is_told() {
+    let texts = json!({"type": "array", "items": {"type": "string", "minLength": 3}});
+    let closed = json!({"type": "object", "properties": {"a": {}}, "additionalProperties": false});
+    let fields = |count: usize| -> Value { (0..count).map(|i| (format!("f{i}"), json!(1))).collect() };
+    for (schema, document, told) in [
+        (&texts, json!(vec![1; 50]), 50..=50),
+        (&texts, json!(vec![1; 5_000]), 100..=100),
+        (&texts, json!(vec![""; 5_000]), 100..=100),
+        (&texts, json!(vec![1; 200_000]), 1..=1),
+        (&closed, fields(50), 50..=50),
+        (&closed, fields(5_000), 100..=100),
+        (&closed, fields(200_000), 1..=100),
+    ] {
+        let compiled = Schema::compile(schema.clone()).expect("a schema");
+        let found = compiled.check(&document).expect_err("it is wrong");
+        assert!(told.contains(&found.len()), "{} of {schema}", found.len());
+    }
+}

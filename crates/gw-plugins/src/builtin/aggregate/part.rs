@@ -15,7 +15,9 @@ use super::compose::{pick, raw};
 use super::setting;
 use super::template::{Document, Sent, Template, encoded, plain};
 use crate::builtin::composition;
+use crate::builtin::keeping::{self, ToldApart};
 use crate::cx::RequestCx;
+use crate::lua::Table;
 use crate::plugin::BuildError;
 
 /// What proxies in front have said goes along whatever else does: it tells who the client is.
@@ -160,11 +162,40 @@ impl Part {
         })
     }
 
-    /// Whether it asks for what the route's path took.
-    pub(super) fn captures(&self) -> bool {
-        self.path.captures()
-            || self.headers.iter().any(|(_, value)| value.captures())
-            || self.body.as_ref().is_some_and(Document::captures)
+    /// Whether it asks for something of `table`.
+    pub(super) fn uses(&self, table: Table) -> bool {
+        self.path.uses(table)
+            || self.headers.iter().any(|(_, value)| value.uses(table))
+            || self.body.as_ref().is_some_and(|body| body.uses(table))
+    }
+
+    /// Whether a cache tells apart all that is sent along of the client's request, and what may show who asks: another's answer
+    /// would be another one.
+    pub(super) fn is_told_apart(&self, cx: &RequestCx<'_>, by: &ToldApart) -> bool {
+        if self.forward_body && cx.body().is_some_and(|body| !body.is_empty()) {
+            return false;
+        }
+        let query = cx
+            .uri()
+            .query()
+            .filter(|_| self.forward_query)
+            .unwrap_or_default();
+        if !form_urlencoded::parse(query.as_bytes()).all(|(name, _)| by.argument(&name)) {
+            return false;
+        }
+        let reads_any = self.uses(Table::Headers);
+        composition::inherited(cx.headers())
+            .filter(|(name, _)| reads_any || self.sends(name))
+            .all(|(name, _)| keeping::is_anybodys(name) || by.headers.contains(name))
+    }
+
+    /// Whether the client's header of this name goes along.
+    fn sends(&self, name: &HeaderName) -> bool {
+        let goes = match &self.forwarded {
+            None => true,
+            Some(names) => names.contains(name) || OF_THE_CLIENT.contains(name) || *name == HOST,
+        };
+        goes && !self.headers.iter().any(|(own, _)| own == name)
     }
 
     /// The request for it; none if what the client has sent makes none.
@@ -194,11 +225,7 @@ impl Part {
 
     fn write_headers(&self, cx: &RequestCx<'_>, sent: &Sent<'_>, headers: &mut HeaderMap) {
         for (name, value) in composition::inherited(cx.headers()) {
-            let goes = match &self.forwarded {
-                None => true,
-                Some(names) => names.contains(name) || OF_THE_CLIENT.contains(name) || *name == HOST,
-            };
-            if goes {
+            if self.sends(name) {
                 headers.append(name.clone(), value.clone());
             }
         }

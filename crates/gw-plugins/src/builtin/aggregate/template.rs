@@ -55,11 +55,11 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    /// Whether it asks for what the route's path took.
-    pub(super) fn captures(&self) -> bool {
+    /// Whether it asks for something of `table`.
+    pub(super) fn uses(&self, table: Table) -> bool {
         self.0.iter().any(|piece| match piece {
             Piece::Text(_) => false,
-            Piece::Expression(expression) => expression.uses(Table::UriCaptures),
+            Piece::Expression(expression) => expression.uses(table),
         })
     }
 
@@ -94,12 +94,12 @@ impl Document {
         })
     }
 
-    pub(super) fn captures(&self) -> bool {
+    pub(super) fn uses(&self, table: Table) -> bool {
         match self {
             Self::Plain(_) => false,
-            Self::Text(template) => template.captures(),
-            Self::List(items) => items.iter().any(Self::captures),
-            Self::Object(fields) => fields.iter().any(|(_, value)| value.captures()),
+            Self::Text(template) => template.uses(table),
+            Self::List(items) => items.iter().any(|item| item.uses(table)),
+            Self::Object(fields) => fields.iter().any(|(_, value)| value.uses(table)),
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Aggregate;
+use crate::builtin::keeping::{Keeper, ToldApart};
 use crate::cx::InnerRequests;
 use crate::env::Lent;
 use crate::kit::Kit;
@@ -171,6 +172,103 @@ async fn what_becomes_of_a_part_that_fails() {
         let settings = json!({ "partial": partial, "parts": [{ "name": "user", "path": "/users" }, part] });
         let got = answer(settings.clone()).await;
         assert_eq!(got, (status, body, "x".to_owned()), "{settings}");
+    }
+}
+
+/// Whether a cache that tells requests apart by this may keep the answer to a request with these headers.
+async fn may_be_kept(
+    settings: Value,
+    headers: &[(&str, &str)],
+    arguments: Option<&[&str]>,
+    apart: &[&str],
+) -> bool {
+    let keeper = Keeper::new(&Arc::new(ToldApart {
+        headers: apart.iter().map(|name| name.parse().unwrap()).collect(),
+        arguments: arguments.map(|names| names.iter().map(|name| (*name).into()).collect()),
+    }));
+    let request = headers
+        .iter()
+        .fold(Request::get("/page/7?page=3&key=k"), |request, (name, value)| {
+            request.header(*name, *value)
+        });
+    let mut request = request.body("").unwrap();
+    request.extensions_mut().insert(keeper.clone());
+    let (kit, _) = stage(settings);
+    assert!(kit.access_waiting(request).await.reply.is_some());
+    !keeper.is_refused()
+}
+
+#[tokio::test]
+async fn what_was_put_together_for_one_is_not_kept_for_others() {
+    let own = |more: Value| {
+        let mut part = json!({ "name": "a", "path": "/users" });
+        part.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        json!({ "parts": [part, { "name": "b", "path": "/list", "forward_headers": [] }], "partial": "omit" })
+    };
+    let (key, plain) = (
+        [("apikey", "secret"), ("accept", "*/*")],
+        [("accept", "*/*"), ("user-agent", "x")],
+    );
+    let all = own(json!({}));
+    for (settings, headers, arguments, apart, kept) in [
+        (all.clone(), &plain[..], None, &[][..], true),
+        (all.clone(), &key, None, &[], false),
+        (all.clone(), &key, None, &["apikey"], true),
+        (
+            all.clone(),
+            &[("authorization", "Basic x")],
+            None,
+            &["apikey"],
+            false,
+        ),
+        (all.clone(), &[("cookie", "a=b")], None, &[], false),
+        (all.clone(), &[("x-custom-token", "t")], None, &[], false),
+        // What does not go along says nothing of the answer.
+        (own(json!({ "forward_headers": [] })), &key, None, &[], true),
+        (
+            own(json!({ "headers": { "apikey": "own" } })),
+            &key,
+            None,
+            &[],
+            true,
+        ),
+        (
+            own(json!({ "forward_headers": [], "path": "/users?$(headers.apikey)" })),
+            &key,
+            None,
+            &[],
+            false,
+        ),
+        (own(json!({ "forward_query": true })), &plain, None, &[], true),
+        (
+            own(json!({ "forward_query": true })),
+            &plain,
+            Some(&["page"][..]),
+            &[],
+            false,
+        ),
+        (all.clone(), &plain, Some(&["page"]), &[], true),
+        // What is not whole may be so the next time.
+        (own(json!({ "path": "/down" })), &plain, None, &[], false),
+        (
+            own(json!({ "path": "/down", "default": 1 })),
+            &plain,
+            None,
+            &[],
+            false,
+        ),
+        (
+            own(json!({ "path": "/missing", "required": true })),
+            &plain,
+            None,
+            &[],
+            false,
+        ),
+    ] {
+        let got = may_be_kept(settings.clone(), headers, arguments, apart).await;
+        assert_eq!(got, kept, "{settings} {headers:?} {arguments:?} {apart:?}");
     }
 }
 

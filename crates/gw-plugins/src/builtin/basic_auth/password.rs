@@ -2,13 +2,11 @@
 //!
 //! A password is stored as PBKDF2 of it, in the form of the PHC strings. That is slow by intention, and a request must not be. So the
 //! first right password of a credential is remembered as a quick digest under a key that only this process has, for as long as the
-//! credential stays as it is: from then on right and wrong are told apart in about a microsecond. Before that, wrong passwords
-//! for one credential are counted, and beyond a pace they are not looked at.
+//! credential stays as it is: from then on right and wrong are told apart in about a microsecond. Before that, who has shown too
+//! many wrong ones of late has none looked at.
 
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
 use base64::Engine as _;
@@ -29,19 +27,12 @@ const STORED: &str = "$pbkdf2-sha256$";
 /// How what Kong has stored begins here: a SHA-1 of password and consumer.
 const KONG: &str = "$kong-sha1$";
 
-/// Bound: as many wrong passwords for a credential that nobody has used yet are looked at at once, and then one for each pause.
-const BURST: u64 = 20;
-
-/// In microseconds.
-const PAUSE: u64 = 100_000;
-
 /// A credential's password, as it is stored.
 #[derive(Debug)]
 pub(super) struct Password {
     stored: Stored,
     /// The quick digest of the right one, once it was shown.
     known: OnceLock<[u8; 32]>,
-    pace: Pace,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -69,7 +60,7 @@ pub(super) enum Verdict {
 }
 
 impl Password {
-    pub(super) fn of(credential: &Credential, now: Instant) -> Self {
+    pub(super) fn of(credential: &Credential) -> Self {
         let text = credential
             .document
             .get("password")
@@ -78,11 +69,16 @@ impl Password {
         Self {
             stored: Stored::read(text, || credential.consumer.to_string()),
             known: OnceLock::new(),
-            pace: Pace::since(now),
         }
     }
 
-    pub(super) fn check(&self, password: &str, fresh: &hmac::Key, now: Instant) -> Verdict {
+    /// Where that takes long, `is_too_much` is asked first whether it is to be looked at.
+    pub(super) fn check(
+        &self,
+        password: &str,
+        fresh: &hmac::Key,
+        is_too_much: impl FnOnce() -> bool,
+    ) -> Verdict {
         let quick = || hmac::sign(fresh, password.as_bytes());
         if let Some(known) = self.known.get() {
             return verdict(constant_time::verify_slices_are_equal(known, quick().as_ref()).is_ok());
@@ -95,7 +91,7 @@ impl Password {
                 verdict(constant_time::verify_slices_are_equal(hash, shown.as_ref()).is_ok())
             }
             Stored::Pbkdf2 { rounds, salt, hash } => {
-                if self.pace.is_exceeded(now) {
+                if is_too_much() {
                     return Verdict::NotNow;
                 }
                 let is_right = pbkdf2::verify(
@@ -106,9 +102,8 @@ impl Password {
                     hash,
                 )
                 .is_ok();
-                match is_right {
-                    true => self.remember(quick().as_ref()),
-                    false => self.pace.count(now),
+                if is_right {
+                    self.remember(quick().as_ref());
                 }
                 verdict(is_right)
             }
@@ -205,41 +200,6 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
             _ => None,
         })
         .collect()
-}
-
-/// How fast wrong passwords may come: a pause for each, of which some may be run up.
-#[derive(Debug)]
-struct Pace {
-    since: Instant,
-    /// In microseconds since then: when all pauses are over.
-    over: AtomicU64,
-}
-
-impl Pace {
-    fn since(since: Instant) -> Self {
-        Self {
-            since,
-            over: AtomicU64::new(0),
-        }
-    }
-
-    fn is_exceeded(&self, now: Instant) -> bool {
-        self.over.load(Ordering::Relaxed) > self.micros(now) + BURST * PAUSE
-    }
-
-    fn count(&self, now: Instant) {
-        let now = self.micros(now);
-        let later = |over: u64| Some(over.max(now) + PAUSE);
-        // Never fails: `later` always gives a value.
-        self.over
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, later)
-            .ok();
-    }
-
-    fn micros(&self, now: Instant) -> u64 {
-        let passed: Duration = now.saturating_duration_since(self.since);
-        u64::try_from(passed.as_micros()).unwrap_or(u64::MAX / 2)
-    }
 }
 
 #[cfg(test)]

@@ -159,15 +159,36 @@ fn strangers_and_realms() {
 }
 
 #[test]
-fn who_tries_too_many_passwords_is_told_to_wait() {
-    let kit = kit(json!({}));
-    let try_once = || kit.access(get(&[("authorization", &basic("ann-laptop:guess"))]));
-    let answers: Vec<u16> = (0..25)
-        .map(|_| try_once().reply.unwrap().status.as_u16())
-        .collect();
-    assert_eq!(answers[..20], [401; 20]);
-    assert_eq!(answers.last(), Some(&429), "{answers:?}");
-    assert_eq!(try_once().reply.unwrap().headers["retry-after"], "1");
+fn who_tries_too_many_passwords_is_told_to_wait_and_nobody_else() {
+    let mut kit = kit(json!({}));
+    kit.begun = Some(std::time::Instant::now()); // and no time passes
+    let right = basic("ann-laptop:open: sesame");
+    // A name that nobody has used yet, one of which the password is known, one of Kong's, and one that there is not.
+    for (turn, (name, right)) in (1..).zip([
+        ("ann-laptop", Some(&right)),
+        ("ann-laptop", Some(&right)),
+        ("imported", Some(&basic("imported:kong"))),
+        ("nobody", None),
+    ]) {
+        kit.client = [10, 0, 0, turn].into();
+        let guess = basic(&format!("{name}:guess"));
+        let try_once = || kit.access(get(&[("authorization", &guess)]));
+        let answers: Vec<u16> = (0..25)
+            .map(|_| try_once().reply.unwrap().status.as_u16())
+            .collect();
+        assert_eq!(answers[..20], [401; 20], "{name}");
+        assert_eq!(answers.last(), Some(&429), "{name}: {answers:?}");
+        assert_eq!(try_once().reply.unwrap().headers["retry-after"], "1");
+        // Its owner is elsewhere, and gets in.
+        kit.client = [192, 0, 2, 1].into();
+        if let Some(right) = right {
+            assert!(
+                kit.access(get(&[("authorization", right)])).reply.is_none(),
+                "{name}"
+            );
+        }
+        refused(&kit.access(get(&[("authorization", &guess)])));
+    }
 }
 
 #[test]

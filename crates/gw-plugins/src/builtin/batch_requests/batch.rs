@@ -1,8 +1,10 @@
 //! The body of a batch: what it asks for, and what is wrong with it, in APISIX's words where it has some.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use form_urlencoded::Serializer;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, MaxSizeReached};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri, Version};
 use serde_json::{Map, Value};
@@ -12,6 +14,9 @@ use crate::builtin::composition;
 /// How long one request may take, unless the body says so.
 const TIMEOUT: u64 = 30_000;
 
+/// Bound: headers, and arguments of the query, of a batch and of each of its requests.
+const MOST_FIELDS: usize = 100;
+
 const METHODS: [&str; 9] = [
     "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE",
 ];
@@ -20,17 +25,27 @@ const METHODS: [&str; 9] = [
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) timeout: u64,
-    query: Map<String, Value>,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    items: Vec<Item>,
+    pub(super) common: Common,
+    pub(super) items: Vec<Item>,
 }
 
+/// What the requests have that do not say otherwise.
 #[derive(Debug)]
-struct Item {
+pub(super) struct Common {
+    query: Query,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The arguments of a query by their names, in the form of a URI.
+type Query = BTreeMap<String, String>;
+
+/// A request of the batch.
+#[derive(Debug)]
+pub(super) struct Item {
     method: Method,
     version: Version,
     target: PathAndQuery,
-    query: Map<String, Value>,
+    query: Query,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
     is_json: bool,
@@ -74,46 +89,67 @@ impl Batch {
                 .filter(|time| *time > 0)
                 .ok_or_else(|| wrong("timeout", "integer"))?,
         };
+        let common = Common {
+            query: query(object(&mut fields, "query")?)?,
+            headers: headers(object(&mut fields, "headers")?)?,
+        };
         let items = pipeline.into_iter().zip(1..).map(|(item, place)| {
-            Item::of(item).map_err(|error| {
+            Item::of(item, &common).map_err(|error| {
                 format!("property \"pipeline\" validation failed: failed to validate item {place}: {error}")
             })
         });
         Ok(Self {
             timeout,
-            query: object(&mut fields, "query")?,
-            headers: headers(object(&mut fields, "headers")?)?,
             items: items.collect::<Result<_, _>>()?,
+            common,
         })
-    }
-
-    /// The requests: what one does not say of itself is as the batch says, then as the request with these headers.
-    pub(super) fn requests(self, outer: &HeaderMap) -> Result<Vec<Request<Bytes>>, String> {
-        let common = self.headers;
-        let requests = self.items.into_iter().map(|item| {
-            let mut query = self.query.clone();
-            query.extend(item.query);
-            let mut request = Request::new(item.body);
-            *request.method_mut() = item.method;
-            *request.version_mut() = item.version;
-            *request.uri_mut() = uri(&item.target, &query)?;
-            let headers = request.headers_mut();
-            add(headers, item.headers.iter().map(|(name, value)| (name, value)));
-            add(headers, common.iter().map(|(name, value)| (name, value)));
-            add(headers, composition::inherited(outer));
-            if item.is_json {
-                headers.entry(CONTENT_TYPE).or_insert(super::JSON);
-            }
-            Ok(request)
-        });
-        requests
-            .collect::<Result<_, _>>()
-            .map_err(|error: String| format!("bad request body: {error}"))
     }
 }
 
 impl Item {
-    fn of(document: Value) -> Result<Self, String> {
+    /// The request: what it does not say of itself is as the batch says, then as the request with these headers.
+    ///
+    /// # Errors
+    /// It has more headers than there can be.
+    pub(super) fn request(
+        self,
+        common: &Common,
+        outer: &HeaderMap,
+    ) -> Result<Request<Bytes>, MaxSizeReached> {
+        let uri = self.uri(&common.query);
+        let mut request = Request::new(self.body);
+        *request.method_mut() = self.method;
+        *request.version_mut() = self.version;
+        *request.uri_mut() = uri.unwrap_or_else(|| Uri::from(self.target));
+        let headers = request.headers_mut();
+        add(headers, self.headers.iter().map(|(name, value)| (name, value)))?;
+        add(headers, common.headers.iter().map(|(name, value)| (name, value)))?;
+        add(headers, composition::inherited(outer))?;
+        if self.is_json && !headers.contains_key(CONTENT_TYPE) {
+            headers.try_insert(CONTENT_TYPE, super::JSON)?;
+        }
+        Ok(request)
+    }
+
+    /// Its path and query with those of the batch that it does not have itself; none if no URI can be so long.
+    fn uri(&self, common: &Query) -> Option<Uri> {
+        let own = self.target.query();
+        let theirs = common.iter().filter(|(name, _)| !self.query.contains_key(*name));
+        let more: BTreeMap<&String, &String> = theirs.chain(&self.query).collect();
+        let more = more.into_values().map(String::as_str);
+        let query: Vec<&str> = own
+            .into_iter()
+            .chain(more)
+            .filter(|piece| !piece.is_empty())
+            .collect();
+        if query.is_empty() {
+            return Some(Uri::from(self.target.clone()));
+        }
+        let text = format!("{}?{}", self.target.path(), query.join("&"));
+        text.parse().ok()
+    }
+
+    fn of(document: Value, common: &Common) -> Result<Self, String> {
         let Value::Object(mut fields) = document else {
             return Err("wrong type: expected object".to_owned());
         };
@@ -150,15 +186,21 @@ impl Item {
             Some(Value::String(text)) => (Bytes::from(text), false),
             Some(document) => (Bytes::from(document.to_string()), true),
         };
-        Ok(Self {
+        let item = Self {
             method,
             version,
             target,
-            query: object(&mut fields, "query")?,
+            query: query(object(&mut fields, "query")?)?,
             headers: headers(object(&mut fields, "headers")?)?,
             body,
             is_json,
-        })
+        };
+        match item.uri(&common.query) {
+            Some(_) => Ok(item),
+            None => Err(
+                "property \"query\" validation failed: with it the path is longer than it may be".to_owned(),
+            ),
+        }
     }
 }
 
@@ -191,8 +233,28 @@ fn texts(name: &str, value: Value) -> Result<Vec<String>, String> {
     }
 }
 
+fn too_many(field: &str) -> String {
+    format!("property \"{field}\" validation failed: expect object to have at most {MOST_FIELDS} values")
+}
+
+fn query(object: Map<String, Value>) -> Result<Query, String> {
+    let (mut query, mut count) = (Query::new(), 0);
+    for (name, value) in object {
+        let mut pairs = Serializer::new(String::new());
+        for text in texts(&name, value)? {
+            pairs.append_pair(&name, &text);
+            count += 1;
+        }
+        query.insert(name, pairs.finish());
+        if count.max(query.len()) > MOST_FIELDS {
+            return Err(too_many("query"));
+        }
+    }
+    Ok(query)
+}
+
 fn headers(object: Map<String, Value>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-    let mut headers = Vec::with_capacity(object.len());
+    let mut headers = Vec::new();
     for (name, value) in object {
         let header = HeaderName::from_bytes(name.as_bytes());
         let header = header
@@ -205,31 +267,22 @@ fn headers(object: Map<String, Value>) -> Result<Vec<(HeaderName, HeaderValue)>,
                 )
             })?;
             headers.push((header.clone(), value));
+            if headers.len() > MOST_FIELDS {
+                return Err(too_many("headers"));
+            }
         }
     }
     Ok(headers)
 }
 
 /// Adds those whose names are not there yet.
-fn add<'h>(headers: &mut HeaderMap, more: impl Iterator<Item = (&'h HeaderName, &'h HeaderValue)>) {
-    let mut added = HeaderMap::new();
-    for (name, value) in more.filter(|(name, _)| !headers.contains_key(*name)) {
-        added.append(name.clone(), value.clone());
+fn add<'h>(
+    headers: &mut HeaderMap,
+    more: impl Iterator<Item = (&'h HeaderName, &'h HeaderValue)>,
+) -> Result<(), MaxSizeReached> {
+    let added: Vec<_> = more.filter(|(name, _)| !headers.contains_key(*name)).collect();
+    for (name, value) in added {
+        headers.try_append(name.clone(), value.clone())?;
     }
-    headers.extend(added);
-}
-
-fn uri(target: &PathAndQuery, query: &Map<String, Value>) -> Result<Uri, String> {
-    if query.is_empty() {
-        return Ok(Uri::from(target.clone()));
-    }
-    let mut pairs = Serializer::new(String::new());
-    for (name, value) in query {
-        for text in texts(name, value.clone())? {
-            pairs.append_pair(name, &text);
-        }
-    }
-    let own = target.query().map(|own| format!("{own}&")).unwrap_or_default();
-    let text = format!("{}?{own}{}", target.path(), pairs.finish());
-    text.parse().map_err(|_| wrong("query", "object"))
+    Ok(())
 }

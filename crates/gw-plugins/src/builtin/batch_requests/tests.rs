@@ -20,6 +20,15 @@ type Asked = Arc<Mutex<Vec<Request<Bytes>>>>;
 /// A gateway that says of each path what is there, and remembers what it was asked.
 struct Gateway(Asked);
 
+/// One that remembers nothing.
+struct Forgetful;
+
+impl InnerRequests for Forgetful {
+    fn send(&self, _: Request<Bytes>, _: usize) -> Lent<'static, Response<Bytes>> {
+        Box::pin(async { Response::new(Bytes::new()) })
+    }
+}
+
 impl InnerRequests for Gateway {
     fn send(&self, request: Request<Bytes>, most: usize) -> Lent<'static, Response<Bytes>> {
         let path = request.uri().path().to_owned();
@@ -178,7 +187,8 @@ async fn what_is_no_batch_is_refused_in_apisix_words() {
         (r#"{"pipeline":[{"version":2}]}"#, format!("{one}property \"version\" validation failed: matches none of the enum values")),
         (r#"{"pipeline":[{"path":"http://x/"}]}"#, format!("{one}property \"path\" validation failed: expected a path that begins with a slash")),
         (r#"{"pipeline":[{"headers":{"a b":"c"}}]}"#, format!("{one}property \"headers\" validation failed: 'a b' cannot name a header")),
-        (r#"{"pipeline":[{"query":{"a":{}}}]}"#, "bad request body: property \"a\" validation failed: wrong type: expected string".to_owned()),
+        (r#"{"query":{"a":{}},"pipeline":[{}]}"#, "bad request body: property \"a\" validation failed: wrong type: expected string".to_owned()),
+        (r#"{"pipeline":[{"query":{"a":{}}}]}"#, format!("{one}property \"a\" validation failed: wrong type: expected string")),
     ] {
         let (status, answer) = post(&kit, body).await;
         assert_eq!((status.as_u16(), &answer["error_msg"]), (400, &json!(message)), "{body}");
@@ -189,5 +199,90 @@ async fn what_is_no_batch_is_refused_in_apisix_words() {
         (reply.status.as_u16(), reply.headers["allow"].to_str().unwrap()),
         (405, "POST")
     );
+    assert!(asked.lock().unwrap().is_empty());
+}
+
+/// However much a batch asks for, it does not become much more in memory, or something that cannot be.
+#[tokio::test]
+async fn headers_and_arguments_are_bounded() {
+    let (kit, asked) = stage(json!({ "max_body_size": 4_000_000 }));
+    let fields = |count: usize| -> Value { (0..count).map(|n| (format!("f{n}"), json!("v"))).collect() };
+    let list = json!({ "many": vec!["v"; 101] });
+    let one = "bad request body: property \"pipeline\" validation failed: failed to validate item 1: ";
+    let too_many = |field: &str| {
+        format!("property \"{field}\" validation failed: expect object to have at most 100 values")
+    };
+    for (field, value) in [
+        ("headers", fields(101)),
+        ("headers", fields(40_000)),
+        ("headers", list.clone()),
+        ("query", fields(101)),
+        ("query", list.clone()),
+    ] {
+        let batch = json!({ field: value, "pipeline": [{}] });
+        let (status, answer) = post(&kit, batch).await;
+        let message = format!("bad request body: {}", too_many(field));
+        assert_eq!((status.as_u16(), &answer["error_msg"]), (400, &json!(message)));
+        let (status, answer) = post(&kit, json!({ "pipeline": [{ field: value }] })).await;
+        let message = format!("{one}{}", too_many(field));
+        assert_eq!((status.as_u16(), &answer["error_msg"]), (400, &json!(message)));
+    }
+    let long = json!({ "a": "x".repeat(70_000) });
+    let (status, answer) = post(&kit, json!({ "query": long, "pipeline": [{}] })).await;
+    assert_eq!(status, 400);
+    assert!(
+        answer["error_msg"]
+            .as_str()
+            .unwrap()
+            .contains("longer than it may be"),
+        "{answer}"
+    );
+    assert!(asked.lock().unwrap().is_empty());
+    let full =
+        json!({ "headers": fields(100), "query": fields(100), "pipeline": [{ "query": { "f7": "own" } }] });
+    assert_eq!(post(&kit, full).await.0, 200);
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked[0].headers().len(), 102);
+    let query = asked[0].uri().query().unwrap();
+    assert_eq!(query.split('&').count(), 100);
+    assert!(query.contains("f7=own") && !query.contains("f7=v"));
+}
+
+/// Requests are made one by one, when their turn comes.
+#[test]
+fn a_batch_does_not_hold_all_of_its_requests_at_once() {
+    let headers: Value = (0..100).map(|n| (format!("x-{n}"), json!("v"))).collect();
+    let batch = json!({ "headers": headers, "pipeline": vec![json!({}); 1000] }).to_string();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let (mut kit, _) = stage(json!({}));
+    kit.inner = Box::new(Forgetful);
+    let measured = allocation_counter::measure(|| {
+        runtime.block_on(async {
+            let request = Request::post("/batch").body(batch.clone()).unwrap();
+            let run = kit.access_waiting(request);
+            assert_eq!(run.await.reply.unwrap().status, 200);
+        });
+    });
+    assert!(measured.bytes_max < 2_000_000, "{measured:?}");
+}
+
+#[tokio::test]
+async fn a_batch_is_no_part_of_another() {
+    let (kit, asked) = stage(json!({}));
+    let batch = || {
+        Request::post("/batch")
+            .body(json!({ "pipeline": [{ "path": "/a" }] }).to_string())
+            .unwrap()
+    };
+    assert_eq!(kit.access_waiting(batch()).await.reply.unwrap().status, 200);
+    // As the gateway is sent it by this plugin, or by another.
+    let inner = asked.lock().unwrap().pop().unwrap();
+    let mut batch = batch();
+    *batch.extensions_mut() = inner.extensions().clone();
+    let refused = kit.access_waiting(batch).await.reply.unwrap();
+    assert_eq!(refused.status, 508);
     assert!(asked.lock().unwrap().is_empty());
 }

@@ -9,6 +9,7 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 
 use super::ForwardAuth;
+use crate::builtin::keeping::Vouched;
 use crate::env::{CallError, CallTerms, Clock, HttpClient, Lender, Lent, Sockets, SystemClock, Tasks};
 use crate::kit::{Kit, Ran};
 use crate::registry::Registry;
@@ -172,6 +173,66 @@ fn a_good_answer_may_speak_to_the_upstream() {
         "what the service does not say nobody says"
     );
     assert!(!ran.head.headers.contains_key("x-other"));
+}
+
+#[test]
+fn what_only_the_service_may_say_is_not_said_in_other_letters() {
+    let stage = stage(json!({ "upstream_headers": ["X-User-Role", "x_user_id"], "allow_degradation": true }));
+    let request = || {
+        let names = [
+            "X_User_Role",
+            "x-user_role",
+            "X-User-Role",
+            "X-User-Id",
+            "x_user_id",
+        ];
+        let all = names
+            .iter()
+            .fold(Request::get("/"), |request, name| request.header(*name, "forged"));
+        all.header("x-user-roles", "own").body("").unwrap()
+    };
+    for (answer, expected) in [
+        (
+            Some(("x-user-role", "reader")),
+            vec!["x-user-role=reader", "x-user-roles=own"],
+        ),
+        (None, vec!["x-user-roles=own"]),
+    ] {
+        let reply = |(name, value)| {
+            Response::builder()
+                .header(name, value)
+                .body(Bytes::new())
+                .unwrap()
+        };
+        *stage.service.answer.lock().unwrap() = answer.map(reply);
+        let ran = stage.kit.access(request());
+        assert!(ran.reply.is_none());
+        let mut sent: Vec<_> = ran.head.headers.iter().collect();
+        sent.sort_by_key(|(name, _)| name.as_str().to_owned());
+        let sent: Vec<_> = sent
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.to_str().unwrap()))
+            .collect();
+        assert_eq!(sent, expected);
+        // What it said makes another answer of the upstream's, and caches are told.
+        let vouched = ran.head.extensions.get::<Vouched>();
+        assert_eq!(vouched.map(|vouched| vouched.0.len()), answer.map(|_| 1));
+    }
+}
+
+#[test]
+fn the_service_judges_the_path_that_the_route_was_found_by() {
+    let mut stage = stage(json!({}));
+    stage.kit.target = Some("/public/../admin?x=%2e".parse().unwrap());
+    *stage.service.answer.lock().unwrap() = Some(Response::new(Bytes::new()));
+    assert!(
+        stage
+            .kit
+            .access(Request::get("/admin?x=%2e").body("").unwrap())
+            .reply
+            .is_none()
+    );
+    assert_eq!(stage.asked().0.headers()["x-forwarded-uri"], "/admin?x=%2e");
 }
 
 #[test]

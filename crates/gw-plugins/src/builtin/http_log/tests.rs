@@ -210,12 +210,22 @@ async fn bodies_are_captured_if_they_are_to_be() {
     let mut kept = kept();
     kept.request_body = Bytes::from_static(br#"{"user":"u","password":"p"}"#);
     kept.response_body = Bytes::from_static(b"hello");
-    run(&kit, 200, &kept);
+    kept.upstream_uri = Some("http://10.0.0.7:80/base?Password=s3cret&x=1".into());
+    let request = Request::post("/things?page=2&password=s3cret").header("host", "a.test");
+    let mut ran = kit.access(request.body(String::new()).unwrap());
+    kit.log(&mut ran, StatusCode::OK, Some(&kept));
     settle().await;
     let record = &bodies(&sent)[0];
     assert_eq!(record["request"]["body"], r#"{"password":"REDACTED","user":"u"}"#);
     assert_eq!(record["request"]["headers"]["cookie"], "REDACTED");
-    assert_eq!(record["response"]["body"], "hello");
+    assert_eq!(record["response"]["body_omitted"], "cannot be redacted");
+    assert_eq!(record["request"]["uri"], "/things?page=2&password=REDACTED");
+    assert_eq!(
+        record["request"]["querystring"],
+        json!({ "page": "2", "password": "REDACTED" })
+    );
+    assert_eq!(record["upstream_uri"], "/base?Password=REDACTED&x=1");
+    assert!(!record.to_string().contains("s3cret"), "{record}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -213,3 +213,43 @@ fn the_anonymous_consumer_stands_in() {
     let ran = kit(json!({ "anonymous": "nobody" })).access(get("/", &[]));
     assert_eq!(ran.reply.unwrap().status, 500);
 }
+
+/// Too short for one.
+const DIGEST: &str = "$sha256$4F2D6A0B";
+
+#[test]
+fn a_key_of_which_the_digest_is_stored_is_let_in_and_the_digest_is_no_key() {
+    let digest = super::digest("a-long-random-key");
+    assert_eq!(
+        super::digest("abc"),
+        "$sha256$ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
+    // As people write it.
+    let written = digest.replace("$sha256$", "").to_ascii_uppercase();
+    let kit = kit(json!({})).entity(
+        "keyauth_credentials",
+        json!({
+            "id": "55555555-5555-4555-8555-555555555555", "key": format!("$sha256${written}"),
+            "consumer": { "id": GUEST },
+        }),
+    );
+    passed(&kit.access(get("/", &[("apikey", "a-long-random-key")])), "guest");
+    passed(&kit.access(get("/", &[("apikey", "abc")])), "moesif");
+    refused(&kit.access(get("/", &[("apikey", &digest)])), "Unauthorized");
+    refused(&kit.access(get("/", &[("apikey", &written)])), "Unauthorized");
+}
+
+#[test]
+fn what_begins_as_a_digest_is_one() {
+    let kinds = crate::Registry::new().with::<KeyAuth>().kinds().unwrap();
+    for key in [DIGEST, "$sha256$", &format!("$sha256${}", "g".repeat(64))] {
+        let mut document = json!({
+            "id": "55555555-5555-4555-8555-555555555555", "key": key, "consumer": { "id": GUEST }, "created_at": 1,
+        });
+        let refused = kinds.complete(
+            kinds.by_name("keyauth_credentials").unwrap().kind,
+            document.as_object_mut().unwrap(),
+        );
+        assert_eq!(refused.unwrap_err().iter().next().unwrap().pointer, "/key");
+    }
+}

@@ -1,6 +1,7 @@
 //! What the plugin does with each kind of request.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
@@ -72,11 +73,57 @@ async fn those_beyond_wait_and_the_wait_is_learnt() {
         held.push(ran);
     }
     held.pop();
-    // The kit's requests take 9 ms upstream, so half of 100 and 9 is the next wait.
+    // The kit's requests take 7 ms upstream, so half of 100 and 7 is the next wait; the 2 ms of reading the answer do not count.
     let mut over = held.pop().unwrap();
     kit.log(&mut over, StatusCode::OK, None);
     let (status, time, _ran) = run(&kit).await;
-    assert_eq!((status, time), (None, 164), "three rounds of 54.5 ms");
+    assert_eq!((status, time), (None, 161), "three rounds of 53.5 ms");
+}
+
+/// Answers that stream for hours, and upstreams that hang, do not make those wait that come later.
+#[tokio::test(start_paused = true)]
+async fn what_takes_very_long_is_not_what_others_wait_for() {
+    let settings = json!({ "conn": 1, "burst": 1000, "default_conn_delay": 0.1, "key": "remote_addr" });
+    for (upstream, waited) in [
+        (Duration::from_millis(100), 100),
+        (Duration::from_secs(3600), 9_997),
+    ] {
+        let mut kit = kit(settings.clone());
+        (kit.upstream, kit.receive) = (Some(upstream), Some(Duration::from_secs(3600)));
+        for _ in 0..12 {
+            let mut ran = kit.access(request("a"));
+            kit.log(&mut ran, StatusCode::OK, None);
+        }
+        let begun = tokio::time::Instant::now();
+        let _first = kit.access_waiting(request("a")).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        let mut held = vec![kit.access_waiting(request("a")).await];
+        assert_eq!(
+            begun.elapsed().as_millis().abs_diff(waited) / 10,
+            0,
+            "{:?}",
+            begun.elapsed()
+        );
+        for _ in 0..10 {
+            held.push(kit.access_waiting(request("a")).await);
+        }
+        let begun = tokio::time::Instant::now();
+        held.push(kit.access_waiting(request("a")).await);
+        assert!(
+            begun.elapsed() <= Duration::from_secs(61),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+    // What took no upstream teaches nothing.
+    let mut kit = kit(settings);
+    (kit.upstream, kit.receive, kit.total) = (None, None, Duration::from_secs(3600));
+    let mut ran = kit.access(request("a"));
+    kit.log(&mut ran, StatusCode::OK, None);
+    let _first = kit.access_waiting(request("a")).await;
+    let begun = tokio::time::Instant::now();
+    let _second = kit.access_waiting(request("a")).await;
+    assert_eq!(begun.elapsed().as_millis() / 10, 10, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,17 +132,9 @@ async fn a_request_that_is_given_up_while_it_waits_gives_back_its_place() {
         "conn": 1, "burst": 1, "default_conn_delay": 3600, "only_use_default_delay": true, "key": "remote_addr",
     }));
     let _first = kit.access_waiting(request("a")).await;
-    let waiting = tokio::time::timeout(
-        std::time::Duration::from_secs(1),
-        kit.access_waiting(request("a")),
-    )
-    .await;
+    let waiting = tokio::time::timeout(Duration::from_secs(1), kit.access_waiting(request("a"))).await;
     assert!(waiting.is_err(), "it waits for an hour");
-    let waiting = tokio::time::timeout(
-        std::time::Duration::from_secs(1),
-        kit.access_waiting(request("a")),
-    )
-    .await;
+    let waiting = tokio::time::timeout(Duration::from_secs(1), kit.access_waiting(request("a"))).await;
     assert!(waiting.is_err(), "and its place is free for another");
 }
 

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{
     AGE, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
     CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, RETRY_AFTER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
+    PROXY_AUTHORIZATION, RETRY_AFTER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
 };
 use http::{Method, StatusCode};
 
@@ -15,6 +15,7 @@ use super::condition::Held;
 use super::control::{self, Directives};
 use super::media::Media;
 use super::{KEY, ProxyCache, STATUS, State, Step};
+use crate::builtin::keeping::Keeper;
 use crate::cache::{Cache, Key, Lead, Said, Stored, Target, Terms};
 use crate::cx::ResponseCx;
 use crate::reply::Reply;
@@ -66,6 +67,10 @@ pub(super) struct Fetch {
     pub(super) held: Option<Held>,
     /// Whether the request shows who it is from.
     pub(super) authorized: bool,
+    /// Whether what is kept is for one consumer.
+    pub(super) is_for_one: bool,
+    /// Whom another plugin tells if the answer is not to be kept.
+    keeper: Keeper,
     /// How stale an answer the client takes if the upstream fails.
     pub(super) if_error: Option<Duration>,
     /// The request's headers, for what `Vary` will name.
@@ -106,13 +111,15 @@ impl Shown {
 }
 
 impl Fetch {
-    pub(super) fn new(target: Target, key: Key, lead: Option<Lead>) -> Self {
+    pub(super) fn new(target: Target, key: Key, lead: Option<Lead>, keeper: Keeper) -> Self {
         Self {
             target,
             key,
             stale: None,
             held: None,
             authorized: false,
+            is_for_one: false,
+            keeper,
             if_error: None,
             asked: HeaderMap::new(),
             sent: None,
@@ -205,6 +212,9 @@ impl ProxyCache {
         if partial || !self.codes.contains(&status) || !self.is_of_a_type(cx.headers()) {
             return None;
         }
+        if fetch.keeper.is_refused() || self.is_private(cx.headers(), fetch) {
+            return None;
+        }
         let length = cx
             .headers()
             .get(CONTENT_LENGTH)
@@ -238,6 +248,15 @@ impl ProxyCache {
             self.date(&mut stored, &told, cx.headers())?;
         }
         Some(stored)
+    }
+
+    /// Whether, without `cache_control`, an answer says that it is not for others.
+    fn is_private(&self, headers: &HeaderMap, fetch: &Fetch) -> bool {
+        if self.controlled || self.shares_private {
+            return false;
+        }
+        let told = Directives::of(headers);
+        told.no_store || (told.private && !fetch.is_for_one) || headers.contains_key(SET_COOKIE)
     }
 
     /// Notes how long it may be used, by its headers; none if it is not to be kept.

@@ -1,10 +1,11 @@
 //! What a request is kept under.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use http::header::HeaderName;
 
+use crate::builtin::keeping::{ToldApart, Vouched};
 use crate::cache::{Key, Target};
 use crate::cx::RequestCx;
 use crate::steering::UpstreamChoice;
@@ -12,9 +13,7 @@ use crate::steering::UpstreamChoice;
 /// What tells requests apart, beside method, place, route and consumer.
 #[derive(Debug)]
 pub(super) struct Keying {
-    pub(super) headers: Box<[HeaderName]>,
-    /// Query arguments that count; none = all.
-    pub(super) arguments: Option<Box<[Box<str>]>>,
+    pub(super) told_apart: Arc<ToldApart>,
     pub(super) ignore_case: bool,
 }
 
@@ -61,7 +60,7 @@ impl Keying {
             parts.add(cx.uri().path().as_bytes());
         }
         self.add_query(&mut parts, cx.uri().query());
-        for name in &self.headers {
+        for name in &self.told_apart.headers {
             let values = cx.headers().get_all(name);
             parts.add(&(values.iter().count() as u64).to_le_bytes());
             values.iter().for_each(|value| parts.add(value.as_bytes()));
@@ -69,8 +68,20 @@ impl Keying {
         // What other plugins have settled about where it goes makes another response of it.
         parts.add(steering.path.as_deref().unwrap_or_default().as_bytes());
         parts.add(steering.host.as_ref().map_or(&[], |host| host.as_bytes()));
-        if let Some(UpstreamChoice::Stored(upstream)) = steering.upstream {
-            parts.add(upstream.to_string().as_bytes());
+        let (kind, upstream) = match steering.upstream {
+            None => ("", None),
+            Some(UpstreamChoice::Stored(upstream)) => ("stored", Some(upstream)),
+            Some(UpstreamChoice::Own(upstream)) => ("own", Some(upstream)),
+        };
+        parts.add(kind.as_bytes());
+        let upstream = upstream.map(|upstream| upstream.to_string());
+        parts.add(upstream.as_deref().unwrap_or_default().as_bytes());
+        // And what a service has said of the caller, which the upstream is told.
+        if let Some(Vouched(said)) = cx.parts.head.extensions.get() {
+            for (name, value) in said {
+                parts.add(name.as_str().as_bytes());
+                parts.add(value.as_bytes());
+            }
         }
         let mut key = [0; 32];
         key.copy_from_slice(parts.0.finish().as_ref());
@@ -79,12 +90,10 @@ impl Keying {
 
     /// In the order of their names: those of one name stay in theirs.
     fn add_query(&self, parts: &mut Parts, query: Option<&str>) {
-        let counts = |pair: &&str| match &self.arguments {
-            None => true,
-            Some(names) => {
-                let name = form_urlencoded::parse(pair.as_bytes()).next();
-                name.is_some_and(|(name, _)| names.iter().any(|known| **known == *name))
-            }
+        let counts = |pair: &&str| {
+            let told_apart = &self.told_apart;
+            let mut named = form_urlencoded::parse(pair.as_bytes());
+            told_apart.arguments.is_none() || named.next().is_some_and(|(name, _)| told_apart.argument(&name))
         };
         let pairs = query
             .unwrap_or_default()

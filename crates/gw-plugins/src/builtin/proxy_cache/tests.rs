@@ -7,9 +7,12 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 
 use super::ProxyCache;
+use crate::builtin::keeping::{Keeper, Vouched};
+use crate::identity::Identity;
 use crate::kit::{Answered, Kit, Ran};
 use crate::registry::Registry;
 use crate::reply::ReplyBody;
+use crate::steering::UpstreamChoice;
 
 /// A cache at a time that the test sets.
 struct Stage {
@@ -338,16 +341,150 @@ fn what_is_told_can_be_chosen_and_asked_for() {
 }
 
 #[test]
-fn without_cache_control_nothing_that_is_said_counts() {
+fn without_cache_control_nothing_that_is_said_of_time_counts() {
     let stage = stage(json!({}));
-    let private = [("cache-control", "private, no-store, max-age=0"), ("vary", "*")];
-    stage.get(&[("authorization", "Basic x")], response(200, "one", &private));
+    let told = [
+        ("cache-control", "no-cache, max-age=0"),
+        ("vary", "*"),
+        ("expires", "0"),
+    ];
+    stage.get(&[], response(200, "one", &told));
     let got = stage.expect(
-        &[("cache-control", "no-cache"), ("if-none-match", "*")],
+        &[("cache-control", "no-cache, no-store"), ("if-none-match", "*")],
         "Hit",
         "one",
     );
     assert_eq!(got.status, 200);
+}
+
+#[test]
+fn what_is_for_one_is_not_kept_for_others() {
+    let plain = || response(200, "one", &[]);
+    for (sent, answer) in [
+        (vec![("authorization", "Basic x")], plain()),
+        (vec![("cookie", "session=x")], plain()),
+        (
+            vec![],
+            response(200, "one", &[("cache-control", "private, max-age=60")]),
+        ),
+        (vec![], response(200, "one", &[("cache-control", "no-store")])),
+        (vec![], response(200, "one", &[("set-cookie", "session=x")])),
+    ] {
+        let shown = format!("{sent:?} {:?}", answer.headers());
+        let private = stage(json!({}));
+        assert_eq!(private.get(&sent, answer).cache, "Bypass", "{shown}");
+        private.expect(&[], "Miss", "new");
+        private.expect(&[], "Hit", "new");
+        // What is kept for all is not for those either who may be shown something else.
+        let again = private.get(&sent, plain());
+        assert_eq!(
+            again.cache,
+            if sent.is_empty() { "Hit" } else { "Bypass" },
+            "{shown}"
+        );
+    }
+    // As Kong, if that is wished.
+    let shared = stage(json!({ "share_private": true }));
+    let private = [("cache-control", "private, no-store"), ("set-cookie", "a=b")];
+    let got = shared.get(&[("authorization", "Basic x")], response(200, "one", &private));
+    assert_eq!(got.cache, "Miss");
+    shared.expect(&[], "Hit", "one");
+    // And where requests are told apart by it.
+    let apart = stage(json!({ "vary_headers": ["Authorization", "Cookie"] }));
+    for (value, cache, body) in [
+        ("a", "Miss", "a"),
+        ("b", "Miss", "b"),
+        ("a", "Hit", "a"),
+        ("b", "Hit", "b"),
+    ] {
+        for name in ["authorization", "cookie"] {
+            let got = apart.get(&[(name, value)], response(200, value, &[]));
+            assert_eq!((got.cache.as_str(), got.body.as_str()), (cache, body), "{name}");
+        }
+    }
+}
+
+/// Who calls: a consumer, or one that stands in for strangers.
+fn caller(stage: &Stage, anonymous: bool) -> Identity {
+    Identity {
+        consumer: stage.kit.config().consumer_named("ann").cloned(),
+        anonymous,
+        ..Identity::default()
+    }
+}
+
+#[test]
+fn a_consumer_has_what_is_private_for_itself() {
+    let mut stage = stage(json!({}));
+    let consumer = json!({ "id": "11111111-1111-4111-8111-111111111111", "username": "ann" });
+    stage.kit = stage.kit.entity("consumers", consumer);
+    let shows = || request("GET", "/a", &[("authorization", "Basic x")]);
+    let private = || response(200, "one", &[("cache-control", "private")]);
+    let send = |anonymous: bool| {
+        let identity = caller(&stage, anonymous);
+        let run = std::pin::pin!(stage.kit.access_as(shows(), identity));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let std::task::Poll::Ready(mut ran) = run.poll(&mut context) else {
+            panic!("it does not wait")
+        };
+        match ran.reply.is_some() {
+            true => "Hit".to_owned(),
+            false => of(stage.kit.respond(&mut ran, private())).cache,
+        }
+    };
+    assert_eq!([send(false), send(false)], ["Miss", "Hit"]);
+    assert_eq!(send(true), "Bypass", "nobody knows who that is");
+    stage.expect(&[], "Miss", "new");
+}
+
+#[test]
+fn what_other_plugins_settle_tells_requests_apart() {
+    let mut stage = stage(json!({}));
+    let ids = [
+        "11111111-1111-4111-8111-111111111111",
+        "22222222-2222-4222-8222-222222222222",
+    ];
+    let [one, other] = ids.map(|id| id.parse().unwrap());
+    for (upstream, user, cache) in [
+        (None, None, "Miss"),
+        (Some(UpstreamChoice::Stored(one)), None, "Miss"),
+        (Some(UpstreamChoice::Own(one)), None, "Miss"),
+        (Some(UpstreamChoice::Own(other)), None, "Miss"),
+        (None, Some("7"), "Miss"),
+        (None, Some("8"), "Miss"),
+        (None, Some("7"), "Hit"),
+        (Some(UpstreamChoice::Own(other)), None, "Hit"),
+    ] {
+        stage.kit.steering.upstream = upstream;
+        let mut asked = request("GET", "/a", &[]);
+        if let Some(user) = user {
+            let said = vec![(http::HeaderName::from_static("x-user-id"), user.parse().unwrap())];
+            asked.extensions_mut().insert(Vouched(said));
+        }
+        let got = stage.send(asked, response(200, "one", &[]));
+        assert_eq!(got.cache, cache, "{upstream:?} {user:?}");
+    }
+}
+
+/// Whoever answers in the place of an upstream may say that the answer is not for others.
+#[test]
+fn what_is_refused_to_the_cache_is_not_kept() {
+    for settings in [
+        json!({}),
+        json!({ "cache_control": true }),
+        json!({ "share_private": true }),
+    ] {
+        let stage = stage(settings);
+        let answer = || response(200, "one", &[("cache-control", "max-age=60")]);
+        let mut ran = stage.kit.access(request("GET", "/a", &[]));
+        ran.head
+            .extensions
+            .get::<Keeper>()
+            .expect("one that would keep it")
+            .refuse();
+        assert_eq!(of(stage.kit.respond(&mut ran, answer())).cache, "Bypass");
+        stage.expect(&[], "Miss", "new");
+    }
 }
 
 // --- by RFC 9111 ---

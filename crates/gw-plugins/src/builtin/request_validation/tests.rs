@@ -87,6 +87,27 @@ fn refusals_are_as_configured() {
     refused(&both, &[], "1", "x-a: required field missing");
 }
 
+/// A body in which everything is wrong is refused in few words, and soon.
+#[test]
+fn of_very_much_that_is_wrong_a_part_is_told() {
+    let settings =
+        json!({ "body_schema": { "type": "array", "items": { "type": "string", "minLength": 2 } } });
+    for (item, count) in [("1", 5_000), ("\"\"", 5_000), ("1", 400_000)] {
+        let body = format!("[{}]", vec![item; count].join(","));
+        let (status, text) = verdict(&settings, &[], &body).unwrap();
+        assert_eq!(status, 400);
+        assert!(text.len() < 20_000, "{} bytes for {count} of {item}", text.len());
+    }
+    let plugin = Kit::new::<RequestValidation>(settings);
+    let large = format!("[\"{}\"]", "x".repeat(2 << 20));
+    let ran = plugin.access(Request::post("/").body(large).unwrap());
+    assert_eq!(
+        ran.body.unwrap().len(),
+        1 << 20,
+        "the gateway reads no more, and answers 413"
+    );
+}
+
 #[test]
 fn what_was_checked_is_what_the_upstream_reads() {
     let settings = json!({ "body_schema": { "properties": {

@@ -348,6 +348,83 @@ async fn a_redis_that_is_away_lets_pass_or_not() {
     assert_eq!(status(&send(&not).await), Some(500));
 }
 
+/// A node whose Redis is at this address.
+fn node_at(address: std::net::SocketAddr, timeout: u64) -> Arc<Kit> {
+    let settings = json!({
+        "minute": 1_000_000, "policy": "redis", "fault_tolerant": false,
+        "redis": { "host": "127.0.0.1", "port": address.port(), "timeout": timeout },
+    });
+    Arc::new(Kit::of(&registry(), "rate-limiting", settings))
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_is_waited_for_once_however_many_come() {
+    // Takes connections, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let node = node_at(silent.local_addr().unwrap(), 200);
+    let mut clients = JoinSet::new();
+    for _ in 0..16 {
+        let kit = Arc::clone(&node);
+        clients.spawn(async move {
+            let mut slow = 0;
+            for _ in 0..8 {
+                let begun = Instant::now();
+                assert_eq!(status(&send(&kit).await), Some(500));
+                slow += usize::from(begun.elapsed() >= Duration::from_millis(150));
+            }
+            slow
+        });
+    }
+    let slow: usize = clients.join_all().await.into_iter().sum();
+    // Those who came while it was not known yet, and half a second later perhaps some once more.
+    assert!((1..=32).contains(&slow), "{slow} of 128 waited");
+}
+
+/// A Redis that says OK to everything, but to the calls of scripts: it takes so many, and closes the connection without an
+/// answer. Gives how many calls it has taken.
+fn dropping(listener: tokio::net::TcpListener) -> Arc<std::sync::atomic::AtomicUsize> {
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+    let calls = Arc::<std::sync::atomic::AtomicUsize>::default();
+    let counted = Arc::clone(&calls);
+    tokio::spawn(async move {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                return;
+            };
+            let mut stream = BufReader::new(stream);
+            'commands: loop {
+                let mut line = String::new();
+                if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+                    break;
+                }
+                let parts: usize = line.trim().trim_start_matches('*').parse().unwrap();
+                for part in 0..parts {
+                    line.clear();
+                    stream.read_line(&mut line).await.unwrap();
+                    let length: usize = line.trim().trim_start_matches('$').parse().unwrap();
+                    let mut text = vec![0; length + 2];
+                    stream.read_exact(&mut text).await.unwrap();
+                    if part == 0 && text.starts_with(b"EVALSHA") {
+                        counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        break 'commands;
+                    }
+                }
+                stream.write_all(b"+OK\r\n").await.unwrap();
+            }
+        }
+    });
+    calls
+}
+
+#[tokio::test]
+async fn what_redis_may_have_counted_is_not_counted_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let node = node_at(listener.local_addr().unwrap(), 20_000);
+    let calls = dropping(listener);
+    assert_eq!(status(&send(&node).await), Some(500));
+    assert_eq!(calls.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
 #[tokio::test]
 async fn users_and_tls() {
     let authority = gw_testkit::Authority::new();

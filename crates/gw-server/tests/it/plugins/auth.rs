@@ -548,4 +548,10 @@ async fn another_service_is_asked_before_the_request_goes_on() {
     assert_eq!(told(&auth, "x-forwarded-uri").as_deref(), Some("/asked?x=1"));
     assert_eq!(told(&auth, "x-forwarded-method").as_deref(), Some("GET"));
     assert_eq!(told(&auth, "x-forwarded-for").as_deref(), Some("127.0.0.1"));
+    // What it judges is where the request goes, not how the client has written it.
+    let good = [("authorization", "Bearer good")];
+    get(&stage, "/public/../asked?x=2", &good)
+        .await
+        .expect_status(200);
+    assert_eq!(told(&auth, "x-forwarded-uri").as_deref(), Some("/asked?x=2"));
 }

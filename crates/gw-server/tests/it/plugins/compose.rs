@@ -159,12 +159,48 @@ async fn a_document_that_was_put_together_can_be_kept() {
             .await
             .expect_status(201),
     );
-    for cache in ["Miss", "Hit"] {
+    // The parts were sent the key, and nobody but their routes knows what it opens.
+    for _ in 0..2 {
         let answer = get(&stage, "/page").await.expect_status(200);
+        assert_eq!(answer.header("x-cache-status"), Some("Bypass"));
+    }
+    for cache in ["Miss", "Hit"] {
+        let answer = stage.call("GET", "/page").send().await.expect_status(200);
         assert_eq!(answer.header("x-cache-status"), Some(cache));
         assert_eq!(answer.json(), json!({ "user": { "id": 7, "name": "Ann" } }));
     }
-    assert_eq!(users.requests().len(), 1);
+    assert_eq!(users.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn what_one_caller_may_see_is_kept_for_that_caller_only() {
+    let (stage, _users, orders) = stage().await;
+    let config = json!({ "parts": [{ "name": "orders", "path": "/orders/of" }], "partial": "omit" });
+    composed(&stage, &json!("/page"), "aggregate", config).await;
+    let config = json!({ "strategy": "memory", "vary_headers": ["apikey"] });
+    let cache = json!({ "name": "proxy-cache", "route": { "name": "aggregate" }, "config": config });
+    live(
+        stage
+            .admin("POST", "/plugins")
+            .json(&cache)
+            .send()
+            .await
+            .expect_status(201),
+    );
+    for cache in ["Miss", "Hit"] {
+        let answer = get(&stage, "/page").await.expect_status(200);
+        assert_eq!(answer.header("x-cache-status"), Some(cache));
+        assert_eq!(answer.json()["orders"]["items"], json!([{ "sku": "x" }]));
+    }
+    // Without the key there is a part less, which is not kept either.
+    for _ in 0..2 {
+        let answer = stage.call("GET", "/page").send().await.expect_status(200);
+        assert_eq!(
+            (answer.header("x-cache-status"), answer.json()),
+            (Some("Bypass"), json!({}))
+        );
+    }
+    assert_eq!(orders.requests().len(), 1);
 }
 
 #[tokio::test]
@@ -210,28 +246,43 @@ async fn a_batch_is_answered_item_by_item() {
 }
 
 #[tokio::test]
-async fn a_batch_of_itself_ends() {
-    let (stage, _users, _orders) = stage().await;
+async fn a_batch_is_no_part_of_another_request() {
+    let (stage, users, _orders) = stage().await;
     composed(&stage, &json!("/batch"), "batch-requests", json!({})).await;
-    let mut batch = json!({ "pipeline": [{ "path": "/users/7" }] });
-    for _ in 0..6 {
-        let inner = json!({ "path": "/batch", "method": "POST", "body": batch.to_string() });
-        batch = json!({ "pipeline": [inner] });
-    }
+    let part = json!({ "name": "a", "path": "/batch", "method": "POST", "body": { "pipeline": [{ "path": "/users/7" }] } });
+    composed(&stage, &json!("/page"), "aggregate", json!({ "parts": [part] })).await;
+    let batch = json!({ "pipeline": [{ "path": "/users/7" }] });
+    let around = json!({ "pipeline": [{ "path": "/batch", "method": "POST", "body": batch }] });
     let answer = stage
         .call("POST", "/batch")
-        .json(&batch)
+        .json(&around)
         .send()
         .await
         .expect_status(200);
-    let mut item = answer.json()[0].clone();
+    assert_eq!(answer.json()[0]["status"], 508);
+    let answer = get(&stage, "/page").await.expect_status(502);
+    assert_eq!(answer.json()["message"], "part 'a' failed: answered 508");
+    assert!(users.requests().is_empty());
+}
+
+#[tokio::test]
+async fn what_asks_for_itself_ends() {
+    let (stage, ..) = stage().await;
+    let part = json!({ "name": "a", "path": "/page" });
+    composed(
+        &stage,
+        &json!("/page"),
+        "aggregate",
+        json!({ "parts": [part], "errors_as": "errors", "partial": "omit" }),
+    )
+    .await;
+    let mut document = get(&stage, "/page").await.expect_status(200).json();
     let mut depth = 1;
-    while item["status"] == 200 {
-        let body = item["body"].as_str().expect("a text").to_owned();
-        item = serde_json::from_str::<Value>(&body).expect("JSON")[0].clone();
+    while document.get("a").is_some() {
+        document = document["a"].clone();
         depth += 1;
     }
-    assert_eq!((&item["status"], depth), (&json!(508), 5));
+    assert_eq!((&document["errors"]["a"]["status"], depth), (&json!(508), 5));
 }
 
 #[tokio::test]
