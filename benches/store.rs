@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use gw_store::{Indexer, Meta, Op, Revision, Store};
+use gw_store::{Contents, Indexer, Meta, Op, Revision, Store};
 use tokio::runtime::Runtime;
 
 const SIZES: [(usize, &str); 2] = [(100, "100"), (10_000, "10k")];
@@ -68,9 +68,37 @@ fn read(c: &mut Criterion) {
     }
 }
 
-fn open(c: &mut Criterion) {
+/// What looking back costs: contents of fifty commits ago, and how they differ from those of now.
+fn past(c: &mut Criterion) {
     let runtime = runtime();
     for (size, label) in SIZES {
+        let store = filled(&runtime, "memory:", size);
+        for n in 0..50 {
+            runtime.block_on(put(&store, vec![op(n, 1)]));
+        }
+        let now = store.view();
+        let past = runtime.block_on(store.at(Revision(1))).expect("it is kept");
+        assert_eq!(past.differences(&now).count(), 50);
+        c.bench_function(&format!("store/at_50_back/{label}"), |b| {
+            b.iter(|| runtime.block_on(store.at(black_box(Revision(1)))));
+        });
+        c.bench_function(&format!("store/differences_50/{label}"), |b| {
+            b.iter(|| black_box(&past).differences(&now).count());
+        });
+        let kept = now.contents().encode();
+        assert_eq!(
+            Contents::decode(&kept).map(|contents| contents.hash()),
+            Ok(now.hash())
+        );
+        c.bench_function(&format!("store/decode/{label}"), |b| {
+            b.iter(|| Contents::decode(black_box(&kept)));
+        });
+    }
+}
+
+fn open(c: &mut Criterion) {
+    let runtime = runtime();
+    for (size, label) in SIZES.into_iter().chain([(100_000, "100k")]) {
         let directory = tempfile::tempdir().expect("a directory");
         let url = directory.path().to_str().expect("plain name");
         let store = filled(&runtime, url, size);
@@ -83,17 +111,20 @@ fn open(c: &mut Criterion) {
             reopened(&runtime, directory.path()).view() == before,
             "nothing is lost"
         );
-        c.bench_function(&format!("store/open_redb/{label}"), |b| {
+        let mut group = c.benchmark_group("store");
+        group.sample_size(10);
+        group.bench_function(format!("open_redb/{label}"), |b| {
             b.iter_batched(
                 || (),
                 |()| reopened(&runtime, directory.path()),
                 BatchSize::PerIteration,
             );
         });
+        group.finish();
     }
 }
 
-criterion_group!(benches, commit, read, open);
+criterion_group!(benches, commit, read, past, open);
 criterion_main!(benches);
 
 fn runtime() -> Runtime {

@@ -4,10 +4,14 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use imbl::OrdMap;
 
 use crate::commit::{Commit, CommitId, Incarnation, Key, Meta, Op, Revision};
-use crate::view::{Entry, View};
+use crate::contents::Contents;
+use crate::hash::ContentHash;
+use crate::log::Head;
+use crate::view::Entry;
 
-/// The version this release writes, and the newest it reads.
-const VERSION: u8 = 1;
+/// The version this release writes, and the newest it reads. Version 1 has neither `Meta::request` nor what chains
+/// commits and contents: parents, last commits and hashes.
+const VERSION: u8 = 2;
 
 /// Version byte and checksum.
 const HEADER: usize = 1 + 4;
@@ -46,9 +50,12 @@ pub(crate) fn encode_commit(commit: &Commit) -> Bytes {
     let mut out = begin(commit.weight());
     out.put_u64_le(commit.revision.0);
     out.put_u128_le(commit.meta.id.as_u128());
+    put_id(&mut out, commit.parent);
+    put_hash(&mut out, commit.hash);
     out.put_u64_le(commit.meta.at);
     put_bytes(&mut out, commit.meta.author.as_bytes());
     put_bytes(&mut out, commit.meta.message.as_bytes());
+    put_bytes(&mut out, commit.meta.request.as_bytes());
     put_len(&mut out, commit.ops.len());
     for op in &commit.ops {
         match op {
@@ -67,19 +74,27 @@ pub(crate) fn encode_commit(commit: &Commit) -> Bytes {
 }
 
 pub(crate) fn decode_commit(revision: Revision, record: &[u8]) -> Result<Commit, DecodeError> {
-    let mut body = open(record)?;
+    let (version, mut body) = open(record)?;
     let found = Revision(u64_le(&mut body)?);
     if found != revision {
         return Err(DecodeError::Misplaced { found });
     }
     let id = CommitId::from_u128(u128_le(&mut body)?);
+    let chained = version > 1;
+    let parent = if chained { id_maybe(&mut body)? } else { None };
+    let hash = if chained { hash_maybe(&mut body)? } else { None };
     let at = u64_le(&mut body)?;
     let author = text(&mut body)?.to_owned();
     let message = text(&mut body)?.to_owned();
+    let request = if chained {
+        text(&mut body)?.to_owned()
+    } else {
+        String::new()
+    };
     let count = length(&mut body)?;
     let mut ops = Vec::with_capacity(count.min(body.len()));
     for _ in 0..count {
-        let tag = body.try_get_u8().map_err(|_| DecodeError::Malformed)?;
+        let tag = byte(&mut body)?;
         let key = Key::from(text(&mut body)?);
         ops.push(match tag {
             // Copied, so that an entry does not keep the whole record it came in alive.
@@ -99,21 +114,26 @@ pub(crate) fn decode_commit(revision: Revision, record: &[u8]) -> Result<Commit,
             message,
             id,
             at,
+            request,
         },
+        parent,
+        hash,
         ops,
     })
 }
 
-pub(crate) fn encode_checkpoint(view: &View) -> Bytes {
-    let size: usize = view
-        .list("", None)
+pub(crate) fn encode_checkpoint(contents: &Contents) -> Bytes {
+    let size: usize = contents
+        .iter()
         .map(|(key, entry)| key.as_str().len() + entry.value.len() + 24)
         .sum();
-    let mut out = begin(size + 64);
-    out.put_u64_le(view.revision().0);
-    out.put_u128_le(view.incarnation().as_u128());
-    out.put_u64_le(view.len() as u64);
-    for (key, entry) in view.list("", None) {
+    let mut out = begin(size + 128);
+    out.put_u64_le(contents.revision().0);
+    out.put_u128_le(contents.incarnation().as_u128());
+    put_id(&mut out, contents.head.last);
+    out.put_slice(&contents.hash.to_bytes());
+    out.put_u64_le(contents.len() as u64);
+    for (key, entry) in contents.iter() {
         put_bytes(&mut out, key.as_str().as_bytes());
         out.put_u64_le(entry.created.0);
         out.put_u64_le(entry.modified.0);
@@ -122,16 +142,30 @@ pub(crate) fn encode_checkpoint(view: &View) -> Bytes {
     seal(out)
 }
 
-pub(crate) fn decode_checkpoint(
+/// Reads a checkpoint from the place it is kept in.
+pub(crate) fn decode_checkpoint_of(
     incarnation: Incarnation,
     revision: Revision,
     record: &[u8],
-) -> Result<OrdMap<Key, Entry>, DecodeError> {
-    let mut body = open(record)?;
-    let found = Revision(u64_le(&mut body)?);
-    if found != revision || u128_le(&mut body)? != incarnation.as_u128() {
-        return Err(DecodeError::Misplaced { found });
+) -> Result<Contents, DecodeError> {
+    let contents = decode_checkpoint(record)?;
+    if (contents.incarnation(), contents.revision()) == (incarnation, revision) {
+        return Ok(contents);
     }
+    Err(DecodeError::Misplaced {
+        found: contents.revision(),
+    })
+}
+
+pub(crate) fn decode_checkpoint(record: &[u8]) -> Result<Contents, DecodeError> {
+    let (version, mut body) = open(record)?;
+    let chained = version > 1;
+    let head = Head {
+        revision: Revision(u64_le(&mut body)?),
+        incarnation: Incarnation::from_u128(u128_le(&mut body)?),
+        last: if chained { id_maybe(&mut body)? } else { None },
+    };
+    let hash = if chained { Some(hash(&mut body)?) } else { None };
     let mut entries = OrdMap::new();
     for _ in 0..u64_le(&mut body)? {
         let key = Key::from(text(&mut body)?);
@@ -148,7 +182,14 @@ pub(crate) fn decode_checkpoint(
         );
     }
     end(body)?;
-    Ok(entries)
+    let hash = hash.unwrap_or_else(|| {
+        let mut hash = ContentHash::EMPTY;
+        entries
+            .iter()
+            .for_each(|(key, entry)| hash.add(key, &entry.value));
+        hash
+    });
+    Ok(Contents { head, hash, entries })
 }
 
 // --- writing ---
@@ -179,10 +220,24 @@ fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
+fn put_id(out: &mut BytesMut, id: Option<CommitId>) {
+    out.put_u8(u8::from(id.is_some()));
+    if let Some(id) = id {
+        out.put_u128_le(id.as_u128());
+    }
+}
+
+fn put_hash(out: &mut BytesMut, hash: Option<ContentHash>) {
+    out.put_u8(u8::from(hash.is_some()));
+    if let Some(hash) = hash {
+        out.put_slice(&hash.to_bytes());
+    }
+}
+
 // --- reading ---
 
-/// Checks version and checksum, and returns the fields.
-fn open(record: &[u8]) -> Result<&[u8], DecodeError> {
+/// Checks version and checksum, and returns the version and the fields.
+fn open(record: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
     let (&found, rest) = record.split_first().ok_or(DecodeError::Empty)?;
     if found > VERSION {
         return Err(DecodeError::NewerFormat { found });
@@ -191,7 +246,7 @@ fn open(record: &[u8]) -> Result<&[u8], DecodeError> {
     if found == 0 || u32::from_le_bytes(*sum) != crc32fast::hash(body) {
         return Err(DecodeError::Checksum);
     }
-    Ok(body)
+    Ok((found, body))
 }
 
 fn end(body: &[u8]) -> Result<(), DecodeError> {
@@ -200,6 +255,40 @@ fn end(body: &[u8]) -> Result<(), DecodeError> {
     } else {
         Err(DecodeError::Malformed)
     }
+}
+
+fn byte(body: &mut &[u8]) -> Result<u8, DecodeError> {
+    body.try_get_u8().map_err(|_| DecodeError::Malformed)
+}
+
+/// Reads whether something follows.
+fn follows(body: &mut &[u8]) -> Result<bool, DecodeError> {
+    match byte(body)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::Malformed),
+    }
+}
+
+fn id_maybe(body: &mut &[u8]) -> Result<Option<CommitId>, DecodeError> {
+    Ok(match follows(body)? {
+        true => Some(CommitId::from_u128(u128_le(body)?)),
+        false => None,
+    })
+}
+
+fn hash_maybe(body: &mut &[u8]) -> Result<Option<ContentHash>, DecodeError> {
+    Ok(match follows(body)? {
+        true => Some(hash(body)?),
+        false => None,
+    })
+}
+
+fn hash(body: &mut &[u8]) -> Result<ContentHash, DecodeError> {
+    let (bytes, rest) = body.split_first_chunk::<32>().ok_or(DecodeError::Malformed)?;
+    let hash = ContentHash::from_bytes(*bytes);
+    *body = rest;
+    Ok(hash)
 }
 
 fn u64_le(body: &mut &[u8]) -> Result<u64, DecodeError> {
@@ -228,123 +317,4 @@ fn text<'a>(body: &mut &'a [u8]) -> Result<&'a str, DecodeError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn commits() -> impl Strategy<Value = Commit> {
-        let value = proptest::collection::vec(any::<u8>(), 0..20);
-        let op = prop_oneof![
-            (".{0,9}", value).prop_map(|(key, value)| Op::put(key, value)),
-            ".{0,9}".prop_map(Op::delete),
-        ];
-        let ops = proptest::collection::vec(op, 0..5);
-        (1u64.., any::<u128>(), any::<u64>(), ".{0,9}", ".{0,9}", ops).prop_map(
-            |(revision, id, at, author, message, ops)| {
-                let meta = Meta {
-                    author,
-                    message,
-                    id: CommitId::from_u128(id),
-                    at,
-                };
-                Commit {
-                    revision: Revision(revision),
-                    meta,
-                    ops,
-                }
-            },
-        )
-    }
-
-    fn sample() -> Commit {
-        let mut meta = Meta::new("ann", "why");
-        (meta.id, meta.at) = (CommitId::from_u128(7), 9);
-        Commit {
-            revision: Revision(3),
-            meta,
-            ops: vec![Op::put("key", "value"), Op::delete("gone")],
-        }
-    }
-
-    #[test]
-    fn the_format_does_not_change_unnoticed() {
-        let expected: &[u8] =
-            b"\x01\xc3\xa8\xc4\x30\x03\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\
-            \x03\0\0\0ann\x03\0\0\0why\x02\0\0\0\x01\x03\0\0\0key\x05\0\0\0value\x02\x04\0\0\0gone";
-        let record = encode_commit(&sample());
-        assert_eq!(
-            record.escape_ascii().to_string(),
-            expected.escape_ascii().to_string()
-        );
-        assert_eq!(decode_commit(Revision(3), expected), Ok(sample()));
-    }
-
-    #[test]
-    fn what_is_wrong_is_told_apart() {
-        let record = encode_commit(&sample());
-        let with = |at: usize, byte: u8| {
-            let mut bytes = record.to_vec();
-            bytes[at] = byte;
-            decode_commit(Revision(3), &bytes)
-        };
-        assert_eq!(with(0, 2), Err(DecodeError::NewerFormat { found: 2 }));
-        assert_eq!(with(0, 0), Err(DecodeError::Checksum));
-        assert_eq!(with(20, 1), Err(DecodeError::Checksum));
-        assert_eq!(
-            decode_commit(Revision(4), &record),
-            Err(DecodeError::Misplaced { found: Revision(3) })
-        );
-        assert_eq!(decode_commit(Revision(3), b""), Err(DecodeError::Empty));
-        let fields = seal(
-            [&begin(0)[..], &record[HEADER..], b"more"]
-                .concat()
-                .as_slice()
-                .into(),
-        );
-        assert_eq!(
-            decode_commit(Revision(3), &fields),
-            Err(DecodeError::Malformed),
-            "nothing may follow"
-        );
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn commits_come_back_as_they_were(commit in commits()) {
-            prop_assert_eq!(decode_commit(commit.revision, &encode_commit(&commit)), Ok(commit));
-        }
-
-        #[test]
-        fn checkpoints_come_back_as_they_were(mut commit in commits()) {
-            commit.revision = Revision(1);
-            let view = View::empty(Incarnation::random()).with(&commit, &());
-            let entries = decode_checkpoint(view.incarnation(), view.revision(), &encode_checkpoint(&view)).unwrap();
-            prop_assert!(View::restore(view.incarnation(), view.revision(), entries, &()) == view);
-            let elsewhere = decode_checkpoint(Incarnation::random(), view.revision(), &encode_checkpoint(&view));
-            let misplaced = DecodeError::Misplaced { found: Revision(1) };
-            prop_assert_eq!(elsewhere.unwrap_err(), misplaced);
-        }
-
-        #[test]
-        fn a_changed_or_cut_record_is_noticed(commit in commits(), at: usize, flip in 1u8.., cut: usize) {
-            let record = encode_commit(&commit);
-            let mut changed = record.to_vec();
-            let at = at % changed.len();
-            changed[at] ^= flip;
-            prop_assert!(decode_commit(commit.revision, &changed).is_err());
-            prop_assert!(decode_commit(commit.revision, &record[..cut % record.len()]).is_err());
-        }
-
-        #[test]
-        fn fields_that_do_not_fit_are_an_error_and_no_panic(body in proptest::collection::vec(any::<u8>(), 0..80)) {
-            let mut out = begin(0);
-            out.put_slice(&body);
-            let record = seal(out);
-            prop_assert!(decode_commit(Revision(1), &record).is_err());
-            prop_assert!(decode_checkpoint(Incarnation::from_u128(0), Revision(1), &record).is_err());
-        }
-    }
-}
+mod tests;

@@ -8,6 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::hash::ContentHash;
+
 /// Bound: the longest key, in bytes.
 pub const MAX_KEY: usize = 1024;
 
@@ -58,6 +60,8 @@ pub struct Meta {
     pub id: CommitId,
     /// When it was made, in milliseconds since 1970.
     pub at: u64,
+    /// The request that asked for it, for tying it to other logs; may be empty.
+    pub request: String,
 }
 
 /// Changes that became visible together.
@@ -67,6 +71,10 @@ pub struct Commit {
     pub revision: Revision,
     /// Who, when and why.
     pub meta: Meta,
+    /// The commit before it, [`CommitId::NONE`] before the first; not known of what early releases wrote.
+    pub parent: Option<CommitId>,
+    /// The contents it leads to; not known of what early releases wrote.
+    pub hash: Option<ContentHash>,
     /// The changes, in the order they apply.
     pub ops: Vec<Op>,
 }
@@ -74,6 +82,12 @@ pub struct Commit {
 // --- Key ---
 
 impl Key {
+    /// Tells whether the entry is the store's own and no configuration: its key begins with `_`.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with('_')
+    }
+
     /// Returns the key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -149,6 +163,9 @@ impl fmt::Display for Revision {
 }
 
 impl Incarnation {
+    /// The name of no history: that of contents before anything is known of the store.
+    pub const UNKNOWN: Self = Self(Uuid::nil());
+
     /// Makes the name of a new history.
     #[must_use]
     pub fn random() -> Self {
@@ -181,6 +198,9 @@ impl fmt::Debug for Incarnation {
 }
 
 impl CommitId {
+    /// The name of no commit: what comes before the first.
+    pub const NONE: Self = Self(Uuid::nil());
+
     /// Makes a new name.
     #[must_use]
     pub fn random() -> Self {
@@ -249,11 +269,17 @@ impl Meta {
             message: message.into(),
             id: CommitId::random(),
             at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            request: String::new(),
         }
     }
 }
 
 impl Commit {
+    /// Tells whether the commit before this one can be `last`; what is not known is not held against it.
+    pub(crate) fn follows(&self, last: Option<CommitId>) -> bool {
+        self.parent.is_none() || last.is_none() || self.parent == last
+    }
+
     /// Bytes the commit keeps alive, near enough to bound memory by.
     pub(crate) fn weight(&self) -> usize {
         let ops: usize = self
@@ -264,6 +290,6 @@ impl Commit {
                 Op::Delete { key } => key.as_str().len() + 64,
             })
             .sum();
-        ops + self.meta.author.len() + self.meta.message.len() + 128
+        ops + self.meta.author.len() + self.meta.message.len() + self.meta.request.len() + 192
     }
 }

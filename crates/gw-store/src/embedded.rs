@@ -1,33 +1,31 @@
 //! `RedbLog`: a log in one file, written by one process, synchronised before a commit is acknowledged.
 
 use std::fmt;
+use std::future::ready;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::Database;
 use tokio::sync::watch;
 use tokio::task::{JoinError, spawn_blocking};
 
+use crate::announced::Announcements;
 use crate::commit::{CommitId, Incarnation, Revision};
 use crate::embedded::file::Locked;
 use crate::error::OpenError;
-use crate::log::{AppendError, BoxFuture, CommitLog, Head, LogError, Record};
+use crate::log::{Announced, AppendError, BoxFuture, CommitLog, Head, LogError, Record};
 
 mod file;
+pub(crate) mod live;
+mod snapshot;
+mod tables;
 
-const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
-const IDS: TableDefinition<'_, u128, u64> = TableDefinition::new("ids");
-const CHECKPOINTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("checkpoints");
+pub(crate) use snapshot::Snapshot;
 
 /// Bound: the largest commit, in bytes.
 const LIMIT: usize = 64 * 1024 * 1024;
-
-/// Bound: records handed out by one `read`, and their bytes.
-const PAGE: (usize, usize) = (256, 8 * 1024 * 1024);
-
-/// Checkpoints kept: the newest, and one to fall back to.
-const CHECKPOINTS_KEPT: usize = 2;
 
 /// A log in a redb file. Everything that touches the disk runs on a blocking thread.
 ///
@@ -42,6 +40,7 @@ struct Core {
     session: Mutex<Session>,
     /// The head, and whether the log is closed.
     standing: watch::Sender<(Revision, bool)>,
+    nodes: Announcements,
 }
 
 /// Invariant: no lock, no database: dropping the lock is what lets another process in.
@@ -82,10 +81,14 @@ impl RedbLog {
         }
     }
 
-    async fn wait(&self, after: Revision) -> Result<Revision, LogError> {
+    async fn wait(&self, after: Head) -> Result<Revision, LogError> {
         let mut standing = self.core.standing.subscribe();
+        // What is not in this history is not worth waiting for.
+        self.run(move |core| core.with(|database| tables::check_within(database, core.incarnation, after)))
+            .await??;
+        let revision = after.revision;
         match standing
-            .wait_for(|(head, closed)| *closed || *head > after)
+            .wait_for(|(head, closed)| *closed || *head > revision)
             .await
             .as_deref()
         {
@@ -97,19 +100,12 @@ impl RedbLog {
 
 impl CommitLog for RedbLog {
     fn head(&self) -> BoxFuture<'_, Result<Head, LogError>> {
-        let incarnation = self.core.incarnation;
-        Box::pin(async move {
-            let revision = self.run(|core| core.with(read_head)).await?;
-            Ok(Head {
-                incarnation,
-                revision,
-            })
-        })
+        Box::pin(self.run(|core| core.with(|database| tables::head(database, core.incarnation))))
     }
 
     fn append(
         &self,
-        expect: Revision,
+        expect: Head,
         record: Bytes,
         id: CommitId,
     ) -> BoxFuture<'_, Result<Revision, AppendError>> {
@@ -126,23 +122,50 @@ impl CommitLog for RedbLog {
     }
 
     fn find(&self, id: CommitId) -> BoxFuture<'_, Result<Option<Revision>, LogError>> {
-        Box::pin(self.run(move |core| core.with(|database| find(database, id))))
+        Box::pin(self.run(move |core| core.with(|database| tables::find(database, id))))
     }
 
-    fn read(&self, after: Revision) -> BoxFuture<'_, Result<Vec<Record>, LogError>> {
-        Box::pin(self.run(move |core| core.with(|database| read_page(database, after))))
+    fn read(&self, after: Head) -> BoxFuture<'_, Result<Vec<Record>, LogError>> {
+        Box::pin(async move {
+            self.run(move |core| core.with(|database| tables::page(database, core.incarnation, after)))
+                .await?
+        })
     }
 
-    fn wait_past(&self, after: Revision) -> BoxFuture<'_, Result<Revision, LogError>> {
+    fn wait_past(&self, after: Head) -> BoxFuture<'_, Result<Revision, LogError>> {
         Box::pin(self.wait(after))
     }
 
     fn checkpoint(&self, at: Revision, state: Bytes) -> BoxFuture<'_, Result<(), LogError>> {
-        Box::pin(self.run(move |core| core.with(|database| write_checkpoint(database, at, &state))))
+        Box::pin(self.run(move |core| core.with(|database| tables::write_checkpoint(database, at, &state))))
     }
 
     fn checkpoint_until(&self, until: Revision) -> BoxFuture<'_, Result<Option<Record>, LogError>> {
-        Box::pin(self.run(move |core| core.with(|database| read_checkpoint(database, until))))
+        Box::pin(self.run(move |core| core.with(|database| tables::checkpoint_until(database, until))))
+    }
+
+    fn prune(&self, upto: Revision, keep: Vec<Revision>) -> BoxFuture<'_, Result<(), LogError>> {
+        Box::pin(self.run(move |core| core.with(|database| tables::prune(database, upto, &keep))))
+    }
+
+    fn pruned(&self) -> BoxFuture<'_, Result<Revision, LogError>> {
+        Box::pin(self.run(|core| core.with(tables::pruned)))
+    }
+
+    fn announce(&self, node: &str, about: Bytes, lasting: Duration) -> BoxFuture<'_, Result<(), LogError>> {
+        let said = self
+            .core
+            .check_open()
+            .map(|()| self.core.nodes.say(node, about, lasting));
+        Box::pin(ready(said))
+    }
+
+    fn announced(&self) -> BoxFuture<'_, Result<Vec<Announced>, LogError>> {
+        Box::pin(ready(self.core.check_open().map(|()| self.core.nodes.all())))
+    }
+
+    fn place(&self) -> Box<str> {
+        self.core.place()
     }
 
     fn limit(&self) -> usize {
@@ -175,7 +198,7 @@ impl Core {
             path: path.clone(),
             source: error.into(),
         };
-        let head = read_head(&database).map_err(damaged)?;
+        let head = tables::head(&database, incarnation).map_err(damaged)?.revision;
         let session = Mutex::new(Session {
             database: Some(database),
             lock: Some(lock),
@@ -184,6 +207,7 @@ impl Core {
             incarnation,
             session,
             standing: watch::Sender::new((head, false)),
+            nodes: Announcements::default(),
             path,
         })
     }
@@ -208,14 +232,23 @@ impl Core {
         }
     }
 
-    fn append(&self, expect: Revision, record: &[u8], id: CommitId) -> Result<Revision, AppendError> {
+    fn check_open(&self) -> Result<(), LogError> {
+        match *self.standing.borrow() {
+            (_, true) => Err(LogError::Closed),
+            (_, false) => Ok(()),
+        }
+    }
+
+    fn append(&self, expect: Head, record: &[u8], id: CommitId) -> Result<Revision, AppendError> {
         let mut begun = false;
-        let appended = self.with(|database| append(database, expect, record, id, &mut begun));
+        let incarnation = self.incarnation;
+        let appended =
+            self.with(|database| tables::append(database, incarnation, expect, record, id, &mut begun));
         let made = match appended {
             Ok(appended) => appended?,
             Err(error) if !begun => return Err(AppendError::Rejected(error)),
             // The write failed midway. The file, opened anew, knows how it ended.
-            Err(error) => match self.with(|database| find(database, id)) {
+            Err(error) => match self.with(|database| tables::find(database, id)) {
                 Ok(Some(revision)) => revision,
                 Ok(None) => return Err(AppendError::Rejected(error)),
                 Err(_) => return Err(AppendError::Unknown(error)),
@@ -264,96 +297,4 @@ impl Core {
             },
         }
     }
-}
-
-// --- transactions ---
-
-/// Appends in one transaction; the outer error is redb's, the inner one the log's. `begun` is set before the step
-/// whose failure leaves the outcome open.
-fn append(
-    database: &Database,
-    expect: Revision,
-    record: &[u8],
-    id: CommitId,
-    begun: &mut bool,
-) -> Result<Result<Revision, AppendError>, redb::Error> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::Immediate)?;
-    let made = {
-        let mut ids = transaction.open_table(IDS)?;
-        let mut log = transaction.open_table(LOG)?;
-        if let Some(revision) = ids.get(id.as_u128())? {
-            return Ok(Err(AppendError::Duplicate {
-                revision: Revision(revision.value()),
-            }));
-        }
-        let head = Revision(log.last()?.map_or(0, |(revision, _)| revision.value()));
-        if head != expect {
-            return Ok(Err(AppendError::Conflict { head }));
-        }
-        let made = head.next();
-        log.insert(made.0, record)?;
-        ids.insert(id.as_u128(), made.0)?;
-        made
-    };
-    *begun = true;
-    transaction.commit()?;
-    Ok(Ok(made))
-}
-
-fn read_head(database: &Database) -> Result<Revision, redb::Error> {
-    let log = database.begin_read()?.open_table(LOG)?;
-    Ok(Revision(log.last()?.map_or(0, |(revision, _)| revision.value())))
-}
-
-fn find(database: &Database, id: CommitId) -> Result<Option<Revision>, redb::Error> {
-    let ids = database.begin_read()?.open_table(IDS)?;
-    Ok(ids.get(id.as_u128())?.map(|revision| Revision(revision.value())))
-}
-
-fn read_page(database: &Database, after: Revision) -> Result<Vec<Record>, redb::Error> {
-    let log = database.begin_read()?.open_table(LOG)?;
-    let (count, bytes) = PAGE;
-    let mut page = Vec::new();
-    let mut size = 0;
-    for entry in log.range(after.next().0..)? {
-        let (revision, record) = entry?;
-        let record = Bytes::copy_from_slice(record.value());
-        size += record.len();
-        page.push(Record {
-            revision: Revision(revision.value()),
-            bytes: record,
-        });
-        if page.len() >= count || size >= bytes {
-            break;
-        }
-    }
-    Ok(page)
-}
-
-fn write_checkpoint(database: &Database, at: Revision, state: &[u8]) -> Result<(), redb::Error> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::Immediate)?;
-    {
-        let mut checkpoints = transaction.open_table(CHECKPOINTS)?;
-        checkpoints.insert(at.0, state)?;
-        let mut old = Vec::new();
-        for entry in checkpoints.iter()?.rev().skip(CHECKPOINTS_KEPT) {
-            old.push(entry?.0.value());
-        }
-        for revision in old {
-            checkpoints.remove(revision)?;
-        }
-    }
-    transaction.commit()?;
-    Ok(())
-}
-
-fn read_checkpoint(database: &Database, until: Revision) -> Result<Option<Record>, redb::Error> {
-    let checkpoints = database.begin_read()?.open_table(CHECKPOINTS)?;
-    let newest = checkpoints.range(..=until.0)?.next_back().transpose()?;
-    Ok(newest.map(|(revision, state)| Record {
-        revision: Revision(revision.value()),
-        bytes: Bytes::copy_from_slice(state.value()),
-    }))
 }

@@ -1,4 +1,4 @@
-//! The errors of the two operations users call: open and commit.
+//! The errors of what users call: open, commit, look back.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,34 @@ use crate::log::{BoxError, LogError};
 #[non_exhaustive]
 pub enum OpenError {
     /// The address names no backend.
-    #[error("store `{url}` is not understood; write `memory:`, `redb:FILE`, `file:DIRECTORY` or a directory")]
+    #[error(
+        "store `{url}` is not understood; write `memory:`, `redb:FILE`, `file:DIRECTORY`, `etcd://HOSTS/PREFIX` or a directory"
+    )]
     BadUrl {
         /// What was asked for.
         url: Box<str>,
+    },
+    /// The address of an etcd cluster is not understood.
+    #[error("store `{url}`: {why}; write `etcd://host1:2379,host2:2379/prefix`, or `etcds://` for TLS")]
+    BadEtcdUrl {
+        /// What was asked for, without user and password.
+        url: Box<str>,
+        /// What is wrong with it.
+        why: Box<str>,
+    },
+    /// A backend that this build was made without.
+    #[error("store `{url}` needs etcd, which this build was made without; build it with the feature `etcd`")]
+    NoEtcd {
+        /// What was asked for, without user and password.
+        url: Box<str>,
+    },
+    /// A file that TLS needs cannot be used.
+    #[error("`{}` cannot be used for TLS; it must be readable and hold certificates or a key as PEM", path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BoxError,
     },
     /// A file is where a directory should be, or the other way round.
     #[error("`{}` is not a {expected}; write `redb:FILE` for a file, or the bare path of a directory", path.display())]
@@ -110,6 +134,59 @@ pub enum CommitError<E> {
     /// The store was closed; nothing was written.
     #[error("the store is closed, nothing was written")]
     Closed,
+}
+
+/// Why an earlier revision cannot be shown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// It was dropped, since enough newer ones are kept.
+    #[error("the history is kept from revision {oldest} on; name that one or a later one")]
+    Pruned {
+        /// The oldest revision whose contents can be read, apart from those that are kept by name.
+        oldest: Revision,
+    },
+    /// It is still to come.
+    #[error("the store is at revision {head}; name that one or an earlier one")]
+    Future {
+        /// The newest revision.
+        head: Revision,
+    },
+    /// The log does not tell.
+    #[error("the store's history cannot be read")]
+    Log(#[source] LogError),
+}
+
+impl From<LogError> for HistoryError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Compacted { upto } => Self::Pruned { oldest: upto },
+            error => Self::Log(error),
+        }
+    }
+}
+
+/// Why a backup was not written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// There is a file already; it is left alone.
+    #[error("`{}` is there already; choose another name, or remove it", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The disk refuses.
+    #[error("cannot write `{}`; check that this user may write there and that there is room", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: BoxError,
+    },
+    /// The log does not tell.
+    #[error("the store cannot be read")]
+    Log(#[from] LogError),
 }
 
 /// What of a commit is too large.

@@ -30,10 +30,16 @@
 //!        └──▶ Store::watch   whole commits after a revision
 //! ```
 //!
-//! A backend is only a [`CommitLog`]: [`MemoryLog`], or [`RedbLog`] in one file. Views, watches, retries and
-//! checkpoints are written once, above it. The store never looks inside a value; an [`Indexer`] handed in at opening
-//! derives index keys from it, so that uniqueness and references are looked up in the same view as everything else.
-//! Each thousand commits the whole contents are kept as a checkpoint, and opening reads only what came after it.
+//! A backend is only a [`CommitLog`]: [`MemoryLog`], [`RedbLog`] in one file, or `EtcdLog` (feature `etcd`), which
+//! several processes share. Views, watches, retries, history and checkpoints are written once, above it. The store never
+//! looks inside a value; an [`Indexer`] handed in at opening derives index keys from it, so that uniqueness and
+//! references are looked up in the same view as everything else. Each thousand commits or more the whole contents are
+//! kept as a checkpoint, and opening reads only what came after it.
+//!
+//! Commits are chained: each names the one before it and the [`ContentHash`] of what it leads to. So a log that was wiped,
+//! or put back from a backup and went on otherwise, is told from one that only went on: the store then reads the history
+//! that is there, and its watches say [`WatchItem::Reset`]. [`Store::history`], [`Store::at`] and [`View::differences`]
+//! look back as far as [`Retention`] keeps commits; [`Store::backup`] copies all of it to a file while others write.
 //!
 //! # Guarantees
 //!
@@ -47,31 +53,48 @@
 //!
 //! # What it does not do
 //!
-//! It keeps no secrets sealed, has no history or rollback API and prunes no log yet, and has no backend for several
-//! writing processes yet. Closures do not wait: what a check needs is in the view or brought along.
+//! It keeps no secrets sealed and validates nothing: values are the caller's, and so is what a rollback makes of an
+//! earlier view. Closures do not wait: what a check needs is in the view or brought along.
 
+mod announced;
+mod backup;
+pub mod checkpoint;
 mod codec;
 mod commit;
+mod contents;
 #[cfg(feature = "contract")]
 pub mod contract;
+mod difference;
 mod embedded;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
+mod hash;
+mod history;
 mod log;
 mod memory;
 mod open;
 mod replay;
+mod retention;
 mod store;
 mod timeline;
 mod view;
 mod watch;
 
+pub use backup::{Backup, backup_file};
 pub use codec::DecodeError;
 pub use commit::{Commit, CommitId, Incarnation, Key, MAX_KEY, MAX_VALUE, Meta, Op, Revision};
+pub use contents::Contents;
+pub use difference::Difference;
 pub use embedded::RedbLog;
-pub use error::{CommitError, OpenError, Part};
-pub use log::{AppendError, BoxError, BoxFuture, CommitLog, Head, LogError, Record};
+pub use error::{BackupError, CommitError, HistoryError, OpenError, Part};
+#[cfg(feature = "etcd")]
+pub use etcd::EtcdLog;
+pub use hash::ContentHash;
+pub use log::{Announced, AppendError, BoxError, BoxFuture, CommitLog, Freshness, Head, LogError, Record};
 pub use memory::MemoryLog;
-pub use open::{open, open_when_free};
+pub use open::{is_shared, open, open_log, open_when_free};
+pub use retention::Retention;
 pub use store::{Committed, Info, Store};
 pub use view::{Entry, Indexer, View};
 pub use watch::{Watch, WatchItem};

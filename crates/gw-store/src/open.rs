@@ -26,9 +26,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// | `memory:` | in memory, empty, gone with the process |
 /// | `redb:FILE` | in this file |
 /// | `file:DIRECTORY`, or the bare path of a directory | in `store.redb` in this directory |
+/// | `etcd://HOSTS/PREFIX`, or `etcds://` for TLS | in an etcd cluster (feature `etcd`) |
 ///
 /// # Errors
-/// When the address is not understood, the file is in use, damaged or of a newer format, or the disk refuses.
+/// When the address is not understood, the file is in use, damaged or of a newer format, or the disk or etcd refuses.
 pub async fn open(url: &str, indexer: impl Indexer) -> Result<Store, OpenError> {
     Store::open(open_log(url).await?, indexer).await
 }
@@ -55,8 +56,23 @@ pub async fn open_when_free(
     Store::open(log, indexer).await
 }
 
-async fn open_log(url: &str) -> Result<Arc<dyn CommitLog>, OpenError> {
+/// Tells whether this is the address of a store that other processes may have open at the same time, and that may be
+/// out of reach.
+#[must_use]
+pub fn is_shared(url: &str) -> bool {
+    url.starts_with("etcd://") || url.starts_with("etcds://")
+}
+
+/// Opens the log at `url`, for a store that shall start before the log answers. An etcd cluster is connected to later.
+///
+/// # Errors
+/// As [`open`], but that etcd does not answer is none.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub async fn open_log(url: &str) -> Result<Arc<dyn CommitLog>, OpenError> {
     Ok(match Place::parse(url)? {
+        Place::Etcd(url) => etcd_log(&url)?,
         Place::Memory => Arc::new(MemoryLog::new()),
         Place::File(path) => Arc::new(RedbLog::open(path).await?),
         Place::Directory(path) if path.exists() && !path.is_dir() => {
@@ -69,11 +85,24 @@ async fn open_log(url: &str) -> Result<Arc<dyn CommitLog>, OpenError> {
     })
 }
 
+#[cfg(feature = "etcd")]
+fn etcd_log(url: &str) -> Result<Arc<dyn CommitLog>, OpenError> {
+    Ok(Arc::new(crate::etcd::EtcdLog::open(url)?))
+}
+
+#[cfg(not(feature = "etcd"))]
+fn etcd_log(url: &str) -> Result<Arc<dyn CommitLog>, OpenError> {
+    // What may be a password is not shown.
+    let hosts = url.rsplit_once('@').map_or(url, |(_, hosts)| hosts);
+    Err(OpenError::NoEtcd { url: hosts.into() })
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     Memory,
     File(PathBuf),
     Directory(PathBuf),
+    Etcd(String),
 }
 
 impl Place {
@@ -90,6 +119,7 @@ impl Place {
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("redb", path)) => some(path).map(Self::File),
             Some(("file", path)) => some(path).map(Self::Directory),
+            Some(("etcd" | "etcds", _)) => Ok(Self::Etcd(url.to_owned())),
             // A scheme has no slash and more than the one letter of a drive.
             Some((scheme, _)) if scheme.len() > 1 && !scheme.contains(['/', '\\']) => Err(bad()),
             _ => some(url).map(Self::Directory),
@@ -114,6 +144,8 @@ mod tests {
             ("/var/lib/gw", directory("/var/lib/gw")),
             ("data", directory("data")),
             ("./odd:name", directory("./odd:name")),
+            ("etcd://a,b/gw", Some(Place::Etcd("etcd://a,b/gw".to_owned()))),
+            ("etcds://a", Some(Place::Etcd("etcds://a".to_owned()))),
             ("memory:x", None),
             ("redb:", None),
             ("file:", None),

@@ -1,25 +1,28 @@
 //! `Store`: views, commits and watches over any `CommitLog`.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
+use crate::backup::{self, Backup};
 use crate::codec;
 use crate::commit::{Commit, CommitId, Incarnation, MAX_KEY, MAX_VALUE, Meta, Op, Revision};
-use crate::error::{CommitError, OpenError, Part};
-use crate::log::{AppendError, CommitLog, LogError};
-use crate::replay;
-use crate::timeline::Timeline;
+use crate::contents::Contents;
+use crate::error::{BackupError, CommitError, HistoryError, OpenError, Part};
+use crate::hash::ContentHash;
+use crate::history;
+use crate::log::{Announced, AppendError, CommitLog, Freshness, Head, LogError};
+use crate::replay::Replay;
+use crate::retention::{Checkpoints, Retention};
 use crate::view::{Indexer, View};
 use crate::watch::Watch;
-
-/// Commits between two checkpoints, and so about the most that opening has to replay.
-const CHECKPOINT_EVERY: u64 = 1000;
 
 /// A handle on an open store; clones are handles on the same one, and the last of them closes it.
 #[derive(Clone)]
@@ -38,37 +41,44 @@ pub struct Committed<R> {
     pub changed: bool,
 }
 
-/// Which history a store has, and where it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which history a store has, where it stands, and whether that is known to be the newest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Info {
-    /// Which history.
+    /// Which history; [`Incarnation::UNKNOWN`] before the log was reached for the first time.
     pub incarnation: Incarnation,
     /// The newest commit visible here.
     pub revision: Revision,
+    /// What tells its contents from others.
+    pub hash: ContentHash,
+    /// Whether there can be newer ones elsewhere.
+    pub freshness: Freshness,
+    /// Whether the log ever answered since this store was opened; until then it takes no commits.
+    pub reached: bool,
 }
 
 /// Closes the store when the last handle goes; tasks of the store's own hold only what is inside.
 struct Open(Arc<Shared>);
 
 struct Shared {
-    log: Arc<dyn CommitLog>,
-    indexer: Arc<dyn Indexer>,
-    timeline: Arc<Timeline>,
+    replay: Arc<Replay>,
     /// Whose turn it is to commit.
     turn: Arc<tokio::sync::Mutex<()>>,
     /// Commits go on here even if the caller's future, or its runtime, goes away.
     runtime: Handle,
     follower: AbortHandle,
-    checkpoints: Mutex<Checkpoints>,
-}
-
-struct Checkpoints {
-    /// The newest checkpoint written or tried.
-    newest: Revision,
-    writing: Option<JoinHandle<()>>,
+    checkpoints: Arc<Checkpoints>,
 }
 
 type Turn = OwnedMutexGuard<()>;
+
+/// One commit on its way into the log.
+struct Write {
+    expect: Head,
+    next: View,
+    commit: Commit,
+    record: Bytes,
+}
 
 /// How one append ended.
 enum Outcome {
@@ -88,47 +98,85 @@ impl Store {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn open(log: Arc<dyn CommitLog>, indexer: impl Indexer) -> Result<Self, OpenError> {
-        let indexer: Arc<dyn Indexer> = Arc::new(indexer);
-        let base = replay::newest_checkpoint(&*log, &*indexer).await?;
-        let newest = base.revision();
-        let timeline = Arc::new(Timeline::new(base));
-        replay::catch_up(&*log, &timeline, &*indexer).await?;
+        let replay = Replay::whole(log, Arc::new(indexer)).await?;
+        Ok(Self::over(replay))
+    }
+
+    /// Starts at once from contents kept elsewhere, or with nothing, and follows `log` as soon as it answers.
+    ///
+    /// Until then commits are `Unavailable` and [`info`](Self::info) says that the log was not reached. When it
+    /// answers, what came since is applied as commits; if the contents are not in its history, watches see a reset.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn resume(log: Arc<dyn CommitLog>, indexer: impl Indexer, from: Option<Contents>) -> Self {
+        let contents = from.unwrap_or_else(|| Contents::empty(Incarnation::UNKNOWN));
+        let view = View::of(contents, &indexer);
+        Self::over(Replay::from(log, Arc::new(indexer), view))
+    }
+
+    fn over(replay: Replay) -> Self {
         let runtime = Handle::current();
-        let following = replay::follow(Arc::clone(&log), Arc::clone(&timeline), Arc::clone(&indexer));
-        let shared = Arc::new(Shared {
-            follower: runtime.spawn(following).abort_handle(),
-            log,
-            indexer,
-            timeline,
+        let replay = Arc::new(replay);
+        let view = replay.timeline.view();
+        debug!(incarnation = %view.incarnation(), revision = %view.revision(), "store opened");
+        let shared = Shared {
+            follower: runtime.spawn(Arc::clone(&replay).follow()).abort_handle(),
             turn: Arc::default(),
+            checkpoints: Arc::new(Checkpoints::new(replay.base, runtime.clone())),
             runtime,
-            checkpoints: Mutex::new(Checkpoints {
-                newest,
-                writing: None,
-            }),
-        });
-        let view = shared.timeline.view();
-        debug!(incarnation = %view.incarnation(), revision = %view.revision(), checkpoint = %newest, "store opened");
-        shared.checkpoint_when_due();
-        Ok(Self {
-            open: Arc::new(Open(shared)),
-        })
+            replay,
+        };
+        shared.checkpoints.start_when_due(&shared.replay);
+        Self {
+            open: Arc::new(Open(Arc::new(shared))),
+        }
     }
 
     /// Returns the contents at the head. Costs the same at any size.
     #[must_use]
     pub fn view(&self) -> View {
-        self.shared().timeline.view()
+        self.replay().timeline.view()
     }
 
-    /// Returns which history this is and where it stands.
+    /// Returns the contents that `ops` would lead to from those of `view`. Nothing is written.
+    #[must_use]
+    pub fn preview(&self, view: &View, ops: Vec<Op>) -> View {
+        let commit = Commit {
+            revision: view.revision().next(),
+            meta: Meta::new("", ""),
+            parent: view.head().last,
+            hash: None,
+            ops,
+        };
+        view.with(&commit, &*self.replay().indexer)
+    }
+
+    /// Returns which history this is, where it stands, and whether that is known to be the newest.
     #[must_use]
     pub fn info(&self) -> Info {
+        let replay = self.replay();
+        let (reached, freshness) = (replay.is_reached(), replay.freshness());
         let view = self.view();
         Info {
             incarnation: view.incarnation(),
             revision: view.revision(),
+            hash: view.hash(),
+            freshness,
+            reached,
         }
+    }
+
+    /// Returns where the store's log lives, for messages.
+    #[must_use]
+    pub fn place(&self) -> Box<str> {
+        self.replay().log.place()
+    }
+
+    /// Says how much of its history the store keeps, from the next checkpoint on.
+    pub fn set_retention(&self, retention: Retention) {
+        self.shared().checkpoints.set_retention(retention);
     }
 
     /// Makes one commit of the operations `change` returns, looking at the view they apply to.
@@ -152,15 +200,18 @@ impl Store {
         let shared = self.shared();
         let mut turn = Arc::clone(&shared.turn).lock_owned().await;
         loop {
-            if shared.timeline.is_closed() {
+            if self.replay().timeline.is_closed() {
                 return Err(CommitError::Closed);
+            }
+            if !self.replay().is_reached() {
+                return Err(refused(self.unreached()));
             }
             let view = self.view();
             let (ops, value) = match change(&view) {
                 Ok(changes) => changes,
                 // A retry may be refused for what its first try did.
                 Err(refusal) => {
-                    return Err(match shared.log.find(meta.id).await {
+                    return Err(match self.find(meta.id).await {
                         Ok(Some(revision)) => CommitError::Duplicate {
                             id: meta.id,
                             revision,
@@ -176,16 +227,26 @@ impl Store {
                     changed: false,
                 });
             }
-            let commit = Commit {
+            check_sizes(&ops)?;
+            let mut commit = Commit {
                 revision: view.revision().next(),
                 meta: meta.clone(),
+                parent: view.head().last,
+                hash: None,
                 ops,
             };
-            let record = bounded(&commit, shared.log.limit())?;
-            let revision = commit.revision;
             // Indexed before it is written: an indexer that panics does so here, where it harms only this caller.
-            let next = view.with(&commit, &*shared.indexer);
-            let appending = Arc::clone(shared).append(turn, next, commit, record);
+            let next = view.with(&commit, &*self.replay().indexer);
+            commit.hash = Some(next.hash());
+            let record = encode(&commit, self.replay().log.limit())?;
+            let revision = commit.revision;
+            let write = Write {
+                expect: view.head(),
+                next,
+                commit,
+                record,
+            };
+            let appending = Arc::clone(shared).append(turn, write);
             let outcome = match shared.runtime.spawn(appending).await {
                 Ok((kept, outcome)) => {
                     turn = kept;
@@ -225,13 +286,71 @@ impl Store {
     /// # Errors
     /// When the log does not answer.
     pub async fn find(&self, id: CommitId) -> Result<Option<Revision>, LogError> {
-        self.shared().log.find(id).await
+        self.replay().log.find(id).await
     }
 
-    /// Follows the commits after `after`. Together with a view, nothing is lost and nothing comes twice:
-    /// `store.watch(view.revision())`.
+    /// Follows the commits after `after`, in the history of this moment. Together with a view, nothing is lost and
+    /// nothing comes twice: `store.watch(view.revision())`; where the log can be replaced by another history
+    /// meanwhile, [`watch_from`](Self::watch_from) finds that out as well.
     pub fn watch(&self, after: Revision) -> Watch {
-        Watch::new(Arc::clone(&self.shared().timeline), after)
+        let position = self.replay().timeline.position(after);
+        Watch::new(Arc::clone(self.replay()), position)
+    }
+
+    /// Follows the commits after a view of this store. If another history took the place of the view's, the watch
+    /// says so first.
+    pub fn watch_from(&self, view: &View) -> Watch {
+        Watch::new(Arc::clone(self.replay()), view.position())
+    }
+
+    /// Returns up to `limit` commits before `before`, or from the head on, newest first; fewer where the history
+    /// begins or where they weigh more than 32 MiB together. None means that the history begins there.
+    ///
+    /// # Errors
+    /// When the log does not tell.
+    pub async fn history(
+        &self,
+        before: Option<Revision>,
+        limit: usize,
+    ) -> Result<Vec<Arc<Commit>>, HistoryError> {
+        history::commits_before(self.replay(), before, limit).await
+    }
+
+    /// Returns the contents as they were at `revision`. What has not changed since is shared with the present view,
+    /// so that their [`differences`](View::differences) cost what differs.
+    ///
+    /// # Errors
+    /// When the revision is no longer kept or still to come, or the log does not tell.
+    pub async fn at(&self, revision: Revision) -> Result<View, HistoryError> {
+        history::past(self.replay(), &self.view(), revision).await
+    }
+
+    /// Copies the store as it is now, with its history, to a new file that `redb:FILE` opens, while others go on
+    /// writing: whatever backend it is in. The file is whole under its name, or not there.
+    ///
+    /// # Errors
+    /// When the file is there already, the disk refuses or the log does not tell.
+    pub async fn backup(&self, to: &Path) -> Result<Backup, BackupError> {
+        if !self.replay().is_reached() {
+            return Err(BackupError::Log(self.unreached()));
+        }
+        backup::write(self.replay(), to).await
+    }
+
+    /// Says to all stores on this log that `node` is alive for `lasting`, and what it is at.
+    ///
+    /// # Errors
+    /// When the log does not answer.
+    pub async fn announce(&self, node: &str, about: Bytes, lasting: Duration) -> Result<(), LogError> {
+        self.replay().log.announce(node, about, lasting).await
+    }
+
+    /// Returns the nodes that are alive, in the order of their names.
+    ///
+    /// # Errors
+    /// When the log does not answer.
+    pub async fn nodes(&self) -> Result<Vec<Announced>, LogError> {
+        self.replay().log.announced().await
     }
 
     /// Closes the store for all its handles: waits for the commit and the checkpoint under way, ends the watches and
@@ -242,9 +361,8 @@ impl Store {
     pub async fn close(&self) {
         let shared = Arc::clone(self.shared());
         let turn = shared.turn.lock().await;
-        shared.timeline.close();
-        let writing = shared.checkpoints().writing.take();
-        if let Some(writing) = writing
+        shared.replay.timeline.close();
+        if let Some(writing) = shared.checkpoints.take_writing()
             && let Err(error) = writing.await
         {
             warn!(%error, "checkpoint was not written");
@@ -259,6 +377,21 @@ impl Store {
     fn shared(&self) -> &Arc<Shared> {
         &self.open.0
     }
+
+    fn replay(&self) -> &Arc<Replay> {
+        &self.shared().replay
+    }
+
+    fn unreached(&self) -> LogError {
+        let why = match self.replay().freshness() {
+            Freshness::Stale { why, .. } => why,
+            Freshness::Current => "it was not read yet".into(),
+        };
+        LogError::Unavailable {
+            place: self.place(),
+            source: String::from(why).into(),
+        }
+    }
 }
 
 impl fmt::Debug for Store {
@@ -266,6 +399,7 @@ impl fmt::Debug for Store {
         let Info {
             incarnation,
             revision,
+            ..
         } = self.info();
         f.debug_struct("Store")
             .field("incarnation", &incarnation)
@@ -282,28 +416,28 @@ impl Drop for Open {
 
 impl Shared {
     /// Writes one commit and makes it visible, to the end, whether or not anyone still waits for it.
-    async fn append(
-        self: Arc<Self>,
-        turn: Turn,
-        next: View,
-        commit: Commit,
-        record: Bytes,
-    ) -> (Turn, Outcome) {
+    async fn append(self: Arc<Self>, turn: Turn, write: Write) -> (Turn, Outcome) {
+        let Write {
+            expect,
+            next,
+            commit,
+            record,
+        } = write;
         let id = commit.meta.id;
-        let expect = Revision(commit.revision.0 - 1);
-        let outcome = match self.log.append(expect, record, id).await {
+        let log = &self.replay.log;
+        let outcome = match log.append(expect, record, id).await {
             Ok(_) => {
-                self.timeline.advance(next, Arc::new(commit));
-                self.checkpoint_when_due();
+                self.replay.timeline.advance(next, Arc::new(commit));
+                self.checkpoints.start_when_due(&self.replay);
                 Outcome::Made
             }
-            Err(AppendError::Conflict { head }) => self.overtaken(expect, head).await,
-            Err(AppendError::Duplicate { revision }) => match self.catch_up().await {
+            Err(AppendError::Conflict { head }) => self.overtaken(expect.revision, head).await,
+            Err(AppendError::Duplicate { revision }) => match self.replay.catch_up().await {
                 Ok(()) => Outcome::Duplicate(revision),
                 Err(error) => Outcome::Failed(error),
             },
             Err(AppendError::Rejected(error)) => Outcome::Failed(error),
-            Err(AppendError::Unknown(error)) => match (self.log.find(id).await, self.catch_up().await) {
+            Err(AppendError::Unknown(error)) => match (log.find(id).await, self.replay.catch_up().await) {
                 (Ok(Some(_)), Ok(())) => Outcome::Made,
                 _ => Outcome::Unknown(error),
             },
@@ -312,65 +446,24 @@ impl Shared {
     }
 
     async fn overtaken(&self, expect: Revision, head: Revision) -> Outcome {
-        match self.catch_up().await {
-            Ok(()) if self.timeline.revision() > expect => Outcome::Conflict,
+        match self.replay.catch_up().await {
+            Ok(()) if self.replay.timeline.revision() > expect => Outcome::Conflict,
             // The log refuses and shows no reason: trying again would never end.
             Ok(()) => Outcome::Failed(LogError::Compacted { upto: head }),
             Err(error) => Outcome::Failed(error),
         }
     }
 
-    async fn catch_up(&self) -> Result<(), LogError> {
-        replay::catch_up(&*self.log, &self.timeline, &*self.indexer).await
-    }
-
-    /// Starts a checkpoint if enough commits came since the last one. A checkpoint that fails is tried again only
-    /// when as many more have come: without it, opening is slower and nothing else.
-    fn checkpoint_when_due(self: &Arc<Self>) {
-        let mut checkpoints = self.checkpoints();
-        let view = self.timeline.view();
-        let due = view.revision().0.saturating_sub(checkpoints.newest.0) >= CHECKPOINT_EVERY;
-        let busy = checkpoints
-            .writing
-            .as_ref()
-            .is_some_and(|writing| !writing.is_finished());
-        if due && !busy {
-            checkpoints.newest = view.revision();
-            checkpoints.writing = Some(self.runtime.spawn(write_checkpoint(Arc::clone(&self.log), view)));
-        }
-    }
-
-    fn checkpoints(&self) -> std::sync::MutexGuard<'_, Checkpoints> {
-        self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn shut(&self) {
-        self.timeline.close();
+        self.replay.timeline.close();
         self.follower.abort();
-        self.log.close();
+        self.replay.log.close();
     }
 }
 
-async fn write_checkpoint(log: Arc<dyn CommitLog>, view: View) {
-    let at = view.revision();
-    // Encoding walks all the contents: not on a thread that serves.
-    let written = match tokio::task::spawn_blocking(move || codec::encode_checkpoint(&view)).await {
-        Ok(state) => log.checkpoint(at, state).await,
-        Err(error) => Err(LogError::Unavailable {
-            place: "the task that encodes".into(),
-            source: error.into(),
-        }),
-    };
-    match written {
-        Ok(()) => debug!(revision = %at, "checkpoint written"),
-        Err(LogError::Closed) => {}
-        Err(error) => warn!(revision = %at, %error, "checkpoint was not written"),
-    }
-}
-
-/// Encodes a commit whose parts are all within their bounds.
-fn bounded<E>(commit: &Commit, limit: usize) -> Result<Bytes, CommitError<E>> {
-    for op in &commit.ops {
+/// Refuses keys and values over their bounds.
+fn check_sizes<E>(ops: &[Op]) -> Result<(), CommitError<E>> {
+    for op in ops {
         let key = op.key();
         if key.as_str().len() > MAX_KEY {
             let part = Part::Key(key.as_str().chars().take(32).collect());
@@ -390,6 +483,10 @@ fn bounded<E>(commit: &Commit, limit: usize) -> Result<Bytes, CommitError<E>> {
             });
         }
     }
+    Ok(())
+}
+
+fn encode<E>(commit: &Commit, limit: usize) -> Result<Bytes, CommitError<E>> {
     let record = codec::encode_commit(commit);
     if record.len() > limit {
         return Err(CommitError::TooLarge {
@@ -404,7 +501,7 @@ fn bounded<E>(commit: &Commit, limit: usize) -> Result<Bytes, CommitError<E>> {
 fn refused<E>(source: LogError) -> CommitError<E> {
     match source {
         LogError::Closed => CommitError::Closed,
-        LogError::ReadOnly { .. } => CommitError::ReadOnly { source },
+        LogError::ReadOnly { .. } | LogError::Denied { .. } => CommitError::ReadOnly { source },
         _ => CommitError::Unavailable { source },
     }
 }

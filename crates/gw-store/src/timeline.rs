@@ -29,6 +29,13 @@ struct Present {
     closed: bool,
 }
 
+/// A revision in one of the histories that a store went through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Position {
+    pub(crate) epoch: u64,
+    pub(crate) revision: Revision,
+}
+
 impl Timeline {
     pub(crate) fn new(view: View) -> Self {
         let present = Present {
@@ -51,11 +58,23 @@ impl Timeline {
         self.read().view.revision()
     }
 
+    /// Returns where a watch begins that starts at `revision` of the present history.
+    pub(crate) fn position(&self, revision: Revision) -> Position {
+        Position {
+            epoch: self.read().view.epoch,
+            revision,
+        }
+    }
+
     /// Makes `next` the present if it follows on it, and tells whether it did: a commit that is there already is not
     /// applied twice, whoever brings it, and after the end nothing comes.
     pub(crate) fn advance(&self, next: View, commit: Arc<Commit>) -> bool {
         let mut present = self.write();
-        if present.closed || next.revision() != present.view.revision().next() {
+        let now = present.view.head();
+        let follows = next.epoch == present.view.epoch
+            && next.revision() == now.revision.next()
+            && commit.follows(now.last);
+        if present.closed || !follows {
             return false;
         }
         present.weight += commit.weight();
@@ -72,15 +91,26 @@ impl Timeline {
         true
     }
 
-    /// Jumps to `view`, whose way there is not known; watches before it see a gap.
+    /// Jumps ahead to `view`, whose way there is not known; watches before it see a gap. Nothing happens if the
+    /// present has gone further meanwhile.
     pub(crate) fn jump(&self, view: View) {
         let mut present = self.write();
-        if view.revision() <= present.view.revision() {
+        if present.closed || view.epoch != present.view.epoch || view.revision() <= present.view.revision() {
             return;
         }
-        present.recent.clear();
-        present.weight = 0;
-        present.view = view;
+        present.put(view);
+        drop(present);
+        self.signal.send_replace(());
+    }
+
+    /// Begins another history at `view`, if the present is still that of `epoch`; all watches see a reset.
+    pub(crate) fn begin(&self, epoch: u64, mut view: View) {
+        let mut present = self.write();
+        if present.closed || epoch != present.view.epoch {
+            return;
+        }
+        view.epoch = epoch + 1;
+        present.put(view);
         drop(present);
         self.signal.send_replace(());
     }
@@ -99,10 +129,12 @@ impl Timeline {
     }
 
     /// Returns what a watch at `position` sees next, or nothing yet.
-    pub(crate) fn after(&self, position: Revision) -> Option<WatchItem> {
+    pub(crate) fn after(&self, position: Position) -> Option<WatchItem> {
         let present = self.read();
         let head = present.view.revision();
-        if position > head {
+        let elsewhere = position.epoch != present.view.epoch;
+        let position = position.revision;
+        if elsewhere || position > head {
             return Some(WatchItem::Reset {
                 incarnation: present.view.incarnation(),
                 revision: head,
@@ -124,6 +156,16 @@ impl Timeline {
         commit.map(|commit| WatchItem::Commit(Arc::clone(commit)))
     }
 
+    /// Returns the commits at hand up to and including `until`, newest first.
+    pub(crate) fn recent(&self, until: Revision) -> Vec<Arc<Commit>> {
+        let present = self.read();
+        let recent = present.recent.iter().rev();
+        recent
+            .skip_while(|commit| commit.revision > until)
+            .cloned()
+            .collect()
+    }
+
     // A panic cannot leave `Present` half changed (views and commits are built before the lock is taken), so a
     // poisoned lock is as good as any.
     fn read(&self) -> RwLockReadGuard<'_, Present> {
@@ -132,5 +174,13 @@ impl Timeline {
 
     fn write(&self) -> RwLockWriteGuard<'_, Present> {
         self.present.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Present {
+    fn put(&mut self, view: View) {
+        self.recent.clear();
+        self.weight = 0;
+        self.view = view;
     }
 }

@@ -3,11 +3,17 @@
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::thread;
 
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
 
 use crate::commit::{Commit, Incarnation, Key, Op, Revision};
+use crate::contents::Contents;
+use crate::difference::Difference;
+use crate::hash::ContentHash;
+use crate::log::Head;
+use crate::timeline::Position;
 
 /// Derives index keys from an entry, so that uniqueness and references are looked up in the view itself.
 ///
@@ -24,12 +30,12 @@ impl Indexer for () {
 }
 
 /// The contents at one revision. Cloning costs the same at any size, and no later commit changes it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct View {
-    incarnation: Incarnation,
-    revision: Revision,
-    entries: OrdMap<Key, Entry>,
+    contents: Contents,
     index: OrdMap<Key, Holders>,
+    /// Which of the histories that one open store went through; another one begins with each reset.
+    pub(crate) epoch: u64,
 }
 
 /// A value and when it was written.
@@ -52,64 +58,75 @@ enum Holders {
 
 impl View {
     pub(crate) fn empty(incarnation: Incarnation) -> Self {
-        Self {
-            incarnation,
-            revision: Revision::ZERO,
-            entries: OrdMap::new(),
-            index: OrdMap::new(),
-        }
+        Self::of(Contents::empty(incarnation), &())
     }
 
-    /// Puts a view together from entries, indexing them all.
-    pub(crate) fn restore(
-        incarnation: Incarnation,
-        revision: Revision,
-        entries: OrdMap<Key, Entry>,
-        indexer: &dyn Indexer,
-    ) -> Self {
-        let mut view = Self {
-            incarnation,
-            revision,
-            entries: OrdMap::new(),
-            index: OrdMap::new(),
-        };
-        for (key, entry) in &entries {
-            view.hold(key, &entry.value, indexer);
+    /// Makes a view of contents, indexing them all.
+    pub(crate) fn of(contents: Contents, indexer: &dyn Indexer) -> Self {
+        let index = whole_index(&contents.entries, indexer);
+        Self {
+            contents,
+            index,
+            epoch: 0,
         }
-        view.entries = entries;
-        view
     }
 
     /// Returns the contents after `commit`; `self` stays as it is.
     pub(crate) fn with(&self, commit: &Commit, indexer: &dyn Indexer) -> Self {
         let mut next = self.clone();
-        next.revision = commit.revision;
+        next.contents.head.revision = commit.revision;
+        next.contents.head.last = Some(commit.meta.id);
         for op in &commit.ops {
-            match op {
-                Op::Put { key, value } => next.put(key, value, indexer),
-                Op::Delete { key } => {
-                    if let Some(old) = next.entries.remove(key.as_str()) {
-                        next.release(key, &old.value, indexer);
-                    }
-                }
-            }
+            next.set(op, indexer);
         }
         next
     }
 
-    fn put(&mut self, key: &Key, value: &Bytes, indexer: &dyn Indexer) {
-        let mut created = self.revision;
-        if let Some(old) = self.entries.remove(key.as_str()) {
-            self.release(key, &old.value, indexer);
-            created = old.created;
+    fn set(&mut self, op: &Op, indexer: &dyn Indexer) {
+        let key = op.key();
+        let revision = self.revision();
+        let old = self.take(key, indexer);
+        if let Op::Put { value, .. } = op {
+            let entry = Entry {
+                value: value.clone(),
+                created: old.map_or(revision, |old| old.created),
+                modified: revision,
+            };
+            self.give(key, entry, indexer);
         }
-        self.hold(key, value, indexer);
-        let entry = Entry {
-            value: value.clone(),
-            created,
-            modified: self.revision,
-        };
-        self.entries.insert(key.clone(), entry);
+    }
+
+    /// Takes an entry out, with its index keys and its part of the hash.
+    fn take(&mut self, key: &Key, indexer: &dyn Indexer) -> Option<Entry> {
+        let old = self.contents.entries.remove(key.as_str())?;
+        self.release(key, &old.value, indexer);
+        self.contents.hash.remove(key, &old.value);
+        Some(old)
+    }
+
+    /// Puts an entry in where there is none.
+    fn give(&mut self, key: &Key, entry: Entry, indexer: &dyn Indexer) {
+        self.hold(key, &entry.value, indexer);
+        self.contents.hash.add(key, &entry.value);
+        self.contents.entries.insert(key.clone(), entry);
+    }
+
+    /// Returns the contents as they were at `head`, where these entries differed: what is shared stays shared.
+    pub(crate) fn differing(
+        &self,
+        head: Head,
+        entries: impl IntoIterator<Item = (Key, Option<Entry>)>,
+        indexer: &dyn Indexer,
+    ) -> Self {
+        let mut view = self.clone();
+        view.contents.head = head;
+        for (key, entry) in entries {
+            view.take(&key, indexer);
+            if let Some(entry) = entry {
+                view.give(&key, entry, indexer);
+            }
+        }
+        view
     }
 
     fn hold(&mut self, key: &Key, value: &[u8], indexer: &dyn Indexer) {
@@ -135,31 +152,61 @@ impl View {
     /// Returns which commit made these contents.
     #[must_use]
     pub fn revision(&self) -> Revision {
-        self.revision
+        self.contents.head.revision
     }
 
     /// Returns which history the revision belongs to.
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
-        self.incarnation
+        self.contents.head.incarnation
+    }
+
+    /// Returns what tells these contents from others; nodes of equal configuration have equal hashes.
+    #[must_use]
+    pub fn hash(&self) -> ContentHash {
+        self.contents.hash
+    }
+
+    /// Returns the contents as a value to keep elsewhere. Costs the same at any size.
+    #[must_use]
+    pub fn contents(&self) -> Contents {
+        self.contents.clone()
+    }
+
+    /// Returns what `newer` has otherwise, in the order of keys. Views of one store share what did not change, and the
+    /// cost is that of what differs.
+    pub fn differences<'a>(&'a self, newer: &'a Self) -> impl Iterator<Item = Difference<'a>> {
+        Difference::between(&self.contents.entries, &newer.contents.entries)
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        self.contents.head
+    }
+
+    /// Where a watch begins that goes on from here.
+    pub(crate) fn position(&self) -> Position {
+        Position {
+            epoch: self.epoch,
+            revision: self.revision(),
+        }
     }
 
     /// Returns the number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.contents.len()
     }
 
     /// Tells whether there is no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.contents.is_empty()
     }
 
     /// Returns one entry.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Entry> {
-        self.entries.get(key)
+        self.contents.entries.get(key)
     }
 
     /// Returns the entries whose key begins with `prefix`, in the order of their keys, from the first one after
@@ -170,7 +217,8 @@ impl View {
         after: Option<&str>,
     ) -> impl Iterator<Item = (&'a Key, &'a Entry)> + use<'a> {
         let prefix: Arc<str> = prefix.into();
-        self.entries
+        self.contents
+            .entries
             .range::<_, str>((start(&prefix, after), Bound::Unbounded))
             .take_while(move |(key, _)| key.as_str().starts_with(&*prefix))
     }
@@ -201,12 +249,19 @@ impl View {
     }
 }
 
+/// Views are equal if their contents are, whatever their store went through.
+impl PartialEq for View {
+    fn eq(&self, other: &Self) -> bool {
+        self.contents == other.contents && self.index == other.index
+    }
+}
+
+impl Eq for View {}
+
 impl fmt::Debug for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("View")
-            .field("incarnation", &self.incarnation)
-            .field("revision", &self.revision)
-            .field("entries", &self.entries.len())
+            .field("contents", &self.contents)
             .field("index_keys", &self.index.len())
             .finish()
     }
@@ -247,6 +302,55 @@ impl Holders {
     }
 }
 
+/// Bound: entries that are indexed on one thread; more are shared out.
+const ON_ONE_THREAD: usize = 4096;
+
+/// Indexes all entries. What an indexer does with a document is most of what starting costs, so all cores do it.
+fn whole_index(entries: &OrdMap<Key, Entry>, indexer: &dyn Indexer) -> OrdMap<Key, Holders> {
+    let all: Vec<(&Key, &Entry)> = entries.iter().collect();
+    let threads = if all.len() > ON_ONE_THREAD {
+        thread::available_parallelism().map_or(1, usize::from)
+    } else {
+        1
+    };
+    let names = |share: &[(&Key, &Entry)]| {
+        let mut names = Vec::with_capacity(share.len());
+        for (key, entry) in share {
+            indexer.index(key.as_str(), &entry.value, &mut |name| {
+                names.push((name, (*key).clone()));
+            });
+        }
+        names.sort_unstable();
+        names
+    };
+    let mut pairs: Vec<(String, Key)> = thread::scope(|scope| {
+        let mut shares = all.chunks(all.len().div_ceil(threads).max(1));
+        let first = shares.next().unwrap_or_default();
+        let others: Vec<_> = shares.map(|share| scope.spawn(move || names(share))).collect();
+        let mut pairs = names(first);
+        for other in others {
+            pairs.extend(
+                other
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            );
+        }
+        pairs
+    });
+    // Sorted runs: this only merges them.
+    pairs.sort();
+    let mut index = OrdMap::new();
+    let mut pairs = pairs.into_iter().peekable();
+    while let Some((name, key)) = pairs.next() {
+        let mut holders = Holders::One(key);
+        while let Some((_, key)) = pairs.next_if(|(other, _)| *other == name) {
+            holders = holders.with(&key);
+        }
+        index.insert(Key::from(name), holders);
+    }
+    index
+}
+
 /// Where a listing begins: at the prefix, or behind the last key of the page before.
 fn start<'a>(prefix: &'a str, after: Option<&'a str>) -> Bound<&'a str> {
     match after {
@@ -279,6 +383,8 @@ mod tests {
         Commit {
             revision: Revision(revision),
             meta: Meta::new("", ""),
+            parent: None,
+            hash: None,
             ops,
         }
     }
@@ -356,6 +462,14 @@ mod tests {
         proptest::collection::vec(op, 1..6)
     }
 
+    #[test]
+    fn many_entries_are_indexed_as_few_are() {
+        let ops = (0..3 * ON_ONE_THREAD).map(|n| Op::put(format!("{n:06}"), ["x", "xy", "yz"][n % 3]));
+        let lived = view(ops.collect());
+        assert!(View::of(lived.contents(), &Letters) == lived);
+        assert_eq!(lived.holders("has/z").count(), ON_ONE_THREAD);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -383,7 +497,7 @@ mod tests {
                 }
                 let held = view.index_range("", None).map(|(name, key)| (name.to_owned(), key.clone()));
                 prop_assert!(held.eq(index), "the index is what the entries emit");
-                let again = View::restore(view.incarnation, view.revision, view.entries.clone(), &Letters);
+                let again = View::of(view.contents(), &Letters);
                 prop_assert!(again == view, "restored is the same as lived through");
             }
         }

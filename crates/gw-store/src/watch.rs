@@ -6,15 +6,16 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::commit::{Commit, Incarnation, Revision};
-use crate::timeline::Timeline;
+use crate::replay::Replay;
+use crate::timeline::Position;
 
 /// Follows a store from one revision on. It holds no copy of what is to come: a slow reader costs nothing, and finds
 /// out by `Gap` when the commits it would need are no longer in memory.
 #[must_use = "a watch delivers only when asked"]
 pub struct Watch {
-    timeline: Arc<Timeline>,
+    replay: Arc<Replay>,
     signal: watch::Receiver<()>,
-    position: Revision,
+    position: Position,
 }
 
 /// What a watch delivers.
@@ -29,7 +30,7 @@ pub enum WatchItem {
         /// The oldest revision a watch can start after.
         oldest: Revision,
     },
-    /// The revision watched from is not in this history: the store was wiped or restored. Take a view and watch from
+    /// The revision watched from is not in the history the store has now: it was wiped or restored. Take a view and watch from
     /// its revision; this watch says the same from now on.
     Reset {
         /// The history the store has now.
@@ -42,10 +43,10 @@ pub enum WatchItem {
 }
 
 impl Watch {
-    pub(crate) fn new(timeline: Arc<Timeline>, after: Revision) -> Self {
-        let signal = timeline.subscribe();
+    pub(crate) fn new(replay: Arc<Replay>, after: Position) -> Self {
+        let signal = replay.timeline.subscribe();
         Self {
-            timeline,
+            replay,
             signal,
             position: after,
         }
@@ -66,9 +67,9 @@ impl Watch {
 
     /// Returns the next item if there is one already, for draining a burst at once.
     pub fn try_next(&mut self) -> Option<WatchItem> {
-        let item = self.timeline.after(self.position)?;
+        let item = self.replay.timeline.after(self.position)?;
         if let WatchItem::Commit(commit) = &item {
-            self.position = commit.revision;
+            self.position.revision = commit.revision;
         }
         Some(item)
     }
@@ -76,14 +77,14 @@ impl Watch {
     /// Returns the revision of the last commit delivered, or the one watched from.
     #[must_use]
     pub fn position(&self) -> Revision {
-        self.position
+        self.position.revision
     }
 }
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch")
-            .field("position", &self.position)
+            .field("position", &self.position.revision)
             .finish_non_exhaustive()
     }
 }

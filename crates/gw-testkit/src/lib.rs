@@ -20,6 +20,8 @@
 //! - [`Gateway`] runs the real program as a child process on free ports, collects its log, stops and restarts it.
 //! - [`server`] runs a real etcd, Redis, nginx or dnsmasq on a free port with its files in a directory of its own. Where
 //!   the program is not installed the test ends early, unless `GW_REQUIRE_SERVERS=1` says that it must not.
+//! - [`Etcd`] is a cluster of etcd with as many members as a test wants, with TLS and users, whose members die, halt and
+//!   come back, and whose data is taken away or put back.
 //! - [`NameServer`] is a name server whose records change, and fail, while it runs.
 //! - [`python`] finds an interpreter that has the packages a test needs, and runs scripts with clients that others wrote.
 //! - [`Relay`] stands between a client and a server and delays, slows, holds back or cuts what passes.
@@ -69,7 +71,7 @@ pub use ports::{DeadPort, SilentPort, dead_port, silent_port};
 pub use python::{Python, python};
 pub use raw::{Raw, RawAnswer};
 pub use relay::{Fault, Passed, Relay, Way};
-pub use server::{Server, ServerBuilder, server};
+pub use server::{Etcd, EtcdBuilder, Server, ServerBuilder, server};
 pub use tls::{Authority, Handshakes, Identity, TlsFront};
 pub use upstream::received::Received;
 pub use upstream::reply::{End, Reply};

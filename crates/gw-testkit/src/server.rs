@@ -1,5 +1,6 @@
 //! Real servers, each on a free port with its files in a directory of its own.
 
+mod etcd;
 mod kind;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::MissedTickBehavior;
 
+pub use self::etcd::{Etcd, EtcdBuilder};
 use self::kind::{Kind, Place};
 use crate::DeadPort;
 use crate::deadline::{DEADLINE, ShownBy, within};
@@ -192,10 +194,7 @@ impl ServerBuilder {
     /// As [`server`].
     pub async fn start(self) -> Option<Server> {
         if self.kind.program().is_none() {
-            let required = std::env::var("GW_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
-            let line = missing(self.kind, required);
-            // Not `eprintln!`, which the test harness keeps to itself as long as the test passes.
-            let _told = writeln!(std::io::stderr(), "{line}");
+            tell_missing(self.kind);
             return None;
         }
         let mut attempt = 1;
@@ -251,6 +250,14 @@ async fn answers(kind: Kind, addr: SocketAddr) {
             return;
         }
     }
+}
+
+/// Says that a test ends early, or fails it.
+fn tell_missing(kind: Kind) {
+    let required = std::env::var("GW_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
+    let line = missing(kind, required);
+    // Not `eprintln!`, which the test harness keeps to itself as long as the test passes.
+    let _told = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The line that is said before a test ends early.

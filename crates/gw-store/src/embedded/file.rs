@@ -4,17 +4,14 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use redb::{Database, DatabaseError, Durability, ReadableDatabase, TableDefinition};
+use redb::{Database, DatabaseError};
 
 use crate::commit::Incarnation;
+use crate::embedded::tables;
 use crate::error::OpenError;
 
-const ABOUT: TableDefinition<'_, &str, u128> = TableDefinition::new("about");
-const FORMAT: &str = "format";
-const INCARNATION: &str = "incarnation";
-
-/// The layout of tables this release writes, and the newest it reads.
-const VERSION: u8 = 1;
+/// The layout of tables this release writes, and the newest it reads; older ones are upgraded when they are opened.
+const VERSION: u8 = 2;
 
 /// Bound: memory redb may use for pages.
 const CACHE: usize = 8 * 1024 * 1024;
@@ -89,18 +86,15 @@ pub(super) fn create_if_missing(path: &Path, _lock: &Locked) -> Result<(), OpenE
         return Ok(());
     }
     let fresh = beside(path, "new");
-    let file = private()
-        .create(true)
-        .truncate(true)
-        .open(&fresh)
-        .map_err(failed)?;
-    initialise(file).map_err(|error| match error {
-        redb::Error::Io(source) => failed(source),
-        error => OpenError::Damaged {
-            path: fresh.clone(),
-            source: error.into(),
-        },
-    })?;
+    initialise(&fresh, Incarnation::random())
+        .map(drop)
+        .map_err(|error| match error {
+            redb::Error::Io(source) => failed(source),
+            error => OpenError::Damaged {
+                path: fresh.clone(),
+                source: error.into(),
+            },
+        })?;
     fs::rename(&fresh, path).map_err(failed)?;
     sync_directory(path).map_err(failed)
 }
@@ -122,9 +116,16 @@ pub(super) fn open(path: &Path) -> Result<(Database, Incarnation), OpenError> {
         },
     };
     let database = reopen(path).map_err(damaged)?;
-    let (format, incarnation) = about(&database).map_err(damaged)?;
+    let (format, incarnation) = tables::about(&database).map_err(damaged)?;
     match (u8::try_from(format), incarnation) {
         (Ok(VERSION), Some(incarnation)) => Ok((database, Incarnation::from_u128(incarnation))),
+        (Ok(old @ 1..VERSION), Some(incarnation)) => {
+            drop(database);
+            copy_aside(path, old)?;
+            let database = reopen(path).map_err(damaged)?;
+            upgrade(&database).map_err(damaged)?;
+            Ok((database, Incarnation::from_u128(incarnation)))
+        }
         (Ok(found), _) if found > VERSION => Err(OpenError::NewerFormat {
             path: path.to_path_buf(),
             found,
@@ -152,31 +153,48 @@ pub(super) fn reopen(path: &Path) -> Result<Database, redb::Error> {
         })
 }
 
-fn initialise(file: File) -> Result<(), redb::Error> {
+/// Makes an empty store in a file that nobody looks for yet, whatever was in it.
+pub(super) fn initialise(path: &Path, incarnation: Incarnation) -> Result<Database, redb::Error> {
+    let file = private().create(true).truncate(true).open(path)?;
     let kept = file.try_clone()?;
     let database = Database::builder().set_cache_size(CACHE).create_file(file)?;
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::Immediate)?;
-    transaction
-        .open_table(ABOUT)?
-        .insert(FORMAT, u128::from(VERSION))?;
-    transaction
-        .open_table(ABOUT)?
-        .insert(INCARNATION, Incarnation::random().as_u128())?;
-    transaction.open_table(super::LOG)?;
-    transaction.open_table(super::IDS)?;
-    transaction.open_table(super::CHECKPOINTS)?;
+    let transaction = tables::begin(&database)?;
+    tables::create(&transaction, VERSION, incarnation)?;
     transaction.commit()?;
-    drop(database);
     kept.sync_all()?;
+    Ok(database)
+}
+
+fn upgrade(database: &Database) -> Result<(), redb::Error> {
+    let transaction = tables::begin(database)?;
+    tables::upgrade(&transaction, VERSION)?;
+    transaction.commit()?;
     Ok(())
 }
 
-fn about(database: &Database) -> Result<(u128, Option<u128>), redb::Error> {
-    let table = database.begin_read()?.open_table(ABOUT)?;
-    let format = table.get(FORMAT)?.map_or(0, |format| format.value());
-    let incarnation = table.get(INCARNATION)?.map(|incarnation| incarnation.value());
-    Ok((format, incarnation))
+/// Copies a file of an older format to `store.redb.format1`, for the release that wrote it. A copy that is there
+/// already is left alone: it may be the only one of what was before.
+fn copy_aside(path: &Path, format: u8) -> Result<(), OpenError> {
+    let copy = beside(path, &format!("format{format}"));
+    let failed = |source| OpenError::Io {
+        path: copy.clone(),
+        source,
+    };
+    if copy.try_exists().map_err(failed)? {
+        return Ok(());
+    }
+    let half = beside(path, "new");
+    let mut from = File::open(path).map_err(failed)?;
+    let mut to = private()
+        .create(true)
+        .truncate(true)
+        .open(&half)
+        .map_err(failed)?;
+    io::copy(&mut from, &mut to)
+        .and_then(|_| to.sync_all())
+        .and_then(|()| fs::rename(&half, &copy))
+        .and_then(|()| sync_directory(path))
+        .map_err(failed)
 }
 
 fn is_damage(error: &io::Error) -> bool {
@@ -187,7 +205,7 @@ fn is_damage(error: &io::Error) -> bool {
 }
 
 /// `store.redb` to `store.redb.lock`.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(suffix);
@@ -202,7 +220,7 @@ fn owner(file: &mut File) -> Option<u32> {
 }
 
 /// Options for a file that only its owner may read: a store holds keys and passwords.
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     #[cfg(unix)]
@@ -219,7 +237,7 @@ fn create_directory(directory: &Path) -> io::Result<()> {
 }
 
 /// Makes the file's name as durable as its contents.
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
     }

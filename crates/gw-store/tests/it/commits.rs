@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use gw_store::{CommitError, LogError, MemoryLog, Op, OpenError, Revision, Store, WatchItem};
+use gw_store::{CommitError, LogError, MemoryLog, Op, OpenError, Retention, Revision, Store, WatchItem};
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 
@@ -215,6 +215,10 @@ async fn a_store_left_behind_by_compaction_jumps_to_the_checkpoint() {
     let lagging = Store::open(Arc::clone(&flaky) as _, ByValue).await.unwrap();
     let mut watch = lagging.watch(Revision::ZERO);
     let busy = Store::open(Arc::new(log.clone()), ByValue).await.unwrap();
+    busy.set_retention(Retention {
+        commits: 500,
+        ..Retention::default()
+    });
     // No read succeeds until the commits it asks for are gone.
     flaky.reads_fail.store(usize::MAX, Ordering::SeqCst);
     for n in 0..3001 {
@@ -236,7 +240,8 @@ async fn a_store_left_behind_by_compaction_jumps_to_the_checkpoint() {
 async fn a_record_that_cannot_be_read_is_named() {
     use gw_store::{CommitId, CommitLog as _};
     let log = MemoryLog::new();
-    log.append(Revision(0), "garbage".into(), CommitId::random())
+    let empty = log.head().await.unwrap();
+    log.append(empty, "garbage".into(), CommitId::random())
         .await
         .unwrap();
     let error = Store::open(Arc::new(log.clone()), ByValue).await.unwrap_err();

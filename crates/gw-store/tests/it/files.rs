@@ -247,7 +247,7 @@ async fn a_newer_format_names_the_remedy() {
             error,
             OpenError::NewerFormat {
                 found: 9,
-                supported: 1,
+                supported: 2,
                 ..
             }
         ),

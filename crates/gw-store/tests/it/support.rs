@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gw_store::{
-    AppendError, BoxFuture, CommitError, CommitId, CommitLog, Committed, Head, Indexer, LogError, MemoryLog,
-    Meta, Op, Record, Revision, Store, View, Watch, WatchItem,
+    Announced, AppendError, BoxFuture, CommitError, CommitId, CommitLog, Committed, Head, Indexer, LogError,
+    MemoryLog, Meta, Op, Record, Revision, Store, View, Watch, WatchItem,
 };
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -64,6 +64,8 @@ pub(crate) enum Fault {
     ReadOnly,
     /// It is refused since the disk is full.
     Full,
+    /// It is refused since the user may not write.
+    Denied,
 }
 
 /// A log in memory that can be told to fail and to wait, and counts what is read.
@@ -116,7 +118,7 @@ impl CommitLog for Unreliable {
 
     fn append(
         &self,
-        expect: Revision,
+        expect: Head,
         record: Bytes,
         id: CommitId,
     ) -> BoxFuture<'_, Result<Revision, AppendError>> {
@@ -132,6 +134,10 @@ impl CommitLog for Unreliable {
                 }
                 Some(Fault::RequestLost) => Err(AppendError::Unknown(lost())),
                 Some(Fault::Full) => Err(AppendError::Rejected(lost())),
+                Some(Fault::Denied) => Err(AppendError::Rejected(LogError::Denied {
+                    place: "test".into(),
+                    source: "role".into(),
+                })),
                 Some(Fault::ReadOnly) => Err(AppendError::Rejected(LogError::ReadOnly {
                     place: "test".into(),
                     source: "ro".into(),
@@ -147,7 +153,7 @@ impl CommitLog for Unreliable {
         self.log.find(id)
     }
 
-    fn read(&self, after: Revision) -> BoxFuture<'_, Result<Vec<Record>, LogError>> {
+    fn read(&self, after: Head) -> BoxFuture<'_, Result<Vec<Record>, LogError>> {
         Box::pin(async move {
             let fails = self
                 .reads_fail
@@ -161,7 +167,7 @@ impl CommitLog for Unreliable {
         })
     }
 
-    fn wait_past(&self, after: Revision) -> BoxFuture<'_, Result<Revision, LogError>> {
+    fn wait_past(&self, after: Head) -> BoxFuture<'_, Result<Revision, LogError>> {
         self.log.wait_past(after)
     }
 
@@ -171,6 +177,26 @@ impl CommitLog for Unreliable {
 
     fn checkpoint_until(&self, until: Revision) -> BoxFuture<'_, Result<Option<Record>, LogError>> {
         self.log.checkpoint_until(until)
+    }
+
+    fn prune(&self, upto: Revision, keep: Vec<Revision>) -> BoxFuture<'_, Result<(), LogError>> {
+        self.log.prune(upto, keep)
+    }
+
+    fn pruned(&self) -> BoxFuture<'_, Result<Revision, LogError>> {
+        self.log.pruned()
+    }
+
+    fn announce(&self, node: &str, about: Bytes, lasting: Duration) -> BoxFuture<'_, Result<(), LogError>> {
+        self.log.announce(node, about, lasting)
+    }
+
+    fn announced(&self) -> BoxFuture<'_, Result<Vec<Announced>, LogError>> {
+        self.log.announced()
+    }
+
+    fn place(&self) -> Box<str> {
+        self.log.place()
     }
 
     fn limit(&self) -> usize {

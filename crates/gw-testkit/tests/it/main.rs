@@ -1,6 +1,7 @@
 //! The kit is tested with its own means: each side watches the other.
 
 mod client;
+mod etcd;
 mod gateway;
 mod limits;
 mod names;
