@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::kind::{CredentialForm, CredentialKind, Kind, KindSpec};
+use crate::seal::Secrets;
 use crate::{CaCertificate, Certificate, Consumer, ConsumerGroup, Credential, FilterChain, GroupMember, Key};
 use crate::{KeySet, PluginUse, Route, Service, Sni, Target, Upstream, Vault};
 use crate::{algorithm, certificate, key, plugin_use, route, service, upstream};
@@ -89,6 +90,7 @@ impl Entity {
 #[derive(Clone)]
 pub struct Kinds {
     specs: Arc<[KindSpec]>,
+    pub(crate) secrets: Secrets,
 }
 
 impl fmt::Debug for Kinds {
@@ -138,7 +140,10 @@ impl Kinds {
         for (kind, document) in credentials {
             specs.push(KindSpec::from_schema(Kind::Credential(kind), document)?);
         }
-        Ok(Self { specs: specs.into() })
+        Ok(Self {
+            specs: specs.into(),
+            secrets: Secrets::default(),
+        })
     }
 
     /// The same, with the stored form of these credentials.
@@ -245,14 +250,15 @@ impl Kinds {
     }
 
     /// Reads a document back from a store, tolerantly: defaults that a newer schema has are filled in, fields that
-    /// an older schema does not know are left alone.
+    /// an older schema does not know are left alone. What is sealed is opened.
     ///
     /// # Errors
     /// What cannot be read, by place.
-    pub fn load(&self, kind: Kind, document: Document) -> Result<Entity, Violations> {
+    pub fn load(&self, kind: Kind, mut document: Document) -> Result<Entity, Violations> {
         let Some(spec) = self.spec(kind) else {
             return Err(Violation::new("", format!("no plugin declares the kind '{kind}'")).into());
         };
+        self.open(kind, &mut document)?;
         let mut value = Value::Object(document);
         spec.schema.fill_defaults(&mut value);
         match value {

@@ -5,6 +5,8 @@ use std::fmt;
 use gw_schema::{CompileError, Schema, Violations};
 use serde_json::{Map, Value};
 
+use crate::seal::Places;
+
 /// What an entity is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -194,6 +196,8 @@ pub struct KindSpec {
     pub shown_as: Option<Box<str>>,
     /// How its documents are brought into stored form.
     pub form: CredentialForm,
+    /// Where its documents have secrets.
+    pub(crate) secrets: Option<Places>,
 }
 
 impl KindSpec {
@@ -240,6 +244,7 @@ impl KindSpec {
             is_link: flag("link").unwrap_or(false),
             shown_as: text("shown-as"),
             form: CredentialForm::default(),
+            secrets: Places::of(&document),
             schema: Schema::compile(document)?,
         };
         let properties = spec
