@@ -6,8 +6,8 @@ mod response;
 use std::error::Error;
 
 pub(crate) use request::{Intake, RequestBody, Upload};
-pub(crate) use response::Content;
 pub use response::ResponseBody;
+pub(crate) use response::{Content, Uncollected};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 

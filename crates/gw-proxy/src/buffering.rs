@@ -9,7 +9,7 @@ use http::{Method, Version};
 use http_body::Body as _;
 
 use crate::attempt::is_safe;
-use crate::body::{Content, RequestBody};
+use crate::body::{Content, RequestBody, Uncollected};
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 
@@ -64,14 +64,23 @@ pub(crate) async fn response(
     if !applies || content.is_end_stream() || exchange.wants_no_body() || !exchange.buffers_response() {
         return Ok(content);
     }
-    let Some(whole) = whole(exchange, &mut content, SMALL).await? else {
+    // Where there is no room for it, it streams.
+    let length = content.size_hint().exact().unwrap_or_default();
+    if !exchange
+        .held()
+        .take(usize::try_from(length).unwrap_or(usize::MAX))
+    {
+        return Ok(content);
+    }
+    let read = content.collect(exchange.lease.as_mut(), SMALL, |_| Ok(())).await;
+    let Some(whole) = whole(exchange, read)? else {
         return Err(Failure::UpstreamBroken); // longer than it said
     };
     exchange.let_go();
     Ok(Content::Bytes(whole))
 }
 
-/// Reads an answer whole where plugins want to see all of it. One without a body has none to show.
+/// Reads an answer whole where plugins want to see all of it, and there is room for it. One without a body has none to show.
 pub(crate) async fn for_plugins(
     exchange: &mut Exchange,
     need: BodyNeed,
@@ -83,13 +92,19 @@ pub(crate) async fn for_plugins(
     if exchange.wants_no_body() {
         return Ok(None);
     }
-    let whole = whole(exchange, content, max).await?;
-    let whole = whole.ok_or(Failure::ResponseTooLarge)?;
+    // What is at hand was counted when it was read ahead, or came with the head.
+    let is_at_hand = matches!(content, Content::Bytes(_));
+    let (lease, mut held) = exchange.reading();
+    let room = |bytes| if is_at_hand { Ok(()) } else { held.need(bytes) };
+    let read = content.collect(lease, max, room).await;
+    let whole = whole(exchange, read)?.ok_or(Failure::ResponseTooLarge)?;
     exchange.let_go();
     Ok(Some(whole))
 }
 
-async fn whole(exchange: &mut Exchange, content: &mut Content, max: usize) -> Result<Option<Bytes>, Failure> {
-    let read = content.collect(exchange.lease.as_mut(), max).await;
-    read.map_err(|_| exchange.body_failure())
+fn whole(exchange: &Exchange, read: Result<Option<Bytes>, Uncollected>) -> Result<Option<Bytes>, Failure> {
+    read.map_err(|error| match error {
+        Uncollected::Broken => exchange.body_failure(),
+        Uncollected::Refused(failure) => failure,
+    })
 }

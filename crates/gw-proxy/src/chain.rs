@@ -43,6 +43,15 @@ struct Candidate {
     instance: u32,
 }
 
+/// For whom an instance may be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whom {
+    /// Everybody.
+    All,
+    One(Id<Consumer>),
+    Group(Id<ConsumerGroup>),
+}
+
 /// Who calls, as far as it decides on which instances run.
 #[derive(Clone, Copy, Debug)]
 struct Caller<'c> {
@@ -54,10 +63,39 @@ struct Caller<'c> {
 const NONE: u32 = u32::MAX;
 
 impl Chain {
-    /// Whether each of its instances is one of the other's too.
-    pub(crate) fn is_within(&self, other: &Self) -> bool {
-        let is_there = |one: &Instance| other.instances.iter().any(|instance| instance.is(one));
-        self.instances.iter().all(is_there)
+    /// Whether the other runs what this one runs, whoever calls: each instance that would be chosen here would be chosen there.
+    pub(crate) fn is_within(&self, other: &Self, protocol: Protocol) -> bool {
+        let is_kept = |step: &Step| {
+            let Some((whom, first)) = step.pieces(protocol).next() else {
+                return true; // it runs nothing
+            };
+            let theirs = other.steps.iter().find(|theirs| {
+                let found = theirs.piece(whom, protocol);
+                found.is_some_and(|found| self.is_same(first, other, found))
+            });
+            theirs.is_some_and(|theirs| self.keeps(step, other, theirs, protocol))
+        };
+        self.steps.iter().all(is_kept)
+    }
+
+    /// Whether a step of the other chain chooses what this one does wherever this one chooses something.
+    fn keeps(&self, step: &Step, other: &Self, theirs: &Step, protocol: Protocol) -> bool {
+        let least = step.pieces(protocol).map(|(_, piece)| piece.specificity).min();
+        let is_there = |(whom, piece): (Whom, Candidate)| {
+            let found = theirs.piece(whom, protocol);
+            found.is_some_and(|found| self.is_same(piece, other, found))
+        };
+        // What only the other has must give way to what both have.
+        let gives_way = |(whom, piece): (Whom, Candidate)| {
+            step.piece(whom, protocol).is_some() || Some(piece.specificity) < least
+        };
+        step.pieces(protocol).all(is_there) && theirs.pieces(protocol).all(gives_way)
+    }
+
+    fn is_same(&self, piece: Candidate, other: &Self, found: Candidate) -> bool {
+        let own = self.instances.get(piece.instance as usize);
+        let theirs = other.instances.get(found.instance as usize);
+        own.zip(theirs).is_some_and(|(own, theirs)| own.is(theirs))
     }
 
     /// Compiles the instances bound to a place. Order does not matter.
@@ -165,25 +203,61 @@ impl Step {
             .map(|candidate| candidate.instance)
     }
 
+    /// For each of those for whom it has instances, the one that competes with those of the others.
+    fn pieces(&self, protocol: Protocol) -> impl Iterator<Item = (Whom, Candidate)> {
+        let personal = self.personal.keys().copied().map(Whom::One);
+        let of_groups = self.of_groups.keys().copied().map(Whom::Group);
+        let all = std::iter::once(Whom::All).chain(personal).chain(of_groups);
+        all.filter_map(move |whom| Some((whom, self.piece(whom, protocol)?)))
+    }
+
+    fn piece(&self, whom: Whom, protocol: Protocol) -> Option<Candidate> {
+        let candidates: &[Candidate] = match whom {
+            Whom::All => &self.general,
+            Whom::One(consumer) => self.personal.get(&consumer)?,
+            Whom::Group(group) => self.of_groups.get(&group)?,
+        };
+        let covers = |candidate: &&Candidate| candidate.protocols.contains(protocol);
+        candidates.iter().find(covers).copied()
+    }
+
     /// Kong's choice: the most specific instance that covers the request.
     fn choose(&self, caller: Caller<'_>, protocol: Protocol) -> u32 {
         let covers = |candidate: &&Candidate| candidate.protocols.contains(protocol);
-        let general = self.general.iter().find(covers);
-        let personal = caller
-            .consumer
-            .and_then(|consumer| self.personal.get(&consumer)?.iter().find(covers));
-        let groups = caller.consumer.filter(|_| !self.of_groups.is_empty());
-        let groups = groups.map(|consumer| caller.config.groups_of(consumer));
-        let of_groups = groups.into_iter().flatten();
-        let of_groups = of_groups.filter_map(|group| self.of_groups.get(&group.id)?.iter().find(covers));
-        let candidates = general.into_iter().chain(personal).chain(of_groups);
-        let best = candidates.max_by_key(|candidate| candidate.specificity);
+        let mut best = self.general.iter().find(covers);
+        // Most steps bind nothing to consumers, and then nobody needs to be looked up.
+        if let Some(consumer) = caller.consumer {
+            let personal = self.personal.get(&consumer);
+            best = fitter(
+                best,
+                personal.and_then(|candidates| candidates.iter().find(covers)),
+            );
+            if !self.of_groups.is_empty() {
+                for group in caller.config.groups_of(consumer) {
+                    let of_group = self.of_groups.get(&group.id);
+                    best = fitter(
+                        best,
+                        of_group.and_then(|candidates| candidates.iter().find(covers)),
+                    );
+                }
+            }
+        }
         best.map_or(NONE, |candidate| candidate.instance)
     }
 }
 
+/// Whichever is more specific.
+fn fitter<'a>(best: Option<&'a Candidate>, other: Option<&'a Candidate>) -> Option<&'a Candidate> {
+    best.into_iter()
+        .chain(other)
+        .max_by_key(|candidate| candidate.specificity)
+}
+
 #[cfg(test)]
 mod tests {
+    use gw_plugins::{BuildEnv, BuildError, Definition, Phases, Plugin, Registry};
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn candidate(specificity: u8, protocol: Protocol, instance: u32) -> Candidate {
@@ -225,6 +299,78 @@ mod tests {
                 ),
                 chosen,
                 "{consumer:?} {protocol:?}"
+            );
+        }
+    }
+
+    struct Mark;
+
+    impl Definition for Mark {
+        const NAME: &'static str = "mark";
+        const PRIORITY: i32 = 1;
+        const PHASES: Phases = Phases::of(&[Phase::Access]);
+        const SCHEMA: &'static str = r#"{ "type": "object" }"#;
+        type Config = Value;
+        fn build(_: Value, _: &BuildEnv) -> Result<Self, BuildError> {
+            Ok(Self)
+        }
+    }
+
+    impl Plugin for Mark {
+        type State = ();
+    }
+
+    #[test]
+    fn a_chain_is_within_one_that_chooses_the_same_for_whoever_calls() {
+        let registry = Registry::new().with::<Mark>();
+        let built = || registry.build(Id::random(), "mark", &json!({})).unwrap();
+        let marks = [built(), built(), built()];
+        let (ann, group) = (Whom::One(Id::random()), Whom::Group(Id::random()));
+        // A step of instances by their place in `marks`: for whom they are, and how specific.
+        let chain = |pieces: &[(Whom, u8, usize)]| {
+            let mut step = Step::default();
+            for (index, (whom, specificity, _)) in pieces.iter().enumerate() {
+                let candidate = candidate(*specificity, Protocol::Http, index as u32);
+                match whom {
+                    Whom::All => step.general = step.general.iter().copied().chain([candidate]).collect(),
+                    Whom::One(id) => step.personal.entry(*id).or_default().push(candidate),
+                    Whom::Group(id) => step.of_groups.entry(*id).or_default().push(candidate),
+                }
+            }
+            let instances = pieces.iter().map(|(_, _, mark)| marks[*mark].clone());
+            Chain {
+                instances: instances.collect(),
+                steps: [step].into(),
+                ..Chain::default()
+            }
+        };
+        let all = Whom::All;
+        type Pieces<'a> = &'a [(Whom, u8, usize)];
+        let cases: [(Pieces<'_>, Pieces<'_>, bool); 11] = [
+            (&[], &[(all, 1, 0)], true),
+            (&[(all, 1, 0)], &[], false),
+            (&[(all, 1, 0)], &[(all, 1, 0)], true),
+            (&[(all, 1, 0)], &[(all, 1, 1)], false),
+            // Overridden for all, for one, for a group.
+            (&[(all, 1, 0)], &[(all, 2, 1), (all, 1, 0)], false),
+            (&[(all, 1, 0)], &[(all, 1, 0), (ann, 9, 1)], false),
+            (&[(all, 1, 0)], &[(all, 1, 0), (group, 6, 1)], false),
+            // One more, which gives way.
+            (&[(ann, 4, 0)], &[(ann, 4, 0), (all, 1, 1)], true),
+            (&[(ann, 4, 0)], &[(ann, 4, 0), (all, 5, 1)], false),
+            (
+                &[(all, 1, 0), (ann, 4, 1), (group, 3, 2)],
+                &[(group, 3, 2), (ann, 4, 1), (all, 1, 0)],
+                true,
+            ),
+            (&[(all, 1, 0), (ann, 4, 1)], &[(all, 1, 0), (ann, 4, 2)], false),
+        ];
+        for (pieces, other, expected) in cases {
+            let (chain, other) = (chain(pieces), chain(other));
+            assert_eq!(chain.is_within(&other, Protocol::Http), expected, "{pieces:?}");
+            assert!(
+                chain.is_within(&other, Protocol::Https),
+                "nothing runs: {pieces:?}"
             );
         }
     }

@@ -67,7 +67,7 @@ pub(crate) struct Exchange {
     /// From when to when the upstream was waited for.
     pub(crate) asked: Option<Instant>,
     pub(crate) answered: Option<Instant>,
-    /// Bytes of the request's body that are held in memory.
+    /// Bytes of its bodies that are held in memory.
     held: usize,
     /// Bytes of the request's body, if that did not stream.
     at_hand: u64,
@@ -176,10 +176,16 @@ impl Exchange {
         self.release(now);
     }
 
-    /// Counts what it holds of the request's body.
+    /// Counts what it holds of its bodies.
     pub(crate) fn held(&mut self) -> Held<'_> {
+        self.reading().1
+    }
+
+    /// The connection that the answer comes over, and what counts the bytes that are held of it.
+    pub(crate) fn reading(&mut self) -> (Option<&mut Lease>, Held<'_>) {
         let conn = &self.about.conn;
-        conn.gateway.overload().held(&conn.worker, &mut self.held)
+        let held = conn.gateway.overload().held(&conn.worker, &mut self.held);
+        (self.lease.as_mut(), held)
     }
 
     /// Takes what the request asks for beyond an answer. What was `CONNECT` is `GET` then.
@@ -215,9 +221,22 @@ impl Exchange {
             headers: &head.headers,
         };
         let lookup = arrival.lookup(asked);
-        let Some(found) = self.about.snapshot.router().find(&lookup) else {
+        let found = self.about.snapshot.router().find(&lookup);
+        if self.is_a_clients() {
+            let got = found.as_ref().map(|found| found.value.route.id);
+            let got = (got, self.about.snapshot.revision());
+            conn.worker.traffic.note(self.about.begun, &arrival, &asked, got);
+        }
+        let Some(found) = found else {
             return Err(Failure::NoRoute);
         };
+        let target = self.about.target.as_ref().map_or("/", PathAndQuery::as_str);
+        let refuses = |plan: &RoutePlan| {
+            let refused = plan.refuses(conn.scheme_of(&head.headers), head, host, target);
+            let lacking = || plan.route.require_client_certificate.then(|| conn.tls.lacks());
+            refused.or_else(|| lacking().flatten())
+        };
+        let refused = refuses(found.value);
         if let Some(second) = &inbound.second {
             let snapshot = &self.about.snapshot;
             let other = arrival.lookup(Asked {
@@ -225,8 +244,13 @@ impl Exchange {
                 ..asked
             });
             let other = snapshot.router().find(&other);
-            let chain = snapshot.chain(&found.value.route);
-            if other.is_some_and(|other| !snapshot.chain(&other.value.route).is_within(chain)) {
+            let is_guarded = |other: &RoutePlan| {
+                let chain = snapshot.chain(&found.value.route);
+                let theirs = snapshot.chain(&other.route);
+                let same = Arc::ptr_eq(chain, theirs) || theirs.is_within(chain, conn.scheme);
+                !same || (refused.is_none() && refuses(other).is_some())
+            };
+            if other.is_some_and(|other| is_guarded(other.value)) {
                 return Err(Failure::BadRequest); // another server would find what only that route protects
             }
         }
@@ -245,14 +269,8 @@ impl Exchange {
             self.stuck = sticking.routed(path, |name| found.param(name));
         }
         self.run = Run::new(Arc::clone(self.about.snapshot.chain(&route.route)));
-        let target = self.about.target.as_ref().map_or("/", PathAndQuery::as_str);
-        let refused = route.refuses(conn.scheme_of(&head.headers), head, host, target);
-        let lacking = match route.route.require_client_certificate {
-            true => conn.tls.lacks(),
-            false => None,
-        };
         self.about.route = Some(route);
-        refused.or(lacking).map_or(Ok(()), Err)
+        refused.map_or(Ok(()), Err)
     }
 
     /// When the upstream is first asked: now, or when it began if nothing could have been waited for since.

@@ -235,12 +235,16 @@ impl Gateway {
     /// Those of [`Self::overlaps`] that one route is part of; what this takes is bounded.
     #[must_use]
     pub fn overlaps_of(&self, route: Id<Route>) -> Vec<RouteOverlap> {
-        let snapshot = self.snapshot();
-        let overlaps = snapshot
-            .rule(route)
-            .map(|rule| snapshot.router().overlaps_of(rule));
-        told(&snapshot, &overlaps.unwrap_or_default())
+        overlaps_of(&self.snapshot(), route)
     }
+}
+
+/// What one route of a snapshot is in the way of, and what is in its way.
+pub(crate) fn overlaps_of(snapshot: &Snapshot, route: Id<Route>) -> Vec<RouteOverlap> {
+    let overlaps = snapshot
+        .rule(route)
+        .map(|rule| snapshot.router().overlaps_of(rule));
+    told(snapshot, &overlaps.unwrap_or_default())
 }
 
 fn told(snapshot: &Snapshot, overlaps: &[Overlap]) -> Vec<RouteOverlap> {

@@ -20,6 +20,7 @@ use crate::probe::Prober;
 use crate::settings::Settings;
 use crate::snapshot::{Compiler, Problem, Snapshot};
 use crate::tls::TlsServer;
+use crate::traffic::{Part, Traffic};
 use crate::worker::{Worker, sweep};
 
 /// What all workers share: the snapshot requests are served by, the settings, the access log.
@@ -99,7 +100,14 @@ impl Gateway {
         let count = settings.workers.max(1);
         let log = AccessLog::open(&settings.access_log, count + 1)?;
         let workers: Box<[_]> = (0..=count)
-            .map(|index| Arc::new(Worker::new(index, Pool::new(settings.pool.clone()))))
+            .map(|index| {
+                let pool = Pool::new(settings.pool.clone());
+                let traffic = Traffic::new(
+                    settings.traffic.samples.div_ceil(count),
+                    &settings.traffic.headers,
+                );
+                Arc::new(Worker::new(index, pool, traffic))
+            })
             .collect();
         let overload = Arc::new(Overload::new(&settings));
         overload::start_watch(&overload, &control);
@@ -262,6 +270,14 @@ impl Gateway {
     /// The workers with threads.
     pub(crate) fn workers(&self) -> &[Arc<Worker>] {
         self.workers.split_last().map_or(&[], |(_, threads)| threads)
+    }
+
+    /// What requests of late looked like.
+    pub(crate) fn recent(&self) -> Vec<Arc<Part>> {
+        self.workers
+            .iter()
+            .flat_map(|worker| worker.traffic.parts())
+            .collect()
     }
 
     /// The worker of requests that come in by [`GatewayService`](crate::GatewayService).

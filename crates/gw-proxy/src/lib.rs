@@ -124,12 +124,15 @@ mod upgrade;
 // Where it goes: routes, chains and services, compiled.
 mod chain;
 mod explain;
+mod foresight;
 mod gateway;
 mod hash_key;
 mod lender;
 mod plan;
+mod replay;
 mod settings;
 mod snapshot;
+mod traffic;
 
 // Upstreams: targets, their names and health, and connections to them.
 mod addresses;
@@ -157,6 +160,7 @@ pub use dns::{
 };
 pub use explain::{MatchedRoute, Question, RouteCandidate, RouteExplanation, RouteName, RouteOverlap};
 pub use failure::{Failure, Fault};
+pub use foresight::Foreseen;
 pub use gateway::{Counters, Gateway};
 pub use gw_balancer::health::{Ejection, Reason};
 pub use health::{AddressHealth, TargetHealth, UpstreamHealth};
@@ -164,10 +168,12 @@ pub use lender::lender;
 pub use listener::{Drained, Listener, Server};
 pub use own::OwnAddresses;
 pub use real_ip::TrustedIps;
+pub use replay::{MovedRequests, Replay};
 pub use service::GatewayService;
 pub use settings::{
     AccessLogSink, ClientAuthorities, DnsSettings, EdgeSettings, FrameLimits, HealthSettings, Limits,
     MinRate, OverloadSettings, PoolLimits, RealIpHeader, RouterFlavor, Settings, TlsSettings, TlsVersion,
+    TrafficSettings,
 };
 pub use snapshot::{Problem, Snapshot};
 pub use socket::{BindError, ListenSocket};

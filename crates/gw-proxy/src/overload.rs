@@ -74,7 +74,7 @@ impl Overload {
         Ok(())
     }
 
-    /// Counts what an exchange holds of its body.
+    /// Counts what an exchange holds of its bodies.
     pub(crate) fn held<'e>(&'e self, worker: &'e Worker, bytes: &'e mut usize) -> Held<'e> {
         Held {
             overload: self,
@@ -137,7 +137,7 @@ pub(crate) fn resident() -> Option<u64> {
     Some(kib << 10)
 }
 
-/// What an exchange holds of its request's body.
+/// What an exchange holds of its bodies, or a plugin of an answer to a request of its own.
 #[derive(Debug)]
 pub(crate) struct Held<'e> {
     overload: &'e Overload,
@@ -182,6 +182,7 @@ mod tests {
     use super::*;
     use crate::pool::Pool;
     use crate::settings::{OverloadSettings, PoolLimits};
+    use crate::traffic::Traffic;
 
     fn overload(change: impl FnOnce(&mut OverloadSettings)) -> (Overload, Worker) {
         let mut settings = Settings {
@@ -189,7 +190,7 @@ mod tests {
             ..Settings::default()
         };
         change(&mut settings.overload);
-        let worker = Worker::new(0, Pool::new(PoolLimits::default()));
+        let worker = Worker::new(0, Pool::new(PoolLimits::default()), Traffic::new(0, &[]));
         (Overload::new(&settings), worker)
     }
 

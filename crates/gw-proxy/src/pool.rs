@@ -260,7 +260,7 @@ impl Pool {
             return; // the connection has never left
         }
         lease.served += 1;
-        let spent = lease.served >= self.limits.requests || lease.tenure.is_over();
+        let spent = lease.served >= self.limits.requests || lease.tenure.is_over() || lease.link.is_broken();
         if spent || lease.sender.is_closed() || self.limits.idle == 0 {
             return;
         }

@@ -39,6 +39,8 @@ pub struct Settings {
     pub edge: EdgeSettings,
     /// Where the gateway itself listens, and no service may lead.
     pub own: OwnAddresses,
+    /// What is kept of requests of late.
+    pub traffic: TrafficSettings,
     /// How long a client may take to send a request's head, and how long a connection may idle between two.
     pub header_timeout: Duration,
     /// How long a client may stall between two reads of a request's body, or between two writes of a response.
@@ -106,6 +108,15 @@ pub struct OverloadSettings {
     pub memory: Option<u64>,
     /// What `Retry-After` says.
     pub retry_after: Duration,
+}
+
+/// What is kept of requests, in memory, so that it can be said what a change would do to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrafficSettings {
+    /// So many, at most; 0 for none.
+    pub samples: usize,
+    /// Headers whose values are kept of each, because routes depend on them. Of others nothing is.
+    pub headers: Vec<HeaderName>,
 }
 
 /// What is negotiated with clients that speak TLS.
@@ -230,9 +241,19 @@ impl Default for Settings {
             tls: TlsSettings::default(),
             edge: EdgeSettings::default(),
             own: OwnAddresses::default(),
+            traffic: TrafficSettings::default(),
             header_timeout: Duration::from_secs(60),
             client_timeout: Duration::from_secs(60),
             half_close: false,
+        }
+    }
+}
+
+impl Default for TrafficSettings {
+    fn default() -> Self {
+        Self {
+            samples: 10_000,
+            headers: Vec::new(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The running product of a configuration: made from the one before and what changed, sharing the rest.
 
+mod foreseen;
 mod own;
 mod touched;
 
@@ -216,8 +217,9 @@ impl Snapshot {
         own.or_else(around).unwrap_or(&self.chains.global)
     }
 
-    fn compile(&self, compiler: &Compiler<'_>, config: Config, touched: Touched, revision: u64) -> Self {
-        let mut next = Self {
+    /// What runs now, under another configuration that is still to be compiled.
+    fn copy(&self, config: Config, revision: u64) -> Self {
+        Self {
             config,
             revision,
             router: self.router.clone(),
@@ -232,7 +234,11 @@ impl Snapshot {
             requiring: self.requiring.clone(),
             client_trust: Arc::clone(&self.client_trust),
             problems: self.problems.clone(),
-        };
+        }
+    }
+
+    fn compile(&self, compiler: &Compiler<'_>, config: Config, touched: Touched, revision: u64) -> Self {
+        let mut next = self.copy(config, revision);
         // In this order: each uses what those before have made. Sorted, so that it does not depend on hashing.
         for id in sorted(&touched.plugins) {
             next.compile_plugin(compiler, id);

@@ -19,6 +19,7 @@ use crate::pool::Pool;
 use crate::server::{Door, Serve};
 use crate::socket::Accepted;
 use crate::streams::Passing;
+use crate::traffic::Traffic;
 
 /// What the connections of one worker share. Its locks are taken by one thread only, but for shutdown and for an
 /// address that leaves.
@@ -33,6 +34,8 @@ pub(crate) struct Worker {
     /// Bytes of request bodies that its exchanges hold.
     pub(crate) held: AtomicUsize,
     pub(crate) passing: Passing,
+    /// What its requests of late looked like.
+    pub(crate) traffic: Traffic,
     /// Connections are to end as soon as they have nothing to do.
     pub(crate) draining: AtomicBool,
     /// Clients are asked to leave.
@@ -75,7 +78,7 @@ pub(crate) enum Message {
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, pool: Pool) -> Self {
+    pub(crate) fn new(index: usize, pool: Pool, traffic: Traffic) -> Self {
         Self {
             index,
             load: AtomicUsize::new(0),
@@ -84,6 +87,7 @@ impl Worker {
             counters: Counters::default(),
             held: AtomicUsize::new(0),
             passing: Passing::default(),
+            traffic,
             draining: AtomicBool::new(false),
             parting: AtomicBool::new(false),
             wakers: Mutex::default(),

@@ -53,6 +53,15 @@ impl Timed {
     }
 }
 
+/// Why a body was not read whole.
+#[derive(Debug)]
+pub(crate) enum Uncollected {
+    /// It broke off.
+    Broken,
+    /// It may not be held.
+    Refused(Failure),
+}
+
 impl Content {
     /// What comes over a connection that others use too; it may stall for `limit`.
     pub(crate) fn timed(body: Incoming, limit: Duration, link: Arc<Link>) -> Self {
@@ -64,21 +73,25 @@ impl Content {
         }))
     }
 
-    /// All of it, over the connection of this lease if it is not hyper's; `None` if that is beyond `max` bytes.
+    /// All of it, over the connection of this lease if it is not hyper's; `None` if that is beyond `max` bytes. Asks for each
+    /// piece whether there is room for it.
     pub(crate) async fn collect(
         &mut self,
         mut lease: Option<&mut Lease>,
         max: usize,
-    ) -> Result<Option<Bytes>, BodyError> {
+        mut room: impl FnMut(usize) -> Result<(), Failure>,
+    ) -> Result<Option<Bytes>, Uncollected> {
         if self.size_hint().lower() > max as u64 {
             return Ok(None);
         }
         let (mut first, mut all) = (Bytes::new(), BytesMut::new());
         while let Some(frame) = poll_fn(|cx| self.poll_frame(lease.as_deref_mut(), cx)).await {
-            let Ok(data) = frame?.into_data() else { continue };
+            let frame = frame.map_err(|_| Uncollected::Broken)?;
+            let Ok(data) = frame.into_data() else { continue };
             if first.len() + all.len() + data.len() > max {
                 return Ok(None);
             }
+            room(data.len()).map_err(Uncollected::Refused)?;
             if first.is_empty() && all.is_empty() {
                 first = data; // one of one piece, the usual case, is not copied
                 continue;

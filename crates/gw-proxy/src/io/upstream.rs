@@ -25,6 +25,8 @@ pub(crate) struct Link {
     /// A byte of the response has come.
     answered: AtomicBool,
     late: AtomicBool,
+    /// A write has failed of which nobody was told: nothing more is written.
+    broken: AtomicBool,
     /// Bytes that have come before the response's head was taken.
     early: AtomicU32,
     read_limit: AtomicU32,
@@ -113,6 +115,25 @@ impl Link {
         self.late.load(Relaxed)
     }
 
+    /// Whether the upstream has not got all that was written.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Relaxed)
+    }
+
+    /// Takes note of a write that failed. Who closes in the middle of a request may have said why: then the writer is told that
+    /// all is well, what is left of the request is dropped, and the reading tells. Any other failure is the writer's to know.
+    fn hushes(&self, error: &io::Error) -> bool {
+        let is_closed = matches!(
+            error.kind(),
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+        );
+        let hushed = is_closed && self.busy.load(Relaxed) && self.begun.load(Relaxed);
+        if hushed {
+            self.broken.store(true, Relaxed);
+        }
+        hushed
+    }
+
     /// The upstream is given up.
     pub(crate) fn late(&self) -> io::Error {
         self.late.store(true, Relaxed);
@@ -132,15 +153,15 @@ fn millis(limit: &AtomicU32) -> Duration {
 
 /// An upstream's connection: bounds the time between two successive reads and between two successive writes.
 #[derive(Debug)]
-pub(crate) struct UpstreamIo {
-    stream: UpstreamStream,
+pub(crate) struct UpstreamIo<S = UpstreamStream> {
+    stream: S,
     link: Arc<Link>,
     read: Stall,
     write: Stall,
 }
 
-impl UpstreamIo {
-    pub(crate) fn new(stream: UpstreamStream, link: Arc<Link>) -> Self {
+impl<S> UpstreamIo<S> {
+    pub(crate) fn new(stream: S, link: Arc<Link>) -> Self {
         Self {
             stream,
             link,
@@ -161,13 +182,14 @@ impl UpstreamIo {
             if self.link.is_uploading() {
                 self.read.restart();
             }
-            if written.is_ok() {
-                self.link.begun.store(true, Relaxed);
-                return Poll::Ready(written);
-            }
-            // Who closes in the middle of a body may have said why: what is left of the body is dropped, and the reading tells.
-            let may_have_answered = self.link.is_uploading() && self.link.begun.load(Relaxed);
-            return Poll::Ready(if may_have_answered { Ok(bytes) } else { written });
+            return Poll::Ready(match written {
+                Ok(written) => {
+                    self.link.begun.store(true, Relaxed);
+                    Ok(written)
+                }
+                Err(error) if self.link.hushes(&error) => Ok(bytes),
+                Err(error) => Err(error),
+            });
         }
         if !self.link.busy.load(Relaxed) {
             return Poll::Pending;
@@ -176,9 +198,22 @@ impl UpstreamIo {
             .poll(cx, millis(&self.link.write_limit))
             .map(|()| Err(self.link.late()))
     }
+
+    /// What flushing or closing came to.
+    fn settled(&self, result: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        result.map(|settled| {
+            settled.or_else(|error| {
+                if self.link.hushes(&error) {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            })
+        })
+    }
 }
 
-impl AsyncRead for UpstreamIo {
+impl<S: AsyncRead + Unpin> AsyncRead for UpstreamIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -211,8 +246,12 @@ impl AsyncRead for UpstreamIo {
     }
 }
 
-impl AsyncWrite for UpstreamIo {
+/// Invariant: once a write was hushed up nothing is written any more, or what is written would have a hole.
+impl<S: AsyncWrite + Unpin> AsyncWrite for UpstreamIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.link.is_broken() {
+            return Poll::Ready(Ok(buf.len()));
+        }
         self.link.note(buf);
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.wrote(cx, result, buf.len())
@@ -223,9 +262,13 @@ impl AsyncWrite for UpstreamIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let bytes = bufs.iter().map(|buf| buf.len()).sum();
+        if self.link.is_broken() {
+            return Poll::Ready(Ok(bytes));
+        }
         self.link.note(bufs.first().map_or(&[], |first| first));
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.wrote(cx, result, bufs.iter().map(|buf| buf.len()).sum())
+        self.wrote(cx, result, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -233,10 +276,130 @@ impl AsyncWrite for UpstreamIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        if self.link.is_broken() {
+            return Poll::Ready(Ok(()));
+        }
+        // Over TLS what was written goes out only now.
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        self.settled(result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.link.is_broken() {
+            return Poll::Ready(Ok(()));
+        }
+        let result = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.settled(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// Takes what is written, but where a failure is due.
+    #[derive(Default)]
+    struct Faulty {
+        taken: Vec<u8>,
+        /// How each write and each flush ends, by the system's number of the error; all is well where nothing is said.
+        writes: VecDeque<Option<i32>>,
+        flushes: VecDeque<Option<i32>>,
+    }
+
+    impl AsyncWrite for Faulty {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            if let Some(Some(error)) = self.writes.pop_front() {
+                return Poll::Ready(Err(io::Error::from_raw_os_error(error)));
+            }
+            self.taken.extend_from_slice(buf);
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(match self.flushes.pop_front() {
+                Some(Some(error)) => Err(io::Error::from_raw_os_error(error)),
+                _ => Ok(()),
+            })
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+    }
+
+    const PIPE: Option<i32> = Some(32);
+    const RESET: Option<i32> = Some(104);
+    const NO_BUFFERS: Option<i32> = Some(105);
+
+    fn upstream<const W: usize, const F: usize>(
+        writes: [Option<i32>; W],
+        flushes: [Option<i32>; F],
+    ) -> UpstreamIo<Faulty> {
+        let link = Arc::new(Link::default());
+        let limit = Duration::from_secs(1);
+        link.begin(limit, limit, true);
+        let faulty = Faulty {
+            writes: writes.into(),
+            flushes: flushes.into(),
+            ..Faulty::default()
+        };
+        UpstreamIo::new(faulty, link)
+    }
+
+    #[tokio::test]
+    async fn after_a_write_that_was_hushed_up_nothing_is_written() {
+        for error in [PIPE, RESET] {
+            let mut io = upstream([None, error], []);
+            io.write_all(b"head").await.unwrap();
+            assert!(!io.link.is_broken());
+            // What the system would take again would have a hole before it.
+            for piece in [&b"lost"[..], b"more"] {
+                assert_eq!(io.write(piece).await.unwrap(), 4);
+            }
+            let pieces = [io::IoSlice::new(b"and"), io::IoSlice::new(b"more")];
+            assert_eq!(io.write_vectored(&pieces).await.unwrap(), 7);
+            io.flush().await.unwrap();
+            io.shutdown().await.unwrap();
+            assert_eq!(io.stream.taken, b"head");
+            assert!(io.link.is_broken());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_flushed_in_vain_is_hushed_up_to_the_last_piece() {
+        let mut io = upstream([], [None, PIPE]);
+        io.write_all(b"head").await.unwrap();
+        io.flush().await.unwrap();
+        io.write_all(b"last").await.unwrap();
+        io.link.uploaded();
+        io.flush().await.unwrap();
+        assert!(io.link.is_broken());
+        let mut io = upstream([None, RESET], []);
+        io.write_all(b"head").await.unwrap();
+        io.link.uploaded();
+        io.write_all(b"last").await.unwrap();
+        assert!(io.link.is_broken());
+    }
+
+    #[tokio::test]
+    async fn other_failures_are_told() {
+        // The system was short of something: the upstream is still there, and waits.
+        let mut io = upstream([None, NO_BUFFERS], []);
+        io.write_all(b"head").await.unwrap();
+        io.write_all(b"body").await.unwrap_err();
+        // Nothing has been sent: the request may go elsewhere.
+        upstream([PIPE], []).write_all(b"head").await.unwrap_err();
+        upstream([], [PIPE]).flush().await.unwrap_err();
+        // Nobody waits.
+        let mut io = upstream([None, PIPE], []);
+        io.write_all(b"head").await.unwrap();
+        io.link.end();
+        io.write_all(b"more").await.unwrap_err();
+        io.shutdown().await.unwrap_err();
+        assert!(!io.link.is_broken());
     }
 }

@@ -8,6 +8,7 @@ use gw_plugins::{
     BuildEnv, BuildError, Definition, Flow, Phase, Phases, Plugin, Registry, Reply, RequestCx, Waiting,
     WaitingPlugin,
 };
+use gw_proxy::Settings;
 use gw_testkit::{Client, Upstream};
 use http::Request;
 use serde::Deserialize;
@@ -16,10 +17,10 @@ use serde_json::{Value, json};
 use crate::support::Proxy;
 
 /// Answers with the answer to a request of its own.
-struct Asks(Settings);
+struct Asks(Wishes);
 
 #[derive(Deserialize)]
-struct Settings {
+struct Wishes {
     path: String,
     most: usize,
     /// How long it waits; then it answers itself.
@@ -31,9 +32,9 @@ impl Definition for Asks {
     const PRIORITY: i32 = 1;
     const PHASES: Phases = Phases::of(&[Phase::Access]);
     const SCHEMA: &'static str = r#"{ "type": "object", "properties": { "most": { "default": 1000 } } }"#;
-    type Config = Settings;
+    type Config = Wishes;
 
-    fn build(config: Settings, _: &BuildEnv) -> Result<Self, BuildError> {
+    fn build(config: Wishes, _: &BuildEnv) -> Result<Self, BuildError> {
         Ok(Self(config))
     }
 }
@@ -80,8 +81,13 @@ fn asks(proxy: &mut Proxy, at: &str, settings: Value) {
 }
 
 fn stage(upstream: &Upstream, settings: Value) -> Proxy {
+    staged(upstream, settings, |_| {})
+}
+
+fn staged(upstream: &Upstream, settings: Value, change: fn(&mut Settings)) -> Proxy {
     let mut proxy = Proxy::builder()
         .registry(Registry::builtin().with_waiting::<Asks>())
+        .settings(change)
         .start();
     let service = proxy.service(upstream.addr(), json!({}));
     proxy.route(service, json!({ "paths": ["/in"], "strip_path": false }));
@@ -138,6 +144,27 @@ async fn an_answer_larger_than_is_taken_is_502_and_what_fails_says_so() {
     let cut = Upstream::promising(100, 10);
     let proxy = stage(&cut, json!({ "path": "/in" }));
     Client::new().get(proxy.url("/out")).await.expect_status(502);
+}
+
+#[tokio::test]
+async fn an_answer_is_held_while_there_is_room() {
+    let upstream = Upstream::start(|_| gw_testkit::Reply::ok("x".repeat(5000)));
+    let settings = || json!({ "path": "/in", "most": 1_000_000 });
+    let proxy = staged(&upstream, settings(), |settings| {
+        settings.workers = 1;
+        settings.overload.buffered = 4999;
+    });
+    Client::new().get(proxy.url("/out")).await.expect_status(503);
+    assert_eq!(proxy.gateway.counters().shed_buffers_full, 1);
+    let proxy = staged(&upstream, settings(), |settings| {
+        settings.workers = 1;
+        settings.overload.buffered = 5000;
+    });
+    // It is free again each time.
+    for _ in 0..3 {
+        let answer = Client::new().get(proxy.url("/out")).await;
+        assert_eq!(answer.expect_status(200).text().len(), 5000);
+    }
 }
 
 #[tokio::test]

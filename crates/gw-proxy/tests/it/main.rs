@@ -25,6 +25,7 @@ mod probes; // targets that are asked how they are
 mod proxy_protocol; // headers read and written
 mod real_ip; // whom a request is from
 mod reload; // configuration that changes under load
+mod replay; // what a change would do to requests of late
 mod resolver; // hosts file, search domains, name servers, types of record
 mod retries; // targets that fail
 mod routing; // which route, which path

@@ -239,6 +239,32 @@ async fn a_route_can_require_one_and_others_go_on_without() {
 }
 
 #[tokio::test]
+async fn a_route_that_requires_one_is_not_gone_around() {
+    let (upstream, authority) = (upstream(), Authority::new());
+    let known = showing(&TLS13, Some(&authority.identity(&["c"])));
+    let bare = showing(&TLS13, None);
+    let mut proxy = asking(Listener::tls).start();
+    believe(&mut proxy, &authority);
+    let service = proxy.service(upstream.addr(), json!({}));
+    proxy.route(service, json!({ "paths": ["/"], "strip_path": false }));
+    let closed = json!({ "paths": ["/closed"], "require_client_certificate": true, "strip_path": false });
+    proxy.route(service, closed);
+    for path in ["/closed", "/;/closed", "/%2Fclosed", "/closed;x"] {
+        let (status, text, _) = ask(&bare, proxy.addr(), path).await.expect("an answer");
+        assert_eq!(status, 400, "{path} {text}");
+        assert!(upstream.requests().is_empty(), "{path}");
+    }
+    // Who has one may go either way.
+    for path in ["/closed", "/;/closed"] {
+        let (status, text, _) = ask(&known, proxy.addr(), path).await.expect("an answer");
+        assert_eq!(status, 200, "{path} {text}");
+    }
+    let (status, text, _) = ask(&bare, proxy.addr(), "/;/open").await.expect("an answer");
+    assert_eq!(status, 200, "{text}");
+    proxy.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_session_is_not_resumed_past_a_change_of_authorities() {
     for version in [&TLS13, &TLS12] {
         let (upstream, authority, other) = (upstream(), Authority::new(), Authority::new());

@@ -114,3 +114,30 @@ async fn bodies_are_held_while_there_is_room_and_stream_otherwise() {
         assert_eq!(small.status, 401);
     }
 }
+
+#[tokio::test]
+async fn answers_that_plugins_want_whole_are_held_while_there_is_room() {
+    let upstream = Upstream::start(|request| {
+        let length = request.path().trim_start_matches('/').parse().expect("a length");
+        let body = json!({ "a": 1, "b": "x".repeat(length) });
+        Reply::json(&body)
+    });
+    let mut proxy = one_worker().settings(|s| s.overload.buffered = 1000).start();
+    let service = proxy.route_all(upstream.addr(), json!({}));
+    let client = Client::new();
+    client.get(proxy.url("/100000")).await.expect_status(200); // nobody needs it whole: it streams
+    proxy.put(
+        Kind::Plugin,
+        json!({ "name": "response-transformer", "service": { "id": service }, "config": { "remove": { "json": ["a"] } } }),
+    );
+    let answer = client.get(proxy.url("/100000")).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert_eq!(proxy.gateway.counters().shed_buffers_full, 1);
+    // What was held is free again each time.
+    for _ in 0..3 {
+        let answer = client.get(proxy.url("/900")).await.expect_status(200);
+        assert!(!answer.text().contains("\"a\""), "{}", answer.text());
+    }
+    let logged = proxy.log(5).await;
+    assert_eq!(logged[1]["failure"], "buffers_full");
+}

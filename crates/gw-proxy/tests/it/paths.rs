@@ -257,6 +257,64 @@ async fn a_pattern_is_not_gone_around() {
     );
 }
 
+/// Sends a request for each path; its status, and whether the upstream has seen it.
+async fn told(proxy: &Proxy, upstream: &Recorder, paths: &[&str]) -> Vec<(u16, bool)> {
+    let mut told = Vec::new();
+    for path in paths {
+        let mut client = Raw::connect(proxy.addr()).await;
+        client
+            .send(format!(
+                "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+            ))
+            .await;
+        let status = client.read_response().await.status;
+        told.push((status, !upstream.take().is_empty()));
+    }
+    told
+}
+
+/// The last three are the first to a careless server.
+const CLOSED: [&str; 4] = ["/admin", "/;/admin", "/%2Fadmin", "/\\admin"];
+
+#[tokio::test]
+async fn what_an_open_route_overrides_still_guards_the_others() {
+    let upstream = Recorder::start().await;
+    let mut proxy = Proxy::start();
+    proxy.put(Kind::Consumer, json!({ "username": "guest" }));
+    let service = proxy.service(upstream.addr, json!({}));
+    proxy.put(
+        Kind::Plugin,
+        json!({ "name": "key-auth", "service": { "id": service } }),
+    );
+    let open = proxy.route(service, json!({ "paths": ["/"], "strip_path": false }));
+    let guest = json!({ "name": "key-auth", "route": { "id": open }, "config": { "anonymous": "guest" } });
+    let guest = proxy.put(Kind::Plugin, guest);
+    proxy.route(service, json!({ "paths": ["/admin"], "strip_path": false }));
+    assert_eq!(
+        told(&proxy, &upstream, &CLOSED).await,
+        [(401, false), (400, false), (400, false), (400, false)]
+    );
+    let elsewhere = ["/", "/;/x", "/a%2Fadmin"];
+    assert_eq!(told(&proxy, &upstream, &elsewhere).await, [(200, true); 3]);
+    // What guards both alike is asked, whichever of them it is.
+    proxy.delete(Kind::Plugin, guest);
+    assert_eq!(told(&proxy, &upstream, &CLOSED).await, [(401, false); 4]);
+}
+
+#[tokio::test]
+async fn a_route_that_takes_tls_alone_is_not_gone_around() {
+    let upstream = Recorder::start().await;
+    let mut proxy = Proxy::start();
+    let service = proxy.service(upstream.addr, json!({}));
+    proxy.route(service, json!({ "paths": ["/"], "strip_path": false }));
+    let closed = json!({ "paths": ["/admin"], "protocols": ["https"], "strip_path": false });
+    proxy.route(service, closed);
+    assert_eq!(
+        told(&proxy, &upstream, &CLOSED).await,
+        [(426, false), (400, false), (400, false), (400, false)]
+    );
+}
+
 #[tokio::test]
 async fn a_parameter_may_hold_an_escaped_slash() {
     let upstream = Recorder::start().await;

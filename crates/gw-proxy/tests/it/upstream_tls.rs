@@ -1,10 +1,18 @@
 //! TLS towards services: whom the gateway believes, what it shows, which connections it uses again.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use gw_core::Kind;
 use gw_testkit::{Authority, Client, Identity, Reply, TlsFront, Upstream};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use uuid::Uuid;
 
 use crate::support::{Proxy, merged};
@@ -189,4 +197,46 @@ async fn a_client_that_names_another_host_puts_no_target_out() {
         "{health:?}"
     );
     proxy.shutdown().await;
+}
+
+/// As over a plain connection; but of what is written nothing is sent before it is flushed.
+#[tokio::test]
+async fn an_answer_before_a_reset_is_the_clients() {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 8\r\nconnection: close\r\n\r\ntoo much";
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let identity = Authority::new().identity(&["a.test"]);
+    let (_, key) = identity.pem();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has them")
+        .with_no_client_auth()
+        .with_single_cert(identity.chain(), key)
+        .expect("a pair");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let mut proxy = Proxy::start();
+    let addr = listener.local_addr().expect("an address");
+    proxy.route_all(addr, json!({ "protocol": "https" }));
+    let upstream = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            stream.set_nodelay(true).expect("what is written goes out");
+            let mut stream = acceptor.accept(stream).await.expect("a handshake");
+            let mut head = [0; 64];
+            let read = stream.read_exact(&mut head).await;
+            read.expect("the beginning of a head");
+            stream.write_all(ANSWER).await.expect("room for an answer");
+            stream.flush().await.expect("room for an answer");
+            drop(stream); // with much unread
+        }
+    });
+    for size in [8 << 20, 200 << 10] {
+        for _ in 0..10 {
+            let call = Client::new().call("POST", proxy.url("/")).generated(size);
+            let answer = call.send().await.expect_status(413);
+            assert_eq!(answer.text(), "too much");
+        }
+    }
+    upstream.abort();
 }
