@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use gw_core::{Document, Kind, Kinds};
+use gw_core::{Kind, Kinds};
 use gw_plugins::Registry;
 use gw_plugins::metrics::Exposition;
-use gw_store::{CommitError, Meta, Op, Revision, Store, View};
+use gw_store::{Freshness, Incarnation, Store, View};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -19,21 +19,18 @@ use sha2::{Digest as _, Sha256};
 use crate::answer::Answer;
 use crate::api::{Api, Endpoint, Site};
 use crate::body::{self, Arguments};
+use crate::conditions::Conditions;
 use crate::declarative::UnknownPlugins;
 use crate::entity::{Entities, Verb};
+use crate::intent::{self, Intent};
+use crate::plan::{Action, Step};
 use crate::ports::Ports;
 use crate::problem::Problem;
 use crate::retirement::Retirement;
 use crate::{dns, explain, fields, form, health, node, openapi, proxy_cache};
 
-/// Bound: how long an answer waits for this node to serve what was written.
-const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Bound: how long the store is asked whether it wrote, when it did not say.
-const FIND_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Who made a commit, as its history says.
-const AUTHOR: &str = "admin-api";
+/// For how many seconds it has not been known whether the store holds something newer.
+const STALE: HeaderName = HeaderName::from_static("x-config-stale");
 
 /// What kind of gateway an Admin API is of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,26 +61,6 @@ struct Shared {
     /// Whose turn it is to load a configuration.
     config_turn: tokio::sync::Mutex<()>,
     retirement: Retirement,
-}
-
-/// What one request does to what is stored.
-struct Change {
-    site: Site,
-    verb: ChangeVerb,
-}
-
-enum ChangeVerb {
-    Write(Verb, Arguments),
-    Delete { query: Vec<(String, String)> },
-}
-
-/// What a change came to.
-struct Changed {
-    revision: Revision,
-    /// Whether a commit was made.
-    committed: bool,
-    /// The document it left, unless it deleted one.
-    document: Option<Document>,
 }
 
 impl fmt::Debug for AdminApi {
@@ -139,13 +116,18 @@ impl AdminApi {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let started = Instant::now();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let id = intent::request_id(&head.headers);
+        if let Ok(id) = HeaderValue::try_from(&id) {
+            head.headers.insert(intent::REQUEST_ID, id);
+        }
         let api = self.current();
         let answer = match api.shared.retirement.begin().await {
             Some(_under_way) => api.answer(&head, body).await,
             None => Err(Problem::HandedOver),
         };
         let answer = answer.unwrap_or_else(Answer::from);
+        let answer = answer.with(intent::REQUEST_ID, &id);
         tracing::debug!(method = %head.method, status = answer.status.as_u16(), "admin request answered");
         answer.into_response(&head, api.shared.store.info().revision, started)
     }
@@ -160,85 +142,155 @@ impl AdminApi {
         if !site.endpoint.methods().contains(&head.method) {
             return Err(Problem::MethodNotAllowed { allow });
         }
-        let verb = match head.method {
-            Method::OPTIONS => {
-                return Ok(Answer {
-                    allow: Some(allow),
-                    ..Answer::empty(StatusCode::NO_CONTENT)
-                });
+        if !site.endpoint.is_about_node() {
+            self.refuse_unless_known()?;
+        }
+        match head.method {
+            Method::OPTIONS => Ok(Answer {
+                allow: Some(allow),
+                ..Answer::empty(StatusCode::NO_CONTENT)
+            }),
+            Method::GET | Method::HEAD => {
+                let stale = self.stale_for();
+                let answer = self.look(head, &site).await?;
+                Ok(match stale {
+                    Some(stale) => answer.with(STALE, &stale.as_secs().to_string()),
+                    None => answer,
+                })
             }
-            Method::GET | Method::HEAD if site.endpoint == Endpoint::Config => {
-                return self.export_config().await;
-            }
-            Method::GET | Method::HEAD if site.endpoint == Endpoint::Overlaps => {
-                return self.overlaps().await;
-            }
-            Method::GET | Method::HEAD if site.endpoint == Endpoint::Metrics => {
-                return self.metrics().await;
-            }
-            Method::GET | Method::HEAD => return self.read(head, &site),
-            Method::DELETE if matches!(site.endpoint, Endpoint::Caches | Endpoint::Cached) => {
+            Method::DELETE => self.delete(head, site).await,
+            _ => self.send(head, site, body).await,
+        }
+    }
+
+    /// Answers a request that changes nothing.
+    async fn look(&self, head: &Parts, site: &Site) -> Result<Answer, Problem> {
+        let conditions = || Conditions::read(&head.headers);
+        match &site.endpoint {
+            Endpoint::Config => self.export_config(&conditions()?).await,
+            Endpoint::Reseal => self.sealing().await,
+            Endpoint::Overlaps => self.overlaps().await,
+            Endpoint::Metrics => self.metrics().await,
+            Endpoint::History => self.history(&query(head)?).await,
+            Endpoint::At => self.config_at(site.name(0)?, &conditions()?).await,
+            Endpoint::Compare => self.compare(&query(head)?).await,
+            Endpoint::Cluster => self.cluster().await,
+            Endpoint::Mark => {
                 let view = self.shared.store.view();
-                proxy_cache::purge(&self.entities(&view), &self.shared.registry, &site)?;
+                let tag = self.tag_of_mark(&view, site.name(0)?);
+                Ok(self.read(head, site, &view)?.tagged(tag, &conditions()?))
+            }
+            Endpoint::One { .. } | Endpoint::Referred { .. } | Endpoint::Member(_) => {
+                let view = self.shared.store.view();
+                let tag = self.entities(&view).version(site)?.into_tag();
+                Ok(self.read(head, site, &view)?.tagged(tag, &conditions()?))
+            }
+            _ => self.read(head, site, &self.shared.store.view()),
+        }
+    }
+
+    async fn delete(&self, head: &Parts, site: Site) -> Result<Answer, Problem> {
+        if matches!(site.endpoint, Endpoint::Caches | Endpoint::Cached) {
+            let view = self.shared.store.view();
+            proxy_cache::purge(&self.entities(&view), &self.shared.registry, &site)?;
+            return Ok(Answer::empty(StatusCode::NO_CONTENT));
+        }
+        let query = query(head)?;
+        let intent = Intent::read(head, &query)?;
+        if site.endpoint == Endpoint::Mark {
+            return self.remove_mark(site.name(0)?, intent).await;
+        }
+        let step = Step {
+            conditions: intent.conditions.clone(),
+            site,
+            action: Action::Delete { query },
+        };
+        self.change(step, intent).await
+    }
+
+    /// Answers a request that sends something.
+    async fn send<B>(&self, head: &Parts, site: Site, body: B) -> Result<Answer, Problem>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let query = query(head)?;
+        let ports = &*self.shared.ports;
+        let newest = |body| Ok(Answer::ok(body, self.shared.store.info().revision));
+        match site.endpoint {
+            Endpoint::SetHealth { healthy } => {
+                let view = self.shared.store.view();
+                health::set(&self.entities(&view), ports, &site, healthy)?;
                 return Ok(Answer::empty(StatusCode::NO_CONTENT));
             }
-            Method::DELETE => {
-                let query = query(head)?;
-                return self
-                    .change(Change {
-                        site,
-                        verb: ChangeVerb::Delete { query },
-                    })
-                    .await;
+            Endpoint::Config => return self.load_config(head, &query, body).await,
+            Endpoint::Reseal => return self.reseal(&Intent::read(head, &query)?).await,
+            Endpoint::Transaction => return self.transact(head, Intent::read(head, &query)?, body).await,
+            Endpoint::Accept => return self.accept().await,
+            _ => {}
+        }
+        let arguments = body::read(&head.headers, body).await?;
+        match site.endpoint {
+            Endpoint::Validate { of } => return self.validate(&site, of, &arguments),
+            Endpoint::Explain => return newest(explain::explain(ports, &arguments)?),
+            Endpoint::SetLogLevel => {
+                let level = site.name(0)?;
+                return newest(node::set_log_level(ports, level, &query, &arguments.document)?);
             }
+            _ => {}
+        }
+        let intent = Intent::read(head, &query)?;
+        match site.endpoint {
+            Endpoint::Mark => return self.set_mark(site.name(0)?, &arguments, intent).await,
+            Endpoint::Rollback => return self.roll_back(&arguments, intent).await,
+            _ => {}
+        }
+        let verb = match head.method {
             Method::POST => Verb::Create,
             Method::PUT => Verb::Replace,
             _ => Verb::Patch,
         };
-        if let Endpoint::SetHealth { healthy } = site.endpoint {
-            let view = self.shared.store.view();
-            health::set(&self.entities(&view), &*self.shared.ports, &site, healthy)?;
-            return Ok(Answer::empty(StatusCode::NO_CONTENT));
-        }
-        if site.endpoint == Endpoint::Config {
-            return self.load_config(head, &query(head)?, body).await;
-        }
-        let arguments = body::read(&head.headers, body).await?;
-        if let Endpoint::Validate { of } = site.endpoint {
-            return self.validate(&site, of, &arguments);
-        }
-        if site.endpoint == Endpoint::Explain {
-            let body = explain::explain(&*self.shared.ports, &arguments)?;
-            return Ok(Answer::ok(body, self.shared.store.info().revision));
-        }
-        if site.endpoint == Endpoint::SetLogLevel {
-            let ports = &*self.shared.ports;
-            let body = node::set_log_level(ports, site.name(0)?, &query(head)?, &arguments.document)?;
-            return Ok(Answer::ok(body, self.shared.store.info().revision));
-        }
-        self.change(Change {
+        let step = Step {
+            conditions: intent.conditions.clone(),
             site,
-            verb: ChangeVerb::Write(verb, arguments),
-        })
-        .await
+            action: Action::Write(verb, arguments),
+        };
+        self.change(step, intent).await
     }
 
-    fn read(&self, head: &Parts, site: &Site) -> Result<Answer, Problem> {
+    /// Without a store and without a checkpoint of what it held, nothing can be told and nothing done.
+    fn refuse_unless_known(&self) -> Result<(), Problem> {
+        let info = self.shared.store.info();
+        if info.reached || info.incarnation != Incarnation::UNKNOWN {
+            return Ok(());
+        }
+        Err(Problem::NeverReached {
+            place: self.shared.store.place(),
+        })
+    }
+
+    /// How long it has not been known whether there is something newer in the store; none if it is known.
+    fn stale_for(&self) -> Option<Duration> {
+        match self.shared.store.info().freshness {
+            Freshness::Stale { since, .. } => Some(since.elapsed().unwrap_or_default()),
+            _ => None,
+        }
+    }
+
+    fn read(&self, head: &Parts, site: &Site, view: &View) -> Result<Answer, Problem> {
         let Shared {
-            registry,
-            ports,
-            api,
-            store,
-            ..
+            registry, ports, api, ..
         } = &*self.shared;
         let query = query(head)?;
-        let view = store.view();
-        let entities = self.entities(&view);
+        let entities = self.entities(view);
         let path = head.uri.path();
         let path = path.strip_suffix('/').unwrap_or(path);
         let body = match &site.endpoint {
-            Endpoint::Information => node::information(registry, &view, &**ports, &self.shared.options),
-            Endpoint::Status => node::status(&view, &**ports, &query, self.configuration_hash())?,
+            Endpoint::Information => node::information(registry, view, &**ports, &self.shared.options),
+            Endpoint::Status => self.status(&query)?,
+            Endpoint::Problems => self.problems(),
+            Endpoint::Marks => self.marks(view),
+            Endpoint::Mark => self.mark(view, site.name(0)?)?,
             Endpoint::Endpoints => {
                 let paths: Vec<&str> = api.paths().iter().map(|(path, _)| path.as_str()).collect();
                 json!({ "data": paths })
@@ -260,6 +312,14 @@ impl AdminApi {
             Endpoint::Filters(which) => entities.filters(*which, site.name(0)?)?,
             Endpoint::OpenApi => openapi::document(api, &self.shared.kinds, registry),
             Endpoint::Config
+            | Endpoint::History
+            | Endpoint::At
+            | Endpoint::Compare
+            | Endpoint::Rollback
+            | Endpoint::Transaction
+            | Endpoint::Cluster
+            | Endpoint::Accept
+            | Endpoint::Reseal
             | Endpoint::Caches
             | Endpoint::Explain
             | Endpoint::Metrics
@@ -310,144 +370,21 @@ impl AdminApi {
         Ok(Answer::ok(body, view.revision()))
     }
 
-    async fn change(&self, change: Change) -> Result<Answer, Problem> {
-        let status = match &change.verb {
-            ChangeVerb::Delete { .. } => StatusCode::NO_CONTENT,
-            ChangeVerb::Write(Verb::Create, _) => StatusCode::CREATED,
-            ChangeVerb::Write(Verb::Replace | Verb::Patch, _) => StatusCode::OK,
-        };
-        let kind = change.site.endpoint.kind();
-        if self.shared.options.without_database {
-            let what = kind.map(|kind| format!("'{kind}' entities")).unwrap_or_default();
-            return Err(Problem::WithoutDatabase {
-                verb: change.verb.text(),
-                what,
-            });
-        }
-        // On a task of its own: a client that goes away leaves the change whole.
-        let api = self.clone();
-        let changed = match tokio::spawn(async move { api.commit(change).await }).await {
-            Ok(changed) => changed?,
-            Err(error) => {
-                tracing::error!(%error, "a change did not come to an end");
-                return Err(Problem::Internal);
-            }
-        };
-        let pending = changed.committed && !self.is_served(changed.revision).await;
-        let mut document = changed.document;
-        if let (Some(Kind::Route), Some(route), false) = (kind, &mut document, pending) {
-            self.warn(route);
-        }
-        let body = document.map(Value::Object);
-        Ok(Answer {
-            body,
-            revision: Some(changed.revision),
-            pending,
-            ..Answer::empty(status)
-        })
-    }
-
-    /// Adds to the answer to a write what is the matter with the route, beside others; nothing if nothing is.
-    fn warn(&self, route: &mut Document) {
-        let id = route.get("id").and_then(Value::as_str);
-        let overlaps = id
-            .and_then(|id| id.parse().ok())
-            .map(|id| self.shared.ports.overlaps_of(id));
-        if let Some(warnings) = overlaps.and_then(|overlaps| explain::warnings(&overlaps)) {
-            route.insert(explain::WARNINGS.to_owned(), warnings);
-        }
-    }
-
-    async fn commit(&self, change: Change) -> Result<Changed, Problem> {
-        let Change { site, verb } = &change;
-        let does = verb.text();
-        let what = site.endpoint.kind().map(|kind| format!("'{kind}' entities"));
-        // What the newest run of the closure left: kept here, because not every end of a commit hands it back.
-        let mut document = None;
-        let change = |view: &View| {
-            let entities = self.entities(view);
-            let (ops, left) = match (verb, &site.endpoint) {
-                (ChangeVerb::Delete { .. }, Endpoint::Members(link)) => {
-                    (entities.unlink(link, site.name(0)?, None)?, None)
-                }
-                (ChangeVerb::Delete { .. }, Endpoint::Member(link)) => {
-                    (entities.unlink(link, site.name(0)?, Some(site.name(1)?))?, None)
-                }
-                (ChangeVerb::Delete { query }, _) => (entities.delete(site, query)?, None),
-                (ChangeVerb::Write(_, sent), Endpoint::Members(link)) => {
-                    let (ops, left) = entities.link(link, site.name(0)?, sent)?;
-                    (ops, Some(left))
-                }
-                (ChangeVerb::Write(verb, sent), _) => {
-                    let (ops, left) = entities.write(site, *verb, sent)?;
-                    (ops, Some(left))
-                }
-            };
-            document = left;
-            Ok(ops)
-        };
-        let (revision, committed) = self.commit_ops(does, what.unwrap_or_default(), change).await?;
-        Ok(Changed {
-            revision,
-            committed,
-            document,
-        })
-    }
-
-    /// Makes one commit, and tells which revision holds its outcome and whether it was made. `does` and `what` say
-    /// what it does, in Kong's words.
-    pub(crate) async fn commit_ops(
-        &self,
-        does: &'static str,
-        what: String,
-        mut change: impl FnMut(&View) -> Result<Vec<Op>, Problem>,
-    ) -> Result<(Revision, bool), Problem> {
-        let store = &self.shared.store;
-        let meta = Meta::new(AUTHOR, does);
-        let id = meta.id;
-        match store.commit(meta, |view| Ok((change(view)?, ()))).await {
-            Ok(committed) => Ok((committed.revision, committed.changed)),
-            Err(CommitError::Refused(problem)) => Err(problem),
-            // The id is ours alone: it is this change that was made.
-            Err(CommitError::Duplicate { revision, .. }) => Ok((revision, true)),
-            Err(CommitError::Unknown { source, .. }) => {
-                tracing::error!(commit = %id, error = %source, "the store did not confirm a commit");
-                match tokio::time::timeout(FIND_TIMEOUT, store.find(id)).await {
-                    Ok(Ok(Some(revision))) => Ok((revision, true)),
-                    Ok(Ok(None)) => Err(Problem::Unavailable),
-                    Ok(Err(_)) | Err(_) => Err(Problem::Unknown),
-                }
-            }
-            Err(error @ CommitError::TooLarge { .. }) => Err(Problem::TooLarge {
-                why: error.to_string(),
-            }),
-            Err(CommitError::ReadOnly { .. }) => Err(Problem::ReadOnly { verb: does, what }),
-            Err(error) => {
-                tracing::error!(%error, "the store refused a commit");
-                Err(Problem::Unavailable)
-            }
-        }
-    }
-
-    /// Waits until this node serves a revision; false if it does not in time.
-    pub(crate) async fn is_served(&self, revision: Revision) -> bool {
-        let applied = self.shared.ports.wait(revision.0);
-        let in_time = tokio::time::timeout(APPLY_TIMEOUT, applied).await.is_ok();
-        if !in_time {
-            tracing::warn!(
-                revision = revision.0,
-                "a change is stored and not yet served by this node"
-            );
-        }
-        in_time
-    }
-
     pub(crate) fn retirement(&self) -> &Retirement {
         &self.shared.retirement
     }
 
     pub(crate) fn store(&self) -> &Store {
         &self.shared.store
+    }
+
+    /// What is at a path.
+    pub(crate) fn site(&self, path: &str) -> Option<Site> {
+        self.shared.api.site(path)
+    }
+
+    pub(crate) fn ports(&self) -> &Arc<dyn Ports> {
+        &self.shared.ports
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -471,7 +408,7 @@ impl AdminApi {
     }
 
     /// The hash of the text that was loaded last, as Kong shows it; none where there is a database.
-    fn configuration_hash(&self) -> Option<String> {
+    pub(crate) fn configuration_hash(&self) -> Option<String> {
         let none = || "0".repeat(32);
         let without = self.shared.options.without_database;
         without.then(|| self.hash().clone().unwrap_or_else(none))
@@ -494,18 +431,6 @@ impl AdminApi {
             registry: &self.shared.registry,
             view,
             now,
-        }
-    }
-}
-
-impl ChangeVerb {
-    /// What it does to entities, in Kong's words.
-    fn text(&self) -> &'static str {
-        match self {
-            Self::Write(Verb::Create, _) => "create",
-            Self::Write(Verb::Replace, _) => "create or update",
-            Self::Write(Verb::Patch, _) => "update",
-            Self::Delete { .. } => "delete",
         }
     }
 }

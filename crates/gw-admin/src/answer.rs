@@ -7,13 +7,14 @@ use gw_store::Revision;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, CONNECTION, CONTENT_LENGTH,
-    CONTENT_TYPE, RETRY_AFTER, SERVER,
+    CONTENT_TYPE, ETAG, RETRY_AFTER, SERVER,
 };
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::Value;
 
+use crate::conditions::Conditions;
 use crate::problem::Problem;
 
 /// The name and version of the gateway.
@@ -38,8 +39,14 @@ pub(crate) struct Answer {
     pub(crate) pending: bool,
     /// The methods of the path.
     pub(crate) allow: Option<String>,
-    /// To be asked for again, of the process that follows this one.
+    /// To be asked for again, in a second.
     pub(crate) again: bool,
+    /// Of the process that follows this one.
+    pub(crate) elsewhere: bool,
+    /// The ETag of what is answered.
+    pub(crate) tag: Option<String>,
+    /// Further headers.
+    pub(crate) headers: HeaderMap,
 }
 
 impl Answer {
@@ -61,7 +68,33 @@ impl Answer {
             pending: false,
             allow: None,
             again: false,
+            elsewhere: false,
+            tag: None,
+            headers: HeaderMap::new(),
         }
+    }
+
+    /// With an ETag; 304 to a client that has it.
+    pub(crate) fn tagged(self, tag: Option<String>, conditions: &Conditions) -> Self {
+        let is_known = tag.as_deref().is_some_and(|tag| conditions.has(tag));
+        let answer = if is_known {
+            Self {
+                revision: self.revision,
+                ..Self::empty(StatusCode::NOT_MODIFIED)
+            }
+        } else {
+            self
+        };
+        Self { tag, ..answer }
+    }
+
+    /// With a header that may hold anything; what cannot stand in one is left out of it.
+    pub(crate) fn with(mut self, name: HeaderName, text: &str) -> Self {
+        let text: String = text.chars().filter(|letter| !letter.is_control()).collect();
+        if let Ok(value) = HeaderValue::try_from(text) {
+            self.headers.insert(name, value);
+        }
+        self
     }
 
     /// The response to a request that began at `started`; `head` is the newest revision.
@@ -86,8 +119,14 @@ impl Answer {
         }
         if self.again {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.elsewhere {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        if let Some(tag) = self.tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
+            headers.insert(ETAG, tag);
+        }
+        headers.extend(self.headers);
         if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
             headers.insert(ALLOW, allow.clone());
             if request.method == Method::OPTIONS {
@@ -118,7 +157,12 @@ impl From<Problem> for Answer {
             _ => None,
         };
         Self {
-            again: matches!(problem, Problem::HandedOver),
+            again: problem.passes(),
+            elsewhere: matches!(problem, Problem::HandedOver),
+            tag: match &problem {
+                Problem::Unmet { state, .. } => state.clone(),
+                _ => None,
+            },
             body: Some(problem.document()),
             allow,
             ..Self::empty(status)

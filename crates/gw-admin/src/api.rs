@@ -28,6 +28,28 @@ pub(crate) enum Endpoint {
     OpenApi,
     /// `/config`
     Config,
+    /// `/config/reseal`
+    Reseal,
+    /// `/config/history`
+    History,
+    /// `/config/at/{revision}`
+    At,
+    /// `/config/diff`
+    Compare,
+    /// `/config/rollback`
+    Rollback,
+    /// `/config/transaction`
+    Transaction,
+    /// `/config/tags`: revisions that have names.
+    Marks,
+    /// `/config/tags/{name}`
+    Mark,
+    /// `/cluster`
+    Cluster,
+    /// `/cluster/accept`
+    Accept,
+    /// `/problems`
+    Problems,
     /// `/tags`
     Tags,
     /// `/tags/{tags}`
@@ -154,20 +176,51 @@ impl Endpoint {
         ];
         const SET: &[Method] = &[Method::OPTIONS, Method::PUT];
         const SET_EITHER_WAY: &[Method] = &[Method::OPTIONS, Method::POST, Method::PUT];
+        const MARK: &[Method] = &[
+            Method::DELETE,
+            Method::GET,
+            Method::HEAD,
+            Method::OPTIONS,
+            Method::PUT,
+        ];
         const PURGE: &[Method] = &[Method::DELETE, Method::OPTIONS];
         const MEMBER: &[Method] = &[Method::DELETE, Method::GET, Method::HEAD, Method::OPTIONS];
         match self {
             Self::Validate { .. } | Self::Explain => VALIDATE,
+            Self::Rollback | Self::Transaction | Self::Accept => VALIDATE,
+            Self::Mark => MARK,
             Self::SetLogLevel => SET,
             Self::SetHealth { .. } => SET_EITHER_WAY,
             Self::Members(_) => MEMBERS,
             Self::Member(_) | Self::Cached => MEMBER,
             Self::Caches => PURGE,
-            Self::Config | Self::List { read_only: false, .. } => LIST,
+            Self::Config | Self::Reseal | Self::List { read_only: false, .. } => LIST,
             Self::One { .. } => ONE,
             Self::Referred { .. } => REFERRED,
             _ => READ,
         }
+    }
+
+    /// Whether it tells of the node, and has an answer even where nothing is known of the configuration.
+    pub(crate) fn is_about_node(&self) -> bool {
+        matches!(
+            self,
+            Self::Information
+                | Self::Status
+                | Self::Metrics
+                | Self::Endpoints
+                | Self::EnabledPlugins
+                | Self::OpenApi
+                | Self::Schema
+                | Self::PluginSchema
+                | Self::VaultSchema
+                | Self::Validate { .. }
+                | Self::LogLevel
+                | Self::SetLogLevel
+                | Self::Dns
+                | Self::Cluster
+                | Self::Problems
+        )
     }
 
     /// The kind of entity it reads or writes.
@@ -211,6 +264,21 @@ impl Api {
         api.add("/plugins/enabled".to_owned(), Endpoint::EnabledPlugins);
         api.add("/openapi.json".to_owned(), Endpoint::OpenApi);
         api.add("/config".to_owned(), Endpoint::Config);
+        api.add("/config/reseal".to_owned(), Endpoint::Reseal);
+        for (path, endpoint) in [
+            ("/config/history", Endpoint::History),
+            ("/config/at/{revision}", Endpoint::At),
+            ("/config/diff", Endpoint::Compare),
+            ("/config/rollback", Endpoint::Rollback),
+            ("/config/transaction", Endpoint::Transaction),
+            ("/config/tags", Endpoint::Marks),
+            ("/config/tags/{name}", Endpoint::Mark),
+            ("/cluster", Endpoint::Cluster),
+            ("/cluster/accept", Endpoint::Accept),
+            ("/problems", Endpoint::Problems),
+        ] {
+            api.add(path.to_owned(), endpoint);
+        }
         api.add("/tags".to_owned(), Endpoint::Tags);
         api.add("/tags/{tags}".to_owned(), Endpoint::Tagged);
         api.add("/schemas/{schemas}".to_owned(), Endpoint::Schema);
@@ -438,7 +506,17 @@ mod tests {
                 "/certificates/{certificates}/snis/{snis}",
                 "/certificates/{certificates}/upstreams",
                 "/certificates/{certificates}/upstreams/{upstreams}",
+                "/cluster",
+                "/cluster/accept",
                 "/config",
+                "/config/at/{revision}",
+                "/config/diff",
+                "/config/history",
+                "/config/reseal",
+                "/config/rollback",
+                "/config/tags",
+                "/config/tags/{name}",
+                "/config/transaction",
                 "/consumer_groups",
                 "/consumer_groups/{consumer_groups}",
                 "/consumer_groups/{consumer_groups}/consumers",
@@ -497,6 +575,7 @@ mod tests {
                 "/plugins/{plugins}/consumer_group",
                 "/plugins/{plugins}/route",
                 "/plugins/{plugins}/service",
+                "/problems",
                 "/proxy-cache",
                 "/proxy-cache/{key}",
                 "/proxy-cache/{plugins}/caches/{key}",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use gw_core::Document;
+use gw_schema::{Violation, ViolationKind, Violations};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use http_body::Body;
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use crate::form::{self, FormError, MAX_ARGUMENTS};
 use crate::multipart::{self, MultipartError};
+use crate::problem::Problem;
 
 /// Bound: bytes of one body.
 pub(crate) const MAX_BODY: usize = 10 * 1024 * 1024;
@@ -151,6 +153,30 @@ where
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge { limit }),
         Ok(Err(_)) => Err(BodyError::Broken),
+    }
+}
+
+/// Refuses a document that has other fields than these.
+pub(crate) fn only(document: &Document, known: &[&str]) -> Result<(), Problem> {
+    let strange = document.keys().filter(|field| !known.contains(&field.as_str()));
+    let found = strange.map(|field| {
+        let unknown = Violation::new(format!("/{field}"), "unknown field").with_kind(ViolationKind::Unknown);
+        match gw_schema::nearest(field, known.iter().copied()) {
+            Some(near) => unknown.with_hint(format!("did you mean `{near}`?")),
+            None => unknown,
+        }
+    });
+    Violations::none_in(found.collect()).map_err(|violations| Problem::Schema {
+        violations,
+        document: Box::new(document.clone()),
+    })
+}
+
+/// Refuses a document with too much in it.
+pub(crate) fn bounded(document: &Document) -> Result<(), BodyError> {
+    match is_excessive(document) {
+        true => Err(FormError::TooManyArguments.into()),
+        false => Ok(()),
     }
 }
 

@@ -49,6 +49,7 @@ mod format;
 mod identity;
 mod load;
 mod mapped;
+mod part;
 mod refusal;
 mod render;
 mod resolve;
@@ -65,6 +66,7 @@ use gw_plugins::Registry;
 use check::Rules;
 use deck::Head;
 pub use diff::Summary;
+pub(crate) use endpoint::aside;
 use faults::Faults;
 pub use fidelity::{Judgement, Remark, Verdict};
 use flatten::Flattening;
@@ -99,6 +101,12 @@ pub trait Surroundings {
     /// What becomes of plugins that are not here.
     fn unknown_plugins(&self) -> UnknownPlugins {
         UnknownPlugins::Refused
+    }
+
+    /// Whether the text is all that there will be, even if it says that it is about a part: `_info.select_tags`,
+    /// `_workspace`.
+    fn replaces_everything(&self) -> bool {
+        true
     }
 
     /// What is known of an entity by its id: private keys, which no export shows, are taken from there.
@@ -140,6 +148,8 @@ pub struct Configuration {
     pub ignored: Vec<Ignored>,
     /// What a mapping from another product's format has to say, and where in the text that is.
     pub(crate) remarks: Vec<(Remark, Option<Position>)>,
+    /// Tags: of what is stored it is about what has all of them. Without any it is about everything.
+    pub(crate) part: Vec<serde_json::Value>,
 }
 
 /// Something that was left out, because it wants a plugin that is not here.
@@ -211,7 +221,8 @@ pub fn read(
     for missing in source.missing.drain(..) {
         faults.unfilled(missing);
     }
-    let head = Head::read(&source.document, kinds, &mut faults);
+    let everything = surroundings.replaces_everything();
+    let head = Head::read(&source.document, kinds, everything, &mut faults);
     let mut drafts = Flattening::new(kinds, &head, &mut faults).run(&source.document);
     if head.is_old {
         format::migrate(&mut drafts);
@@ -260,6 +271,7 @@ pub fn read(
         notices,
         ignored,
         remarks,
+        part: head.part().to_vec(),
     })
 }
 

@@ -8,8 +8,11 @@ mod link;
 mod list;
 mod listing;
 mod merge;
+mod put;
+mod recheck;
 mod references;
 mod tags;
+mod version;
 mod write;
 
 use gw_core::{Document, Kind, KindSpec, Kinds, index};
@@ -21,8 +24,9 @@ use uuid::Uuid;
 use crate::api::{Collection, Endpoint, Site};
 use crate::problem::Problem;
 pub(crate) use filters::Filters;
-pub(crate) use listing::{stored, without_lists};
+pub(crate) use listing::without_lists;
 pub(crate) use references::lower_ids;
+pub(crate) use version::{config_tag, history};
 pub(crate) use write::Verb;
 
 /// The entities of one view, at one moment.
@@ -211,7 +215,8 @@ impl<'a> Entities<'a> {
         entries.filter_map(|(_, key)| self.document(spec, key.as_str()))
     }
 
-    /// What is stored under a key, with the defaults of today's schema; not what has expired.
+    /// What is stored under a key, opened, with the defaults of today's schema; not what has expired. A secret that cannot
+    /// be opened is sealed still.
     pub(crate) fn document(&self, spec: &KindSpec, key: &str) -> Option<Document> {
         let entry = self.view.get(key)?;
         let mut value: Value = match serde_json::from_slice(&entry.value) {
@@ -221,6 +226,10 @@ impl<'a> Entities<'a> {
                 return None;
             }
         };
+        if let Value::Object(document) = &mut value {
+            // What stays sealed the node reports as what it cannot serve.
+            let _sealed = self.kinds.open(spec.kind, document);
+        }
         spec.schema.fill_defaults(&mut value);
         let Value::Object(mut document) = value else {
             return None;

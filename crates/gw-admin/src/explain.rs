@@ -236,7 +236,8 @@ fn near_miss(candidate: &Candidate) -> Value {
     })
 }
 
-fn overlap(overlap: &Overlap) -> Value {
+/// An overlap as an answer tells it.
+pub(crate) fn overlap(overlap: &Overlap) -> Value {
     json!({
         "kind": overlap.kind,
         "message": overlap.message,

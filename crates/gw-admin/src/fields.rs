@@ -147,7 +147,8 @@ fn field(root: &Value, property: &Value, required: bool) -> Value {
     tell("auto", node.get("x-auto").map(|_| true.into()));
     tell("unique", flag("x-unique").then_some(true.into()));
     tell("immutable", flag("x-immutable").then_some(true.into()));
-    tell("encrypted", flag("writeOnly").then_some(true.into()));
+    let encrypted = flag("writeOnly") || node.get("x-secret").is_some();
+    tell("encrypted", encrypted.then_some(true.into()));
     tell(
         "on_delete",
         node.get("x-on-delete").filter(|rule| *rule == "cascade").cloned(),

@@ -31,6 +31,19 @@
 //! #     fn overlaps(&self) -> Vec<Overlap> { Vec::new() }
 //! #     fn overlaps_of(&self, _: uuid::Uuid) -> Vec<Overlap> { Vec::new() }
 //! # }
+//! # impl Foresight for Alone {
+//! #     fn foresee(&self, _: &[Planned]) -> Forecast { Forecast::default() }
+//! # }
+//! # type Nodes<'a> = Pin<Box<dyn Future<Output = Result<Vec<ClusterNode>, ClusterError>> + Send + 'a>>;
+//! # impl Cluster for Alone {
+//! #     fn nodes(&self) -> Nodes<'_> { Box::pin(async { Ok(Vec::new()) }) }
+//! #     fn served_by_all(&self, _: u64, _: std::time::Duration) -> Nodes<'_> { self.nodes() }
+//! # }
+//! # impl Problems for Alone {
+//! #     fn problems(&self) -> Vec<ObjectProblem> { Vec::new() }
+//! #     fn alarms(&self) -> Vec<Alarm> { Vec::new() }
+//! #     fn accept(&self) -> Pin<Box<dyn Future<Output = Option<u64>> + Send + '_>> { Box::pin(async { None }) }
+//! # }
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let registry = gw_plugins::Registry::builtin();
 //! let kinds = registry.kinds()?;
@@ -68,25 +81,37 @@ mod admin;
 mod answer;
 mod api;
 mod body;
+mod changes;
+mod cluster;
+mod conditions;
 pub mod declarative;
 mod dns;
+mod dry_run;
 mod entity;
 mod explain;
 mod fields;
 mod form;
 mod guard;
 mod health;
+mod history;
 mod index;
+mod intent;
+mod marks;
 mod multipart;
 mod node;
 mod openapi;
 mod page;
+mod plan;
 pub mod ports;
 mod problem;
 mod proxy_cache;
+mod reseal;
 mod retirement;
+mod rollback;
 mod serve;
 mod status;
+mod transaction;
+mod write;
 
 pub use admin::{AdminApi, AdminOptions};
 pub use guard::Guard;

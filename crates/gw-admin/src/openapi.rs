@@ -1,6 +1,7 @@
 //! `/openapi.json`: this API as an OpenAPI 3.1 document, made from the path table and the kinds' schemas.
 
 mod config;
+mod control;
 mod dns;
 mod explain;
 mod health;

@@ -1,5 +1,8 @@
 //! What the server lends to the Admin API: small traits, one per concern, so that this crate never sees the data plane.
 
+mod cluster;
+mod foresight;
+mod meant;
 mod names;
 mod routing;
 
@@ -11,6 +14,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use cluster::{Alarm, Cluster, ClusterError, ClusterNode, ObjectProblem, Problems};
+pub use foresight::{Forecast, Foresight, Moved, Planned, Traffic, Unable};
+pub use meant::{MEANT, mark, meant_at};
 pub use names::{KnownAddress, KnownName, KnownService, Names};
 pub use routing::{Candidate, Explanation, Matched, Named, Overlap, Question, Routing};
 
@@ -68,9 +74,12 @@ pub trait Health: Send + Sync {
 }
 
 /// Everything the server lends, as one object.
-pub trait Ports: Applied + Status + Reports + Health + Names + Routing {}
+pub trait Ports:
+    Applied + Status + Reports + Health + Names + Routing + Foresight + Cluster + Problems
+{
+}
 
-impl<T: Applied + Status + Reports + Health + Names + Routing> Ports for T {}
+impl<T: Applied + Status + Reports + Health + Names + Routing + Foresight + Cluster + Problems> Ports for T {}
 
 /// The health of an upstream's targets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::body::BodyError;
+use crate::declarative::Refusal;
 pub(crate) use fields::{lua, mirror};
 
 /// Why a request failed; displayed as the answer's message.
@@ -97,9 +98,47 @@ pub(crate) enum Problem {
     /// What would be stored is over a bound of the store.
     #[error("{why}")]
     TooLarge { why: String },
+    /// What the request is about is not as it says.
+    #[error("{}", unmet(condition, wanted, state.as_deref(), *is_list))]
+    Unmet {
+        condition: &'static str,
+        wanted: String,
+        /// The ETag it has.
+        state: Option<String>,
+        is_list: bool,
+    },
+    /// One of several operations, which are one change.
+    #[error("operation {index}: {problem}")]
+    InOperation { index: usize, problem: Box<Self> },
+    /// No revision and no tag goes by this name.
+    #[error(
+        "there is no revision or tag '{name}'; /config/history lists the revisions, /config/tags the tags"
+    )]
+    NoRevision { name: String },
+    /// The revision is no longer kept.
+    #[error("revision {revision} is no longer kept; the history begins with revision {oldest}")]
+    Forgotten { revision: u64, oldest: u64 },
+    /// A whole configuration that is not right.
+    #[error("{refusal}")]
+    Refused {
+        refusal: Box<Refusal>,
+        flatten_errors: bool,
+    },
+    /// It would remove so much that nodes would hold it back.
+    #[error("this would remove {losses}; if that is meant, repeat the request with ?allow_mass_delete=1")]
+    MassDeletion { losses: Box<str> },
+    /// Objects of an earlier revision are no longer right; at least one.
+    #[error("{}", no_longer(_0))]
+    NoLongerValid(Vec<Invalid>),
     /// The store does not answer; nothing was written.
-    #[error("The store is not available, nothing was written; try again")]
-    Unavailable,
+    #[error("The store {place} is not available, nothing was written; try again")]
+    Unavailable { place: Box<str> },
+    /// The store has not answered since the start, and nothing is known of what it holds.
+    #[error(
+        "The store {place} has not answered since this gateway was started, and there is no checkpoint of what it \
+         holds: nothing is known of the configuration; look at the store, the gateway goes on trying"
+    )]
+    NeverReached { place: Box<str> },
     /// Another process has taken the store over, and serves the Admin API from now on.
     #[error("The gateway is being replaced by a new process, nothing was done; try again")]
     HandedOver,
@@ -121,6 +160,15 @@ pub(crate) struct Dangling {
     pub(crate) target: Box<str>,
 }
 
+/// An object that would not be taken today.
+#[derive(Debug)]
+pub(crate) struct Invalid {
+    pub(crate) kind: Box<str>,
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
+    pub(crate) problem: Box<Problem>,
+}
+
 /// A reference by a name nobody has.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unresolved {
@@ -139,9 +187,15 @@ impl Problem {
                 StatusCode::METHOD_NOT_ALLOWED
             }
             Self::Body(error) => error.status(),
-            Self::Taken(_) => StatusCode::CONFLICT,
+            Self::Taken(_) | Self::MassDeletion { .. } => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::HandedOver | Self::Unavailable | Self::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unmet { .. } => StatusCode::PRECONDITION_FAILED,
+            Self::InOperation { problem, .. } => problem.status(),
+            Self::NoRevision { .. } => StatusCode::NOT_FOUND,
+            Self::Forgotten { .. } => StatusCode::GONE,
+            Self::HandedOver | Self::Unavailable { .. } | Self::NeverReached { .. } | Self::Unknown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -222,8 +276,52 @@ impl Problem {
                 let violations = names.iter().map(Unresolved::violation);
                 with_violations(coded(13, "foreign keys unresolved", fields.into()), violations)
             }
+            Self::Unmet { state, .. } => {
+                json!({ "message": message, "name": "precondition failed", "etag": state })
+            }
+            Self::MassDeletion { .. } => json!({ "message": message, "name": "mass deletion" }),
+            Self::InOperation { index, problem } => {
+                let mut document = problem.document();
+                let place = format!("/operations/{index}");
+                if let Some(Value::Array(violations)) = document.get_mut("violations") {
+                    for violation in violations {
+                        let pointer = violation["pointer"].as_str().unwrap_or_default();
+                        violation["pointer"] = format!("{place}/body{pointer}").into();
+                    }
+                }
+                document["message"] = message.into();
+                document["operation"] = index.into();
+                document["pointer"] = place.into();
+                document
+            }
+            Self::Refused {
+                refusal,
+                flatten_errors,
+            } => refusal.document(flatten_errors),
+            Self::NoLongerValid(objects) => {
+                let objects = objects.into_iter().map(Invalid::document);
+                json!({ "message": message, "name": "no longer valid", "objects": objects.collect::<Value>() })
+            }
             _ => json!({ "message": message }),
         }
+    }
+
+    /// Whether to ask again is all that is to be done about it.
+    pub(crate) fn passes(&self) -> bool {
+        match self {
+            Self::InOperation { problem, .. } => problem.passes(),
+            _ => self.status() == StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl Invalid {
+    fn document(self) -> Value {
+        let mut document = self.problem.document();
+        document["entity_name"] = (*self.kind).into();
+        document["entity_id"] = self.id.into();
+        document["entity"] = self.name.into();
+        document
     }
 }
 
@@ -310,6 +408,31 @@ fn taken(set: &Document) -> String {
     format!(
         "UNIQUE violation detected on '{}'",
         lua(&Value::Object(set.clone()))
+    )
+}
+
+fn unmet(condition: &str, wanted: &str, state: Option<&str>, is_list: bool) -> String {
+    match (condition, state) {
+        (_, _) if is_list => format!("{condition} holds for one entity; a list has no ETag"),
+        ("If-Match", Some(state)) => {
+            format!("it has changed: its ETag is {state} and not {wanted}; read it again, then decide anew")
+        }
+        ("If-Match", None) => format!("it is not there, so that its ETag is not {wanted}"),
+        (_, Some(state)) if wanted == "*" => format!("it is there already, with the ETag {state}"),
+        (_, state) => format!("its ETag is {}", state.unwrap_or("none")),
+    }
+}
+
+fn no_longer(objects: &[Invalid]) -> String {
+    let named = objects.iter().take(10).map(|object| {
+        let name = object.name.as_deref().unwrap_or(&object.id);
+        format!("{} '{name}': {}", object.kind, object.problem)
+    });
+    let named: Vec<String> = named.collect();
+    format!(
+        "{} objects would not be taken today: {}",
+        objects.len(),
+        named.join("; ")
     )
 }
 

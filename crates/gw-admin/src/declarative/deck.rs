@@ -19,6 +19,8 @@ pub(super) struct Head {
     pub(super) is_as_stored: bool,
     /// Tags that every entity gets.
     select_tags: Vec<Value>,
+    /// The same, unless the file is to replace everything.
+    part: Vec<Value>,
     /// Fields that entities get which do not have them, by the singular of their kind.
     defaults: Document,
     /// Settings that plugins refer to by `_config`.
@@ -34,7 +36,14 @@ pub(super) fn singular(name: &str) -> &str {
 
 impl Head {
     /// Reads the fields of a file that begin with `_`.
-    pub(super) fn read(document: &Document, kinds: &Kinds, faults: &mut Faults) -> Self {
+    ///
+    /// With `replaces_everything` it does not matter of what the file says that it is a part.
+    pub(super) fn read(
+        document: &Document,
+        kinds: &Kinds,
+        replaces_everything: bool,
+        faults: &mut Faults,
+    ) -> Self {
         let mut head = Self::default();
         head.read_format(document.get("_format_version"), faults);
         for (name, value) in document.iter().filter(|(name, _)| name.starts_with('_')) {
@@ -57,7 +66,7 @@ impl Head {
                 ("_info" | "_plugin_configs", _) => {
                     faults.add(pointer, "expected a record", ViolationKind::Type);
                 }
-                ("_workspace", Value::String(workspace)) if workspace == "default" => {}
+                ("_workspace", Value::String(_)) if foreign_workspace(document).is_none() => {}
                 ("_workspace" | "_konnect", _) => {
                     let message = format!("'{name}' says where decK takes the file; it means nothing here");
                     head.notices.push((pointer, message));
@@ -78,7 +87,31 @@ impl Head {
             }
         }
         faults.check_remarks(document, "");
+        if replaces_everything {
+            head.part.clear();
+        } else if head.part.is_empty()
+            && let Some(workspace) = foreign_workspace(document)
+        {
+            let message = format!(
+                "the file is about the workspace '{workspace}', and there are none here: all else would be deleted"
+            );
+            faults.add("/_workspace".to_owned(), &message, ViolationKind::Other);
+            faults.hint(
+                "leave '_workspace' out, keep to entities with some tags by '_info.select_tags', or say that everything is \
+                 meant: --replace-everything, ?replace_everything=1",
+            );
+        }
         head
+    }
+
+    /// The tags that what is stored has all of, as far as the file is about it; none if it is about everything.
+    pub(super) fn part(&self) -> &[Value] {
+        &self.part
+    }
+
+    /// Checks that a file says of which format it is.
+    pub(super) fn check_format(document: &Document, faults: &mut Faults) {
+        Self::default().read_format(document.get("_format_version"), faults);
     }
 
     fn read_format(&mut self, format: Option<&Value>, faults: &mut Faults) {
@@ -108,6 +141,7 @@ impl Head {
                 (_, Value::Null) => {}
                 ("select_tags", Value::Array(tags)) if tags.iter().all(Value::is_string) => {
                     self.select_tags.clone_from(tags);
+                    self.part.clone_from(tags);
                 }
                 ("select_tags", _) => faults.add(pointer, "expected a set", ViolationKind::Type),
                 ("defaults", Value::Object(defaults)) => {
@@ -178,6 +212,12 @@ impl Head {
             fill(config, shared);
         }
     }
+}
+
+/// The workspace of decK's that a file is about, if that is not the one that every Kong has.
+fn foreign_workspace(document: &Document) -> Option<&str> {
+    let workspace = document.get("_workspace")?.as_str()?;
+    (!matches!(workspace, "" | "default")).then_some(workspace)
 }
 
 /// Fills in fields that are not there, in records within records as well.

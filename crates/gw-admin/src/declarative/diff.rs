@@ -1,14 +1,15 @@
 //! From what is stored to what a file says: only what differs is written.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use gw_core::{Document, Kind, KindSpec, index};
 use gw_store::Op;
 use serde_json::{Value, json};
 
 use super::check::in_order;
-use super::{Configuration, text};
-use crate::entity::{Entities, auto, shown, stored, without_lists};
+use super::{Configuration, part, text};
+use crate::changes;
+use crate::entity::{Entities, auto, without_lists};
 use crate::problem::Problem;
 
 /// What makes a configuration the one that is stored.
@@ -44,6 +45,8 @@ pub(super) fn diff(entities: &Entities<'_>, configuration: &Configuration) -> Re
     let mut keys = HashSet::new();
     let mut puts = Vec::new();
     let mut changes = Vec::new();
+    // What is stored and a file does not have stays, if the file is about a part; it may be in the way.
+    let mut in_the_way: Vec<(String, Document)> = Vec::new();
     // Bound: of the documents of a large configuration, which are spelt out here, there is one at a time.
     for entry in &configuration.entries {
         let spec = entities.spec(entry.kind)?;
@@ -56,21 +59,30 @@ pub(super) fn diff(entities: &Entities<'_>, configuration: &Configuration) -> Re
         };
         let key = index::entity_key(entry.kind, text(&document, "id").unwrap_or_default());
         let before = entities.document(spec, &key);
-        match settle(spec, &entry.made, &mut document, before.as_ref()) {
+        match settle(entities, spec, &entry.made, &mut document, before.as_ref()) {
             None => diff.unchanged += 1,
             Some(change) => {
-                let document = Value::Object(stored(spec, &document));
-                puts.push(Op::put(key.clone(), document.to_string()));
+                if !configuration.part.is_empty() {
+                    in_the_way.extend(part::held_by_others(entities, spec, &document));
+                }
+                puts.push(entities.put(spec, &document)?);
                 changes.push(change);
             }
         }
         keys.insert(key.clone());
         diff.keys.push((entry.kind, key));
     }
+    let staying = part::staying(entities, &configuration.part, &keys)?;
+    in_the_way.retain(|(key, _)| staying.contains(key));
+    if !in_the_way.is_empty() {
+        return Err(Problem::Taken(
+            in_the_way.into_iter().map(|(_, values)| values).collect(),
+        ));
+    }
     // What goes goes first, the children before their parents, so that no name is held twice on the way.
     for spec in in_order(entities.kinds).into_iter().rev() {
         for (key, entry) in entities.view.list(&format!("{}/", spec.kind), None) {
-            if keys.contains(key.as_str()) {
+            if keys.contains(key.as_str()) || staying.contains(key.as_str()) {
                 continue;
             }
             let document: Document = serde_json::from_slice(&entry.value).unwrap_or_default();
@@ -169,6 +181,7 @@ fn same_by_name(entities: &Entities<'_>, spec: &KindSpec, document: &Document) -
 
 /// Takes over what the file leaves to the gateway, and says what changes then.
 fn settle(
+    entities: &Entities<'_>,
     spec: &KindSpec,
     made: &[Box<str>],
     document: &mut Document,
@@ -192,15 +205,7 @@ fn settle(
         return None;
     }
     let mut change = Change::new("update", spec, document);
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let (seen_before, seen_after) = (shown(spec, before.clone()), shown(spec, after.clone()));
-    for name in names
-        .into_iter()
-        .filter(|name| before.get(*name) != after.get(*name))
-    {
-        let told = json!({ "from": seen_before.get(name), "to": seen_after.get(name) });
-        change.fields.insert(name.clone(), told);
-    }
+    change.fields = changes::fields(entities, spec, before, after);
     Some(change)
 }
 
@@ -253,7 +258,7 @@ impl Diff {
     }
 
     /// What changes, as an answer tells it.
-    pub(super) fn told(&self) -> Value {
+    pub(super) fn told(&self) -> Document {
         let summary = self.summary();
         let changes = self.changes.iter().map(|change| {
             let Change {
@@ -267,12 +272,11 @@ impl Diff {
                 "action": action, "entity_name": kind.name(), "entity_id": id, "name": name, "fields": fields,
             })
         });
-        json!({
-            "summary": {
-                "create": summary.created, "update": summary.updated, "delete": summary.deleted,
-                "unchanged": summary.unchanged,
-            },
-            "changes": changes.collect::<Value>(),
-        })
+        let changes: Value = changes.collect();
+        let summary = json!({
+            "create": summary.created, "update": summary.updated, "delete": summary.deleted,
+            "unchanged": summary.unchanged,
+        });
+        Document::from_iter([("summary".to_owned(), summary), ("changes".to_owned(), changes)])
     }
 }

@@ -1,9 +1,11 @@
 //! `/config`: the whole configuration, read and replaced at once.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 
 use bytes::{Buf, Bytes};
-use gw_core::{Document, Kind};
+use gw_core::{Document, Kind, index};
+use gw_store::{Revision, View};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -12,11 +14,13 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::diff::{Diff, diff};
-use super::{Configuration, Refusal, Surroundings, UnknownPlugins, Withheld, emit, export};
+use super::{Configuration, Surroundings, UnknownPlugins, Withheld, emit, export};
 use crate::AdminApi;
 use crate::answer::Answer;
 use crate::body::{self, BodyError};
-use crate::entity::{Entities, shown};
+use crate::conditions::{Conditions, State};
+use crate::entity::{Entities, config_tag, shown};
+use crate::intent::Intent;
 use crate::problem::Problem;
 use crate::{form, multipart};
 
@@ -29,20 +33,43 @@ const NOT_A_CONFIGURATION: Problem = Problem::Argument {
 };
 
 /// What a request asks of `/config` beside what it sends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Wishes {
-    /// Tell what would change, and write nothing.
-    dry_run: bool,
+    intent: Intent,
     /// Answer 304 when nothing changes.
     check_hash: bool,
     /// List entities that something is wrong with one by one.
     flatten_errors: bool,
+    /// What is sent is all that there will be, even if it says that it is about a part.
+    replace_everything: bool,
+}
+
+/// What became of a configuration that was sent.
+enum Done {
+    Told(Answer),
+    /// It is stored, and may still have to be served.
+    Made {
+        answer: Answer,
+        revision: Revision,
+        committed: bool,
+    },
 }
 
 /// What a request may see: what is stored, nothing of the process.
 struct Request<'a> {
     entities: Entities<'a>,
     unknown_plugins: UnknownPlugins,
+    replaces_everything: bool,
+    seen: RefCell<Vec<Seen>>,
+}
+
+/// A store key that was looked at while a text was read, and the version that was there.
+type Seen = (String, Option<Revision>);
+
+/// A text that was read, and what of the store went into it.
+struct Reading {
+    configuration: Configuration,
+    seen: Vec<Seen>,
 }
 
 impl Surroundings for Request<'_> {
@@ -55,37 +82,70 @@ impl Surroundings for Request<'_> {
     }
 
     fn known(&self, kind: Kind, id: &str) -> Option<Document> {
+        let key = index::entity_key(kind, id);
+        let version = version(self.entities.view, &key);
+        self.seen.borrow_mut().push((key, version));
         self.entities.by_id(self.entities.kinds.spec(kind)?, id)
     }
 
     fn unknown_plugins(&self) -> UnknownPlugins {
         self.unknown_plugins
     }
+
+    fn replaces_everything(&self) -> bool {
+        self.replaces_everything
+    }
+}
+
+fn version(view: &View, key: &str) -> Option<Revision> {
+    view.get(key).map(|entry| entry.modified)
+}
+
+impl Reading {
+    /// Whether it would be read the same in a view.
+    fn holds_in(&self, view: &View) -> bool {
+        self.seen.iter().all(|(key, seen)| version(view, key) == *seen)
+    }
 }
 
 impl Wishes {
-    fn read(query: &[(String, String)]) -> Self {
+    fn read(head: &Parts, query: &[(String, String)]) -> Result<Self, Problem> {
         let is_on = |name: &str| {
             let given = query.iter().find(|(known, _)| known == name);
             given.is_some_and(|(_, value)| matches!(value.as_str(), "1" | "true" | ""))
         };
-        Self {
-            dry_run: is_on("dry_run") || is_on("diff"),
+        let mut intent = Intent::read(head, query)?;
+        intent.dry_run |= is_on("diff");
+        Ok(Self {
+            intent,
             check_hash: is_on("check_hash"),
             flatten_errors: is_on("flatten_errors"),
-        }
+            replace_everything: is_on("replace_everything"),
+        })
     }
 }
 
 impl AdminApi {
     /// `GET /config`
-    pub(crate) async fn export_config(&self) -> Result<Answer, Problem> {
+    pub(crate) async fn export_config(&self, conditions: &Conditions) -> Result<Answer, Problem> {
+        self.export(self.store().view(), conditions).await
+    }
+
+    /// Everything that a view holds, as a file.
+    pub(crate) async fn export(&self, view: View, conditions: &Conditions) -> Result<Answer, Problem> {
+        let (tag, revision) = (config_tag(&view), view.revision());
+        if conditions.has(&tag) {
+            return Ok(Answer::ok(Value::Null, revision).tagged(Some(tag), conditions));
+        }
         let api = self.clone();
         aside(move || {
-            let view = api.store().view();
             let export = export::export(&api.entities(&view));
-            let body = json!({ "config": emit::yaml(&export.document), "omitted": export.omitted });
-            Answer::ok(body, view.revision())
+            let config = emit::yaml(&export.document);
+            let body = json!({ "config": config, "omitted": export.omitted, "revision": revision.0 });
+            Answer {
+                tag: Some(tag),
+                ..Answer::ok(body, revision)
+            }
         })
         .await
     }
@@ -102,32 +162,34 @@ impl AdminApi {
         B::Data: Buf,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let wishes = Wishes::read(query);
+        let wishes = Wishes::read(head, query)?;
         let bytes = body::receive(&head.headers, body, MAX_CONFIG).await?;
         let content_type = head
             .headers
             .get(CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
         let content_type = content_type.unwrap_or_default().to_owned();
+        let intent = wishes.intent.clone();
         // A client that goes away leaves the change whole: nobody drops what runs aside.
         let (api, runtime) = (self.clone(), Handle::current());
-        aside(move || runtime.block_on(api.load(&content_type, bytes, wishes))).await?
+        let done = aside(move || runtime.block_on(api.load(&content_type, bytes, wishes))).await??;
+        match done {
+            Done::Told(answer) => Ok(answer),
+            Done::Made {
+                answer,
+                revision,
+                committed,
+            } => Ok(self.when_served(answer, &intent, revision, committed).await),
+        }
     }
 
     /// Runs on a thread that may take its time.
-    async fn load(&self, content_type: &str, bytes: Bytes, wishes: Wishes) -> Result<Answer, Problem> {
+    async fn load(&self, content_type: &str, bytes: Bytes, wishes: Wishes) -> Result<Done, Problem> {
         // Bound: one is read at a time, each takes many times its size.
         let _turn = self.config_turn().await;
         let text = text(content_type, bytes)?;
-        let configuration = match self.read_config(&text) {
-            Ok(configuration) => configuration,
-            Err(refusal) => {
-                return Ok(Answer {
-                    body: Some(refusal.document(wishes.flatten_errors)),
-                    ..Answer::empty(StatusCode::BAD_REQUEST)
-                });
-            }
-        };
+        let reading = self.read_config(&self.store().view(), &text, &wishes)?;
+        let configuration = &reading.configuration;
         for notice in &configuration.notices {
             tracing::warn!(pointer = notice.pointer, "configuration: {}", notice.message);
         }
@@ -139,52 +201,82 @@ impl AdminApi {
                 ignored.remedy
             );
         }
-        if wishes.dry_run {
+        if wishes.intent.dry_run {
             let view = self.store().view();
-            let mut told = diff(&self.entities(&view), &configuration)?.told();
-            told["notices"] = notices(&configuration);
-            told["ignored"] = ignored(&configuration);
-            return Ok(Answer::ok(told, view.revision()));
+            wishes
+                .intent
+                .conditions
+                .check(State::Tagged(&config_tag(&view)))?;
+            let mut diff = diff(&self.entities(&view), configuration)?;
+            let ops = std::mem::take(&mut diff.ops);
+            let after = self.store().preview(&view, ops.clone());
+            let mut told = self.foretold(&view, &after, &ops, false);
+            told.extend(diff.told());
+            told.insert("notices".to_owned(), notices(configuration));
+            told.insert("ignored".to_owned(), ignored(configuration));
+            return Ok(Done::Told(Answer::ok(told.into(), view.revision())));
         }
-        let answer = self.replace_config(&configuration, wishes).await?;
+        let done = self.replace_config(&text, reading, wishes).await?;
         self.remember(&text);
-        Ok(answer)
+        Ok(done)
     }
 
-    fn read_config(&self, text: &str) -> Result<Configuration, Refusal> {
-        let view = self.store().view();
-        let entities = self.entities(&view);
+    fn read_config(&self, view: &View, text: &str, wishes: &Wishes) -> Result<Reading, Problem> {
+        let entities = self.entities(view);
         let (kinds, registry) = (entities.kinds, entities.registry);
         let request = Request {
             entities,
             unknown_plugins: self.options().unknown_plugins,
+            replaces_everything: wishes.replace_everything,
+            seen: RefCell::default(),
         };
-        super::read(text, kinds, registry, &request)
+        let configuration = super::read(text, kinds, registry, &request);
+        let configuration = configuration.map_err(|refusal| Problem::Refused {
+            refusal: Box::new(refusal),
+            flatten_errors: wishes.flatten_errors,
+        })?;
+        Ok(Reading {
+            configuration,
+            seen: request.seen.into_inner(),
+        })
     }
 
-    async fn replace_config(&self, configuration: &Configuration, wishes: Wishes) -> Result<Answer, Problem> {
+    async fn replace_config(
+        &self,
+        text: &str,
+        mut reading: Reading,
+        wishes: Wishes,
+    ) -> Result<Done, Problem> {
         let mut made: Option<Diff> = None;
+        let intent = &wishes.intent;
         let (revision, committed) = self
-            .commit_ops("replace", "the configuration".to_owned(), |view| {
-                let mut diff = diff(&self.entities(view), configuration)?;
+            .commit_ops(intent, "replace", "the configuration".to_owned(), |view| {
+                intent.conditions.check(State::Tagged(&config_tag(view)))?;
+                if !reading.holds_in(view) {
+                    reading = self.read_config(view, text, &wishes)?;
+                }
+                let mut diff = diff(&self.entities(view), &reading.configuration)?;
                 let ops = std::mem::take(&mut diff.ops);
                 made = Some(diff);
                 Ok(ops)
             })
             .await?;
         if !committed && wishes.check_hash {
-            return Ok(Answer {
+            return Ok(Done::Told(Answer {
                 revision: Some(revision),
                 ..Answer::empty(StatusCode::NOT_MODIFIED)
-            });
+            }));
         }
-        let pending = committed && !self.is_served(revision).await;
         let keys = made.map(|diff| diff.keys).unwrap_or_default();
-        Ok(Answer {
+        let answer = Answer {
             written: Some(self.everything(keys).into()),
             revision: Some(revision),
-            pending,
             ..Answer::empty(StatusCode::CREATED)
+        };
+        Ok(Done::Made {
+            answer,
+            revision,
+            committed,
         })
     }
 
@@ -215,7 +307,7 @@ impl AdminApi {
 }
 
 /// Runs what takes as long as a configuration is large, where it holds nothing else up.
-pub(super) async fn aside<T: Send + 'static>(
+pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {

@@ -36,7 +36,17 @@ enum Holds {
         cast: bool,
     },
     /// What a shell would put in.
-    Text(String),
+    Text {
+        value: String,
+        /// It is a variable's, and not a default that is written in the text.
+        is_told: bool,
+    },
+}
+
+/// A part of a text.
+enum Piece<'t> {
+    Written(&'t str),
+    Of(&'t Placeholder),
 }
 
 /// A text with its placeholders filled in.
@@ -45,6 +55,19 @@ pub(super) struct Filled {
     pub(super) text: String,
     /// Whether to read it as if it stood there without quotes.
     pub(super) cast: bool,
+    /// What variables have told of it.
+    pub(super) told: Vec<String>,
+}
+
+impl From<&str> for Filled {
+    /// A text without placeholders.
+    fn from(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            cast: false,
+            told: Vec::new(),
+        }
+    }
 }
 
 /// A placeholder without a value.
@@ -112,24 +135,26 @@ impl Placeholders {
         if self.is_empty() || !text.contains(self.mark) {
             return None;
         }
-        let mut filled = Filled {
-            text: String::new(),
-            cast: false,
-        };
-        // Every other piece is the number of a placeholder.
-        for (position, piece) in text.split(self.mark).enumerate() {
-            let number = piece.parse::<usize>().ok().filter(|_| position % 2 == 1);
-            let Some(placeholder) = number.and_then(|number| self.found.get(number)) else {
-                filled.text.push_str(piece);
-                continue;
+        let mut filled = Filled::from("");
+        for piece in self.pieces(text) {
+            let placeholder = match piece {
+                Piece::Written(piece) => {
+                    filled.text.push_str(piece);
+                    continue;
+                }
+                Piece::Of(placeholder) => placeholder,
             };
             match &placeholder.holds {
-                Holds::Text(_) if is_code => filled.text.push_str(&placeholder.written),
-                Holds::Text(value) => filled.text.push_str(value),
+                Holds::Text { .. } if is_code => filled.text.push_str(&placeholder.written),
+                Holds::Text { value, is_told } => {
+                    filled.text.push_str(value);
+                    filled.told.extend(is_told.then(|| value.clone()));
+                }
                 Holds::Name { name, cast } => match variable(name) {
                     Ok(value) => {
                         filled.text.push_str(&value);
                         filled.cast |= cast;
+                        filled.told.push(value);
                     }
                     Err(why) => {
                         let name = name.clone();
@@ -139,6 +164,36 @@ impl Placeholders {
             }
         }
         Some(Ok(filled))
+    }
+
+    /// A text as it was written.
+    pub(super) fn written(&self, text: &str) -> String {
+        let written = |piece| match piece {
+            Piece::Written(piece) => piece,
+            Piece::Of(placeholder) => &*placeholder.written,
+        };
+        self.pieces(text).map(written).collect()
+    }
+
+    /// What stands around the placeholders of a text.
+    pub(super) fn around<'t>(&'t self, text: &'t str) -> impl Iterator<Item = &'t str> {
+        self.pieces(text).filter_map(|piece| match piece {
+            Piece::Written(piece) => Some(piece),
+            Piece::Of(_) => None,
+        })
+    }
+
+    fn pieces<'t>(&'t self, text: &'t str) -> impl Iterator<Item = Piece<'t>> {
+        // Without placeholders there is no mark: then one that stands in the text is the text's own.
+        let mark = (!self.is_empty()).then_some(self.mark);
+        // Every other piece is the number of a placeholder.
+        text.split(move |letter| Some(letter) == mark)
+            .enumerate()
+            .map(|(position, piece)| {
+                let number = piece.parse::<usize>().ok().filter(|_| position % 2 == 1);
+                let placeholder = number.and_then(|number| self.found.get(number));
+                placeholder.map_or(Piece::Written(piece), Piece::Of)
+            })
     }
 }
 
@@ -180,7 +235,10 @@ impl Placeholder {
             let name = name_at_start(after)?;
             return Some(Self {
                 written: format!("${name}"),
-                holds: Holds::Text(lookup(name)?),
+                holds: Holds::Text {
+                    value: lookup(name)?,
+                    is_told: true,
+                },
             });
         };
         let name = name_at_start(inside)?;
@@ -188,17 +246,19 @@ impl Placeholder {
         // Bound: a default stands on one line, and ends at the first brace.
         let (modifier, _) = rest.lines().next()?.split_once('}')?;
         let value = lookup(name);
-        let value = match (modifier.strip_prefix(":-"), modifier.strip_prefix('-')) {
-            (Some(default), _) => value
-                .filter(|value| !value.is_empty())
-                .unwrap_or_else(|| default.to_owned()),
-            (None, Some(default)) => value.unwrap_or_else(|| default.to_owned()),
-            (None, None) if modifier.is_empty() => value?,
+        let (value, default) = match (modifier.strip_prefix(":-"), modifier.strip_prefix('-')) {
+            (Some(default), _) => (value.filter(|value| !value.is_empty()), Some(default)),
+            (None, Some(default)) => (value, Some(default)),
+            (None, None) if modifier.is_empty() => (value, None),
             _ => return None,
         };
+        let is_told = value.is_some();
         Some(Self {
             written: format!("${{{name}{modifier}}}"),
-            holds: Holds::Text(value),
+            holds: Holds::Text {
+                value: value.or_else(|| default.map(str::to_owned))?,
+                is_told,
+            },
         })
     }
 }
@@ -252,7 +312,7 @@ mod tests {
         };
         match placeholders.fill(&marked, &variable, false) {
             None => Ok((marked.into_owned(), false)),
-            Some(Ok(Filled { text, cast })) => Ok((text, cast)),
+            Some(Ok(Filled { text, cast, .. })) => Ok((text, cast)),
             Some(Err(unfilled)) => Err(unfilled.name),
         }
     }

@@ -23,7 +23,7 @@ pub(super) fn export(entities: &Entities<'_>) -> Export {
         let keys = entities.view.index_range(&index::all(spec.kind), None);
         let documents = keys.filter_map(|(_, key)| entities.document(spec, key.as_str()));
         let list: Vec<Value> = documents
-            .map(|document| entity(spec, document, &mut omitted).into())
+            .map(|document| entity(entities, spec, document, &mut omitted).into())
             .collect();
         if !list.is_empty() {
             lists.insert(spec.kind.name().to_owned(), list.into());
@@ -40,16 +40,30 @@ pub(super) fn export(entities: &Entities<'_>) -> Export {
         );
         document.insert("_comment".to_owned(), remark.into());
     }
+    if entities.kinds.keyring().is_some() {
+        let remark = "Secrets are sealed: a gateway with the same keyring loads the file, and opens those of entities that \
+                      keep their ids.";
+        document.insert("_comment".to_owned(), remark.into());
+    }
     document.extend(lists);
     Export { document, omitted }
 }
 
-fn entity(spec: &KindSpec, stored: Document, omitted: &mut Vec<Value>) -> Document {
+/// One entity, with its secrets sealed; without a keyring as it is shown.
+fn entity(entities: &Entities<'_>, spec: &KindSpec, stored: Document, omitted: &mut Vec<Value>) -> Document {
     let stored = without_lists(spec, &stored);
-    let seen = shown(spec, stored.clone());
+    let key = index::entity_key(spec.kind, text(&stored, "id").unwrap_or_default());
+    let sealed = entities
+        .kinds
+        .keyring()
+        .map(|_| entities.sealed(spec, &key, stored.clone()));
+    let (seen, is_whole) = match sealed {
+        Some(Ok(sealed)) => (sealed, true),
+        Some(Err(_)) | None => (shown(spec, stored.clone()), false),
+    };
     let hidden: Vec<&String> = stored
         .iter()
-        .filter(|(field, value)| seen.get(*field) != Some(value))
+        .filter(|(field, value)| !is_whole && seen.get(*field) != Some(value))
         .map(|(field, _)| field)
         .collect();
     let mut entity = Document::new();

@@ -10,6 +10,7 @@ use super::endpoint::aside;
 use super::{Configuration, Ignored, Notice, Refusal, Surroundings, Verdict, read};
 use crate::AdminApi;
 use crate::entity::Entities;
+use crate::intent::Intent;
 use crate::problem::Problem;
 
 /// A text that was made the configuration.
@@ -71,12 +72,17 @@ impl AdminApi {
                 }
                 let mut made = None;
                 let (revision, changed) = api
-                    .commit_ops("replace", "the configuration".to_owned(), |view| {
-                        let mut diff = diff(&api.entities(view), &configuration)?;
-                        let ops = std::mem::take(&mut diff.ops);
-                        made = Some(diff);
-                        Ok(ops)
-                    })
+                    .commit_ops(
+                        &Intent::of("file"),
+                        "replace",
+                        "the configuration".to_owned(),
+                        |view| {
+                            let mut diff = diff(&api.entities(view), &configuration)?;
+                            let ops = std::mem::take(&mut diff.ops);
+                            made = Some(diff);
+                            Ok(ops)
+                        },
+                    )
                     .await
                     .map_err(|problem| store(&problem))?;
                 api.remember(&text);
@@ -91,7 +97,8 @@ impl AdminApi {
     }
 
     fn is_empty(&self) -> bool {
-        self.store().view().list("", None).next().is_none()
+        let view = self.store().view();
+        view.list("", None).all(|(key, _)| key.is_reserved())
     }
 }
 

@@ -149,7 +149,7 @@ impl Refusal {
     }
 
     /// Kong's error document; `flat` lists the entities that something is wrong with one by one.
-    pub(super) fn document(&self, flat: bool) -> Value {
+    pub(crate) fn document(&self, flat: bool) -> Value {
         let code = |message: String, fields: Value| {
             json!({
                 "code": 14, "name": "invalid declarative configuration", "message": message, "fields": fields,

@@ -29,6 +29,8 @@ pub(super) fn resolve(kinds: &Kinds, drafts: &mut [Draft], faults: &mut Faults) 
         };
         Kinds::expand(draft.kind, &mut draft.document);
         lower_ids(spec, &mut draft.document);
+        // Secrets may name things too. What stays sealed is told when all is checked.
+        let _sealed = kinds.open(draft.kind, &mut draft.document);
         if draft.is_without_id()
             && let Some(id) = identity::of_named(spec, &draft.document)
         {

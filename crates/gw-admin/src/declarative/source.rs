@@ -1,5 +1,7 @@
 //! A text, JSON or YAML, as a document whose values know where they stand.
 
+use std::collections::BTreeSet;
+
 use gw_core::Document;
 use gw_schema::Violation;
 use serde_json::Value;
@@ -27,6 +29,8 @@ pub(super) struct Source {
     pub(super) missing: Vec<Missing>,
     /// Values that name variables nobody has set, as a shell would: pointers and names.
     pub(super) left_over: Vec<(String, String)>,
+    /// What the environment has told: what variables hold, and the values that were made of that.
+    pub(super) told: BTreeSet<String>,
     /// Where the values come from, if the text was mapped from another product's format.
     pub(super) origins: Option<Origins>,
     /// As it was then.
@@ -66,6 +70,7 @@ pub(super) fn load(
                 notices: Vec::new(),
                 missing: Vec::new(),
                 left_over: Vec::new(),
+                told: BTreeSet::new(),
                 origins: None,
                 original: None,
                 faults: Vec::new(),

@@ -17,6 +17,8 @@ pub(super) struct Spot {
     pub(super) at: Position,
     /// It is written without quotes.
     pub(super) plain: bool,
+    /// Variables have made it empty.
+    pub(super) emptied: bool,
     pub(super) below: Below,
 }
 

@@ -226,6 +226,7 @@ impl Surroundings for OwnFile {
             "PORT" => "8080",
             "ANON_KEY" => "a: b # c",
             "EMPTY" => "",
+            "PASSWORD" => "pw$TOP_SECRET",
             "PEM" => "-----BEGIN X-----\nabc: [\n-----END X-----\n",
             _ => return None,
         };
@@ -310,6 +311,64 @@ certificates: []
             (9, &*unset("UNKNOWN")),
             (10, &*unset("request_id")),
         ]
+    );
+}
+
+#[test]
+fn what_an_empty_variable_leaves_out_takes_nothing_along() {
+    let tags = |list: &str| {
+        let text = format!("_format_version: '3.0'\nservices:\n- name: s\n  host: a\n  tags: {list}\n");
+        one_of(&load(&text, UnknownPlugins::Refused).unwrap(), "services", "s")["tags"].clone()
+    };
+    for (list, expected) in [
+        ("[a, $EMPTY, b, c]", json!(["a", "b", "c"])),
+        ("[$EMPTY, '${EMPTY}', a, $EMPTY, b]", json!(["a", "b"])),
+        ("[&none $EMPTY, a, *none, b]", json!(["a", "b"])),
+        ("[$EMPTY]", json!([])),
+    ] {
+        assert_eq!(tags(list), expected, "{list}");
+    }
+    let text = "
+_format_version: '3.0'
+consumers:
+- username: u
+  keyauth_credentials:
+  - {key: $EMPTY}
+  - {key: one}
+  - {key: '${EMPTY}', key: two}
+";
+    let configuration = load(text, UnknownPlugins::Refused).unwrap();
+    let keys = configuration
+        .entries
+        .iter()
+        .filter_map(|entry| entry.document.get("key"));
+    assert_eq!(keys.collect::<Vec<_>>(), ["one", "two"]);
+}
+
+#[test]
+fn a_field_whose_name_lacks_a_variable_is_told_at_its_place() {
+    let text = "_format_version: '3.0'\nservices:\n- name: s\n  host: a\n  \"x${{ env 'NONE' }}\": 1\n";
+    assert_eq!(
+        faults(text)[0],
+        "line 5: services[0].x${{ env 'NONE' }}: the environment has no variable 'NONE'"
+    );
+    assert!(!faults(text).concat().contains('\u{E000}'), "{:?}", faults(text));
+}
+
+#[test]
+fn what_a_variable_holds_names_no_other() {
+    let text = "_format_version: '3.0'\nservices: [{name: s, host: a, tags: [$PASSWORD, $OTHER_NAME]}]\n";
+    let configuration = load(text, UnknownPlugins::Refused).unwrap();
+    let service = one_of(&configuration, "services", "s");
+    assert_eq!(service["tags"], json!(["pw$TOP_SECRET", "$OTHER_NAME"]));
+    let told: Vec<&str> = configuration
+        .notices
+        .iter()
+        .map(|notice| &*notice.message)
+        .collect();
+    assert_eq!(
+        told,
+        ["the environment has no variable 'OTHER_NAME'; what names it stays as it is written"]
     );
 }
 
@@ -437,6 +496,34 @@ fn a_file_is_rendered_for_others_and_knows_its_places() {
         json!([{ "host": "http://auth:9999/v1", "port": 8080 }])
     );
     assert_eq!(rendered.position("/services/0/port").map(|at| at.line), Some(4));
-    let missing = render("a: ${{ env \"NONE\" }}").unwrap_err();
+    let missing = render("_format_version: '3.0'\na: ${{ env \"NONE\" }}").unwrap_err();
     assert_eq!(missing.faults()[0].path, "a");
+    let unversioned = render("services:\n- host: a\n").unwrap_err();
+    let told: Vec<String> = unversioned.faults().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        ["line 1: _format_version: required field missing (begin the file with _format_version: \"3.0\")"]
+    );
+}
+
+#[test]
+fn what_the_environment_tells_is_known_by_its_value() {
+    let text =
+        "_format_version: '3.0'\nservices:\n- {name: ${NAME:-plain}, url: '${AUTH_URL}/x', port: $PORT}\n";
+    let registry = Registry::builtin();
+    let kinds = registry.kinds().unwrap();
+    let rendered = render(text, &kinds, &registry, &OwnFile(UnknownPlugins::Refused)).unwrap();
+    for (value, is_told) in [
+        (json!("http://auth:9999/v1"), true),
+        (json!("http://auth:9999/v1/x"), true),
+        (json!({ "a": ["see http://auth:9999/v1"] }), true),
+        (json!(8080), true),
+        (json!("8080"), true),
+        (json!(["18080"]), false),
+        (json!("plain"), false),
+        (json!(null), false),
+        (json!(""), false),
+    ] {
+        assert_eq!(rendered.tells_of_environment(&value), is_told, "{value}");
+    }
 }

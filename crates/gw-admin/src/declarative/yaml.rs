@@ -1,6 +1,6 @@
 //! YAML to values, with the place of each: bounded in depth, in size and in what its aliases repeat.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use gw_core::Document;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput, Tag};
@@ -29,7 +29,7 @@ pub(super) fn load(
         notices: Vec::new(),
         missing: Vec::new(),
         left_over: Vec::new(),
-        emptied: HashSet::new(),
+        told: BTreeSet::new(),
     };
     let (value, spot) = builder.document()?;
     let refuse = |message: &str| Err(SyntaxError::at(spot.at, message));
@@ -44,6 +44,7 @@ pub(super) fn load(
         notices: builder.notices,
         missing: builder.missing,
         left_over: builder.left_over,
+        told: builder.told,
         origins: None,
         original: None,
         faults: Vec::new(),
@@ -66,8 +67,8 @@ struct Builder<'t> {
     missing: Vec<Missing>,
     /// Places of values that name variables nobody has set.
     left_over: Vec<(String, String)>,
-    /// Places of values that empty variables have made empty.
-    emptied: HashSet<String>,
+    /// What the environment has told.
+    told: BTreeSet<String>,
 }
 
 /// What an alias repeats.
@@ -133,13 +134,19 @@ impl<'t> Builder<'t> {
             return Err(SyntaxError::at(at, &format!("more than {MAX_DEPTH} levels deep")));
         }
         let before = self.weight;
-        let spot = |below, plain| Spot { at, plain, below };
+        let spot = |below, plain| Spot {
+            at,
+            plain,
+            emptied: false,
+            below,
+        };
         let (found, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
                 self.weigh(1 + text.len() / 32, at)?;
-                let value = self.scalar(&text, plain, tag.as_deref(), at)?;
-                ((value, spot(Below::Nothing, plain)), anchor)
+                let (value, emptied) = self.scalar(&text, plain, tag.as_deref(), at)?;
+                let spot = spot(Below::Nothing, plain);
+                ((value, Spot { emptied, ..spot }), anchor)
             }
             Event::SequenceStart(anchor, tag) => {
                 refuse_tag(tag.as_deref(), "seq", at)?;
@@ -157,9 +164,10 @@ impl<'t> Builder<'t> {
                 };
                 let weight = anchored.weight;
                 let (value, below) = (anchored.value.clone(), anchored.spot.below.clone());
-                let plain = anchored.spot.plain;
+                let (plain, emptied) = (anchored.spot.plain, anchored.spot.emptied);
                 self.weigh(weight, at)?;
-                return Ok((value, spot(below, plain)));
+                let spot = spot(below, plain);
+                return Ok((value, Spot { emptied, ..spot }));
             }
             _ => return Err(SyntaxError::at(at, "expected a value")),
         };
@@ -186,9 +194,8 @@ impl<'t> Builder<'t> {
             }
             self.pointer.push(items.len().to_string());
             let (item, spot) = self.value(seen, depth + 1)?;
-            let is_emptied = self.is_emptied(&item);
             self.pointer.pop();
-            if is_emptied {
+            if is_emptied(&spot) {
                 let message = "an item that holds nothing but an empty variable is left out".to_owned();
                 self.tell(message, spot.at);
                 continue;
@@ -208,12 +215,7 @@ impl<'t> Builder<'t> {
                 Event::MappingEnd => break,
                 Event::Scalar(text, style, _, _) => {
                     self.weigh(1 + text.len() / 32, at)?;
-                    let plain = style == ScalarStyle::Plain;
-                    let filled = self.placeholders.fill(&text, self.variable, false);
-                    match filled {
-                        Some(Ok(filled)) => (filled.text, plain),
-                        _ => (text.into_owned(), plain),
-                    }
+                    (self.name(&text), style == ScalarStyle::Plain)
                 }
                 _ => return Err(SyntaxError::at(at, "the name of a field is not a text")),
             };
@@ -244,48 +246,66 @@ impl<'t> Builder<'t> {
         Ok((fields, spots))
     }
 
+    /// The name of a field. One that a variable is missing in stays as it is written.
+    fn name(&mut self, text: &str) -> String {
+        match self.placeholders.fill(text, self.variable, false) {
+            None => text.to_owned(),
+            Some(Ok(filled)) => filled.text,
+            Some(Err(unfilled)) => {
+                let name = self.placeholders.written(text);
+                let pointer = format!("{}/{}", self.place(), segment(&name));
+                self.missing.push(Missing { pointer, unfilled });
+                name
+            }
+        }
+    }
+
+    /// A value, and whether variables have made it empty.
     fn scalar(
         &mut self,
         text: &str,
         plain: bool,
         tag: Option<&Tag>,
         at: Position,
-    ) -> Result<Value, SyntaxError> {
+    ) -> Result<(Value, bool), SyntaxError> {
         let is_code = is_code(&self.pointer);
+        // What variables hold names nothing, whatever it looks like.
+        if self.is_filled_in && !is_code && text.contains('$') {
+            let place = self.place();
+            let names = self.placeholders.around(text).flat_map(left_over);
+            let names = names.map(|name| (place.clone(), name.to_owned()));
+            self.left_over.extend(names);
+        }
+        let mut emptied = false;
         let filled = match self.placeholders.fill(text, self.variable, is_code) {
-            None => Filled {
-                text: text.to_owned(),
-                cast: false,
-            },
-            Some(Ok(filled)) => {
+            None => Filled::from(text),
+            Some(Ok(mut filled)) => {
                 self.weigh(filled.text.len() / 32, at)?;
-                if filled.text.is_empty() {
-                    self.emptied.insert(self.place());
+                emptied = filled.text.is_empty();
+                if !filled.told.is_empty() {
+                    filled.told.push(filled.text.clone());
                 }
+                self.told.extend(filled.told.drain(..));
                 filled
             }
             Some(Err(unfilled)) => {
                 let pointer = self.place();
                 self.missing.push(Missing { pointer, unfilled });
-                return Ok(Value::Null);
+                return Ok((Value::Null, false));
             }
         };
-        if self.is_filled_in && !is_code && filled.text.contains('$') {
-            let place = self.place();
-            let names = left_over(&filled.text).map(|name| (place.clone(), name.to_owned()));
-            self.left_over.extend(names);
-        }
         let core = tag.map(|tag| (tag.is_yaml_core_schema(), tag.suffix.as_str()));
-        match core {
-            None if plain || filled.cast => Ok(scalar::resolve(&filled.text)),
+        let value = match core {
+            None if plain || filled.cast => scalar::resolve(&filled.text),
             // `!` alone: what stands here is a text.
-            None | Some((true, "str" | "binary")) | Some((false, "")) => Ok(Value::from(filled.text)),
-            Some((true, "int" | "float" | "bool" | "null")) => Ok(scalar::resolve(&filled.text)),
-            Some((_, suffix)) => Err(SyntaxError::at(
-                at,
-                &format!("the tag '{suffix}' means nothing here"),
-            )),
-        }
+            None | Some((true, "str" | "binary")) | Some((false, "")) => Value::from(filled.text),
+            Some((true, "int" | "float" | "bool" | "null")) => scalar::resolve(&filled.text),
+            Some((_, suffix)) => {
+                let message = format!("the tag '{suffix}' means nothing here");
+                return Err(SyntaxError::at(at, &message));
+            }
+        };
+        Ok((value, emptied))
     }
 
     fn weigh(&mut self, weight: usize, at: Position) -> Result<(), SyntaxError> {
@@ -299,20 +319,6 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    /// Whether the item of a list that was just read is nothing but what empty variables have left.
-    fn is_emptied(&self, item: &Value) -> bool {
-        if self.emptied.is_empty() {
-            return false;
-        }
-        let place = self.place();
-        match item {
-            Value::Object(fields) if !fields.is_empty() => fields
-                .keys()
-                .all(|name| self.emptied.contains(&format!("{place}/{}", segment(name)))),
-            _ => self.emptied.contains(&place),
-        }
-    }
-
     fn place(&self) -> String {
         self.pointer.iter().map(|segment| format!("/{segment}")).collect()
     }
@@ -324,6 +330,14 @@ impl<'t> Builder<'t> {
             position: Some(at),
             message,
         });
+    }
+}
+
+/// Whether an item of a list is nothing but what empty variables have left.
+fn is_emptied(item: &Spot) -> bool {
+    match &item.below {
+        Below::Record(fields) if !fields.is_empty() => fields.values().all(|field| field.emptied),
+        _ => item.emptied,
     }
 }
 

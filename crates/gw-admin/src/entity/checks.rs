@@ -72,9 +72,16 @@ pub(crate) fn complete<'r>(
     ask: impl FnOnce(&Document) -> Option<&'r Registry>,
     fit: impl FnOnce(&Document) -> Option<Violation>,
 ) -> Vec<Violation> {
+    // What an export has sealed comes back as what it was.
+    let sealed: Vec<Violation> = match kinds.open(spec.kind, document) {
+        Ok(()) => Vec::new(),
+        Err(violations) => violations.into_vec(),
+    };
     if let Err(violations) = kinds.complete(spec.kind, document) {
-        found.extend(violations);
+        let new = |new: &Violation| sealed.iter().all(|known| known.pointer != new.pointer);
+        found.extend(violations.into_iter().filter(new));
     }
+    found.extend(sealed);
     if spec.kind == Kind::Plugin {
         if let Some(Err(violations)) = ask(document).map(|registry| registry.complete(document)) {
             // A field that has no proper value is not worth a second complaint.

@@ -75,7 +75,7 @@ impl<'a> Entities<'a> {
     }
 
     /// The link between two entities, and the far one of them.
-    fn tie(&self, link: &Link, near: &str, far: &str) -> Result<(Document, Document), Problem> {
+    pub(super) fn tie(&self, link: &Link, near: &str, far: &str) -> Result<(Document, Document), Problem> {
         let spec = self.spec(link.by)?;
         let (near, far) = (self.top(link.near.kind, near)?, self.top(link.far.kind, far)?);
         let mut pair = Document::new();

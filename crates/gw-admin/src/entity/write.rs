@@ -1,11 +1,10 @@
 //! Creating, replacing and patching: from what a client sent to the document that is stored.
 
-use gw_core::{Document, Kind, KindSpec, Kinds, index};
+use gw_core::{Document, Kind, KindSpec, Kinds};
 use gw_schema::{Violation, ViolationKind, Violations};
 use gw_store::Op;
 use serde_json::{Value, json};
 
-use super::listing::stored;
 use super::references::lower_ids;
 use super::{Entities, Found, Scope, as_id, auto, checks, endpoint_key, merge, shown, text};
 use crate::api::Site;
@@ -60,15 +59,10 @@ impl Entities<'_> {
         }
         self.check_references(spec, &document)?;
         let mut ops = self.check_unique(spec, &document)?;
-        let key = index::entity_key(spec.kind, id);
         let mut found = Vec::new();
         let listed = self.write_lists(spec, &mut document, &mut found);
         refuse_if(found, &document)?;
-        let stored = serde_json::to_vec(&stored(spec, &document)).map_err(|error| {
-            tracing::error!(%error, "a document could not be written as JSON");
-            Problem::Internal
-        })?;
-        ops.push(Op::put(key, stored));
+        ops.push(self.put(spec, &document)?);
         ops.extend(listed);
         Ok((ops, shown(spec, document)))
     }

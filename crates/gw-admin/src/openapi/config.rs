@@ -21,6 +21,10 @@ pub(super) fn query(endpoint: &Endpoint, method: &Method) -> Vec<Value> {
         ),
         ("dry_run", "Tell what would change, and write nothing."),
         ("diff", "The same."),
+        (
+            "replace_everything",
+            "Take the file for everything, even if it says that it is about a part.",
+        ),
     ];
     arguments.map(argument).into()
 }
@@ -55,6 +59,11 @@ pub(super) fn schemas(kinds: &Kinds) -> Document {
     let named = || json!({ "entity_name": { "type": "string" }, "entity_id": { "type": "string" } });
     let mut omitted = json!({ "type": "object", "required": ["entity_name", "entity_id", "fields"], "properties": named() });
     omitted["properties"]["fields"] = json!({ "type": "array", "items": { "type": "string" } });
+    let mut unopened = omitted.clone();
+    unopened["properties"]["fields"]["items"] = json!({
+        "type": "object", "required": ["field", "message"],
+        "properties": { "field": { "type": "string" }, "message": { "type": "string" } },
+    });
     let mut change = json!({
         "type": "object", "required": ["action", "entity_name", "entity_id", "name", "fields"], "properties": named(),
     });
@@ -75,6 +84,18 @@ pub(super) fn schemas(kinds: &Kinds) -> Document {
             "description": "All entities by kind and id.",
             "additionalProperties": false,
             "properties": of_kinds,
+        },
+        "config.sealing": {
+            "type": "object",
+            "required": ["key", "sealed", "sealed_with_older_keys", "in_clear_text", "unopened"],
+            "properties": {
+                "key": { "type": ["string", "null"], "description": "The key that seals now." },
+                "sealed": { "type": "integer", "description": "Secrets that it has sealed." },
+                "sealed_with_older_keys": { "type": "integer" },
+                "in_clear_text": { "type": "integer" },
+                "resealed": { "type": "integer", "description": "Secrets that this call has sealed." },
+                "unopened": { "type": "array", "items": unopened, "description": "Entities with secrets that cannot be opened." },
+            },
         },
         "config.diff": {
             "type": "object",

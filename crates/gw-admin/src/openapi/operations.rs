@@ -4,8 +4,9 @@ use gw_core::{Document, Kind, Kinds, OnDelete};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{config, reference};
+use super::{config, control, reference};
 use crate::api::{Collection, Endpoint};
+use crate::plan::Step;
 
 /// What makes the operations.
 pub(super) struct Operations<'a> {
@@ -44,11 +45,12 @@ impl Operations<'_> {
             "tags": [group.unwrap_or("node")],
             "responses": self.responses(endpoint, method, named),
         });
-        let query = match *method {
+        let mut query = match *method {
             Method::GET | Method::HEAD => self.query(endpoint),
             Method::DELETE | Method::PUT => self.options(endpoint, method),
             _ => config::query(endpoint, method),
         };
+        query.extend(control::parameters(endpoint, method));
         if !query.is_empty() {
             operation["parameters"] = query.into();
         }
@@ -179,6 +181,7 @@ impl Operations<'_> {
                     "required": [link.far.argument], "properties": { &*link.far.argument: either },
                 }))
             }
+            Endpoint::Transaction | Endpoint::Rollback | Endpoint::Mark => control::body(endpoint),
             Endpoint::Explain => Some(reference("explain")),
             Endpoint::SetLogLevel => Some(json!({
                 "type": "object", "properties": { "timeout": { "type": ["number", "null"], "minimum": 0 } },
@@ -222,7 +225,14 @@ impl Operations<'_> {
             }
             responses.insert(status.to_owned(), response);
         };
-        let done = |schema| (schema, "As it is now.");
+        let changes = control::changes(endpoint, method);
+        let done = |schema: Value| {
+            if changes && Step::is_possible(endpoint, method) {
+                let either = json!({ "anyOf": [schema, reference("dry_run")] });
+                return (either, "As it is now, or what would change.");
+            }
+            (schema, "As it is now.")
+        };
         if *method == Method::OPTIONS {
             add("204", "The methods, in `Allow`.", None);
         } else if *method == Method::DELETE {
@@ -230,7 +240,14 @@ impl Operations<'_> {
         } else if matches!(endpoint, Endpoint::SetHealth { .. }) {
             add("204", "It is so from now on.", None);
         } else if *method == Method::POST
-            && !matches!(endpoint, Endpoint::Validate { .. } | Endpoint::Explain)
+            && !matches!(
+                endpoint,
+                Endpoint::Validate { .. } | Endpoint::Explain | Endpoint::Reseal
+            )
+            && !matches!(
+                endpoint,
+                Endpoint::Rollback | Endpoint::Transaction | Endpoint::Accept
+            )
         {
             add("201", "It was made.", Some(self.shown(endpoint, method)));
             if *endpoint == Endpoint::Config {
@@ -241,16 +258,17 @@ impl Operations<'_> {
             let (schema, description) = done(self.shown(endpoint, method));
             add("200", description, Some(schema));
         }
-        let mut refuse = |status: &str, description: &str| add(status, description, Some(reference("error")));
         if *method == Method::OPTIONS {
             return responses.into();
         }
+        control::responses(endpoint, method, &mut add);
+        let mut refuse = |status: &str, description: &str| add(status, description, Some(reference("error")));
         refuse(
             "400",
             "Something is wrong with the request; `violations` says all of it.",
         );
         refuse("500", "The gateway failed.");
-        if named {
+        if named && *endpoint != Endpoint::At {
             refuse("404", "Nothing of this name is there.");
         }
         let sets = matches!(endpoint, Endpoint::SetHealth { .. });
@@ -269,7 +287,11 @@ impl Operations<'_> {
         {
             refuse("405", "The store takes no writes.");
             refuse("503", "The store does not answer.");
-            if reads_body && *endpoint != Endpoint::Config {
+            let is_own = matches!(
+                endpoint,
+                Endpoint::Config | Endpoint::Reseal | Endpoint::Rollback | Endpoint::Mark | Endpoint::Accept
+            );
+            if reads_body && !is_own {
                 refuse("409", "A unique value is taken.");
             }
         }
@@ -279,6 +301,19 @@ impl Operations<'_> {
     /// What a successful answer holds.
     fn shown(&self, endpoint: &Endpoint, method: &Method) -> Value {
         match endpoint {
+            Endpoint::History
+            | Endpoint::At
+            | Endpoint::Compare
+            | Endpoint::Rollback
+            | Endpoint::Transaction
+            | Endpoint::Marks
+            | Endpoint::Cluster
+            | Endpoint::Accept
+            | Endpoint::Problems => control::shown(endpoint).unwrap_or_default(),
+            Endpoint::Mark if *method == Method::PUT => {
+                json!({ "anyOf": [reference("config.tag"), reference("dry_run")] })
+            }
+            Endpoint::Mark => reference("config.tag"),
             Endpoint::Information => reference("information"),
             Endpoint::Status => reference("status"),
             Endpoint::Metrics => json!({ "type": "string" }),
@@ -286,6 +321,7 @@ impl Operations<'_> {
             Endpoint::EnabledPlugins => reference("plugins.enabled"),
             Endpoint::Config if *method == Method::POST => reference("config.loaded"),
             Endpoint::Config => reference("config"),
+            Endpoint::Reseal => reference("config.sealing"),
             Endpoint::OpenApi => json!({ "type": "object", "required": ["openapi", "info", "paths"] }),
             Endpoint::Tags | Endpoint::Tagged => reference("tags.page"),
             Endpoint::Schema | Endpoint::PluginSchema | Endpoint::VaultSchema => reference("fields"),
@@ -353,7 +389,7 @@ fn cached() -> Value {
     })
 }
 
-fn argument(name: &str, schema: Value, description: &str) -> Value {
+pub(super) fn argument(name: &str, schema: Value, description: &str) -> Value {
     json!({ "name": name, "in": "query", "schema": schema, "description": description })
 }
 

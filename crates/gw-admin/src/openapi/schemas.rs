@@ -4,7 +4,7 @@ use gw_core::{Document, Kind, KindSpec, Kinds};
 use gw_plugins::Registry;
 use serde_json::{Value, json};
 
-use super::{config, dns, explain, health, reference};
+use super::{config, control, dns, explain, health, reference};
 use crate::explain::WARNINGS;
 
 /// All schemas, by name: `services` is one as it is shown, `services.new`, `services.patch` and `services.page` are
@@ -28,6 +28,7 @@ pub(super) fn components(kinds: &Kinds, registry: &Registry) -> Document {
     }
     schemas.extend(node(kinds));
     schemas.extend(config::schemas(kinds));
+    schemas.extend(control::schemas());
     schemas.extend(health::schemas());
     schemas.extend(dns::schemas());
     schemas.extend(explain::schemas());
@@ -278,9 +279,15 @@ fn node(kinds: &Kinds) -> Document {
                 "configuration_hash": { "type": "string", "pattern": "^[0-9a-f]{32}$" },
                 "configuration": {
                     "type": "object",
-                    "required": ["incarnation", "revision", "applied", "pending"],
-                    "properties": { "pending": { "type": "boolean" } },
+                    "required": ["incarnation", "revision", "applied", "pending", "hash", "problems", "alarms"],
+                    "properties": {
+                        "pending": { "type": "boolean" },
+                        "hash": { "type": "string", "description": "Equal on nodes that hold the same." },
+                        "problems": { "type": "integer", "description": "Objects that cannot run here." },
+                        "alarms": control::alarms(),
+                    },
                 },
+                "store": control::store(),
             },
         },
     });
@@ -312,6 +319,14 @@ fn error() -> Value {
             "options": { "type": "object", "description": "Messages about arguments of the query." },
             "detail": { "type": "string" },
             "hint": { "type": "string", "description": "What else could be asked." },
+            "etag": { "type": ["string", "null"], "description": "Which version there is." },
+            "operation": { "type": "integer", "description": "Which operation of a transaction it is about." },
+            "pointer": { "type": "string", "description": "Where that is in what was sent." },
+            "objects": {
+                "type": "array",
+                "description": "What would not be taken today, and why.",
+                "items": { "type": "object", "required": ["entity_name", "entity_id", "message"] },
+            },
             "violations": {
                 "type": "array",
                 "items": {

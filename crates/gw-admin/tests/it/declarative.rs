@@ -29,10 +29,9 @@ async fn load(admin: &Admin, text: &str) -> Value {
 async fn entities(admin: &Admin) -> Value {
     let (mut all, listed) = (json!({}), admin.get("/openapi.json").await.1);
     let paths = listed["paths"].as_object().unwrap();
-    for path in paths
-        .keys()
-        .filter(|path| !path.contains('{') && !path.contains('.') && *path != "/metrics")
-    {
+    for path in paths.keys().filter(|path| {
+        !path.contains('{') && !path.contains('.') && *path != "/metrics" && !path.starts_with("/config")
+    }) {
         let (status, page) = admin.get(&format!("{path}?size=1000")).await;
         let entities = page["data"]
             .as_array()

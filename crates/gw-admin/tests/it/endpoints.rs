@@ -18,9 +18,15 @@ async fn paths(admin: &Admin) -> Vec<(String, String)> {
             ("schemas", "services"),
             ("level", "debug"),
             ("address", "127.0.0.1:80"),
+            ("revision", "head"),
+            ("name", "known-good"),
         ]
         .map(|(kind, name)| (kind, name.to_owned())),
     );
+    let tag = serde_json::json!({});
+    admin
+        .check("PUT /config/tags/known-good", tag.clone(), 200, tag)
+        .await;
     let listed = admin.get("/endpoints").await.1;
     // Nothing is kept here, see `proxy_cache`.
     let kept = |pattern: &&Value| {
@@ -76,7 +82,9 @@ async fn answer(admin: &Admin, method: &str, path: &str) -> (u16, BTreeMap<Strin
         .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
     // Latency, memory: what is another with each answer.
     let moving = |name: &String| {
-        name == "x-kong-admin-latency" || (name == "content-length" && path.starts_with("/status"))
+        name == "x-kong-admin-latency"
+            || name == "x-request-id"
+            || (name == "content-length" && path.starts_with("/status"))
     };
     let headers = headers.filter(|(name, _)| !moving(name)).collect();
     (
@@ -93,9 +101,18 @@ async fn every_path_takes_a_trailing_slash_and_head_and_leads_no_further() {
     assert!(paths.len() > 90, "{}", paths.len());
     for (pattern, path) in &paths {
         let (status, headers, body) = answer(&admin, "GET", path).await;
-        let writes_only = ["/validate", "{level}", "healthy", "/explain", "/proxy-cache"]
-            .iter()
-            .any(|end| pattern.ends_with(end));
+        let writes_only = [
+            "/validate",
+            "{level}",
+            "healthy",
+            "/explain",
+            "/proxy-cache",
+            "/rollback",
+            "/transaction",
+            "/accept",
+        ]
+        .iter()
+        .any(|end| pattern.ends_with(end));
         assert_eq!(status, if writes_only { 405 } else { 200 }, "{path}: {body}");
         let slashed = if path == "/" {
             path.clone()
@@ -143,7 +160,7 @@ async fn what_is_not_there_is_not_found_below_anything() {
     let admin = Admin::new().await;
     let kinds = kinds();
     for (pattern, _) in paths(&admin).await {
-        let lists_all = ["/schemas", "/tags", "/plugins/schema", "/debug"];
+        let lists_all = ["/schemas", "/tags", "/plugins/schema", "/debug", "/config/at"];
         let writes_only = pattern.ends_with("healthy");
         if !pattern.contains('{') || writes_only || lists_all.iter().any(|start| pattern.starts_with(start)) {
             continue;

@@ -5,19 +5,20 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use gw_admin::ports::{
-    Applied, Counters, Explanation, Health, KnownName, LogLevel, Names, Node, Overlap, Question, Reports,
-    Routing, SetHealthError, Status, UpstreamHealth,
+    Alarm, Applied, Cluster, ClusterError, ClusterNode, Counters, Explanation, Forecast, Foresight, Health,
+    KnownName, LogLevel, Names, Node, ObjectProblem, Overlap, Planned, Problems, Question, Reports, Routing,
+    SetHealthError, Status, UpstreamHealth,
 };
-use gw_admin::{AdminApi, StoreIndex};
-use gw_core::Kinds;
+use gw_admin::{AdminApi, AdminOptions, StoreIndex};
+use gw_core::{Keyring, Kinds};
 use gw_plugins::{BuildEnv, BuildError, Definition, Phases, Plugin, Registry};
-use gw_store::{CommitLog, MemoryLog, Store};
-use http::{Request, Response};
+use gw_store::{CommitLog, MemoryLog, Op, Store, View};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 
@@ -43,6 +44,20 @@ pub(crate) struct FakePlane {
     pub(crate) explanation: Mutex<Explanation>,
     pub(crate) asked: Mutex<Vec<Question>>,
     pub(crate) overlaps: Mutex<Vec<Overlap>>,
+    /// What is foreseen of every change, and the changes that were asked about.
+    pub(crate) forecast: Mutex<Forecast>,
+    pub(crate) planned: Mutex<Vec<Planned>>,
+    /// The nodes that are alive, and those of them that never serve anything new.
+    pub(crate) nodes: Mutex<Vec<ClusterNode>>,
+    pub(crate) behind: Mutex<Vec<ClusterNode>>,
+    /// Whether nobody knows of the nodes.
+    pub(crate) lost: AtomicBool,
+    pub(crate) problems: Mutex<Vec<ObjectProblem>>,
+    pub(crate) alarms: Mutex<Vec<Alarm>>,
+    /// How much may go without a word; none = all.
+    pub(crate) most_deleted: Mutex<Option<usize>>,
+    /// What is held back.
+    pub(crate) held: Mutex<Option<u64>>,
 }
 
 impl Applied for FakePlane {
@@ -131,6 +146,70 @@ impl Routing for FakePlane {
     }
 }
 
+impl Foresight for FakePlane {
+    fn foresee(&self, changes: &[Planned]) -> Forecast {
+        *held(&self.planned) = changes.to_vec();
+        held(&self.forecast).clone()
+    }
+}
+
+type Nodes<'a> = Pin<Box<dyn Future<Output = Result<Vec<ClusterNode>, ClusterError>> + Send + 'a>>;
+
+impl FakePlane {
+    fn told(&self, nodes: &Mutex<Vec<ClusterNode>>) -> Result<Vec<ClusterNode>, ClusterError> {
+        if self.lost.load(Ordering::Relaxed) {
+            return Err(ClusterError {
+                why: "no answer".into(),
+            });
+        }
+        Ok(held(nodes).clone())
+    }
+}
+
+impl Cluster for FakePlane {
+    fn nodes(&self) -> Nodes<'_> {
+        Box::pin(async { self.told(&self.nodes) })
+    }
+
+    fn served_by_all(&self, revision: u64, within: Duration) -> Nodes<'_> {
+        self.waited_for.store(revision, Ordering::Relaxed);
+        Box::pin(async move {
+            let behind = self.told(&self.behind)?;
+            if !behind.is_empty() {
+                tokio::time::sleep_until(tokio::time::Instant::now() + within).await;
+            }
+            Ok(behind)
+        })
+    }
+}
+
+impl Problems for FakePlane {
+    fn problems(&self) -> Vec<ObjectProblem> {
+        held(&self.problems).clone()
+    }
+
+    fn alarms(&self) -> Vec<Alarm> {
+        held(&self.alarms).clone()
+    }
+
+    fn too_much(&self, _: &View, changes: &[Op]) -> Option<Box<str>> {
+        let most = (*held(&self.most_deleted))?;
+        let deleted = changes
+            .iter()
+            .filter(|op| matches!(op, Op::Delete { .. }))
+            .count();
+        (deleted > most).then(|| format!("{deleted} objects").into())
+    }
+
+    fn accept(&self) -> Pin<Box<dyn Future<Output = Option<u64>> + Send + '_>> {
+        Box::pin(async { held(&self.held).take() })
+    }
+}
+
+pub(crate) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Names for FakePlane {
     fn names(&self) -> Vec<KnownName> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -208,7 +287,19 @@ impl Admin {
 
     /// An Admin API of its own over a log, with these of the plugins.
     pub(crate) async fn with(log: Arc<dyn CommitLog>, registry: Registry) -> Self {
-        let kinds = kinds();
+        Self::made(log, registry, kinds()).await
+    }
+
+    /// An Admin API of its own over a log, with this keyring; none if it is empty.
+    pub(crate) async fn sealing(log: Arc<dyn CommitLog>, keyring: &str) -> Self {
+        let kinds = match keyring {
+            "" => kinds(),
+            keyring => kinds().sealed_with(Keyring::parse(keyring).unwrap()),
+        };
+        Self::made(log, plugins(), kinds).await
+    }
+
+    async fn made(log: Arc<dyn CommitLog>, registry: Registry, kinds: Kinds) -> Self {
         let store = Store::open(log, StoreIndex::new(kinds.clone())).await.unwrap();
         let plane = Arc::new(FakePlane::default());
         Self {
@@ -216,6 +307,21 @@ impl Admin {
             store,
             plane,
         }
+    }
+
+    /// One whose configuration comes as a whole.
+    pub(crate) async fn without_database() -> Self {
+        let mut admin = Self::new().await;
+        let mut options = AdminOptions::default();
+        options.without_database = true;
+        admin.api = AdminApi::with(
+            admin.store.clone(),
+            plugins(),
+            kinds(),
+            admin.plane.clone(),
+            options,
+        );
+        admin
     }
 
     pub(crate) fn revision(&self) -> u64 {
@@ -245,6 +351,42 @@ impl Admin {
             serde_json::from_slice(&body).unwrap()
         };
         (head.status().as_u16(), value)
+    }
+
+    /// Sends JSON (null: no body) with headers, and returns status, headers and document of the answer.
+    pub(crate) async fn with_headers(
+        &self,
+        call: &str,
+        headers: &[(&str, &str)],
+        body: Value,
+    ) -> (u16, HeaderMap, Value) {
+        let (method, path) = call.split_once(' ').unwrap();
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let mut text = String::new();
+        if !body.is_null() {
+            request = request.header("content-type", JSON);
+            text = body.to_string();
+        }
+        let (head, body) = self.raw(request.body(Full::from(text)).unwrap()).await;
+        let value = if body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&body).unwrap()
+        };
+        (head.status().as_u16(), head.headers().clone(), value)
+    }
+
+    /// The ETag that a path answers with.
+    pub(crate) async fn tag(&self, path: &str) -> String {
+        let (status, headers, answer) = self.with_headers(&format!("GET {path}"), &[], Value::Null).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        let tag = headers
+            .get("etag")
+            .unwrap_or_else(|| panic!("{path} has no ETag"));
+        tag.to_str().unwrap().to_owned()
     }
 
     pub(crate) async fn json(&self, call: &str, body: Value) -> (u16, Value) {

@@ -4,9 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use gw_store::{AppendError, BoxFuture, CommitId, CommitLog, Head, LogError, MemoryLog, Record, Revision};
+use gw_store::{
+    Announced, AppendError, BoxFuture, CommitId, CommitLog, Head, LogError, MemoryLog, Record, Revision,
+};
 use http::Request;
 use http_body::Frame;
 use serde_json::json;
@@ -46,7 +49,7 @@ impl CommitLog for Troubled {
 
     fn append(
         &self,
-        expect: Revision,
+        expect: Head,
         record: Bytes,
         id: CommitId,
     ) -> BoxFuture<'_, Result<Revision, AppendError>> {
@@ -74,11 +77,11 @@ impl CommitLog for Troubled {
         }
     }
 
-    fn read(&self, after: Revision) -> BoxFuture<'_, Result<Vec<Record>, LogError>> {
+    fn read(&self, after: Head) -> BoxFuture<'_, Result<Vec<Record>, LogError>> {
         self.log.read(after)
     }
 
-    fn wait_past(&self, after: Revision) -> BoxFuture<'_, Result<Revision, LogError>> {
+    fn wait_past(&self, after: Head) -> BoxFuture<'_, Result<Revision, LogError>> {
         self.log.wait_past(after)
     }
 
@@ -88,6 +91,26 @@ impl CommitLog for Troubled {
 
     fn checkpoint_until(&self, until: Revision) -> BoxFuture<'_, Result<Option<Record>, LogError>> {
         self.log.checkpoint_until(until)
+    }
+
+    fn prune(&self, upto: Revision, keep: Vec<Revision>) -> BoxFuture<'_, Result<(), LogError>> {
+        self.log.prune(upto, keep)
+    }
+
+    fn pruned(&self) -> BoxFuture<'_, Result<Revision, LogError>> {
+        self.log.pruned()
+    }
+
+    fn announce(&self, node: &str, about: Bytes, lasting: Duration) -> BoxFuture<'_, Result<(), LogError>> {
+        self.log.announce(node, about, lasting)
+    }
+
+    fn announced(&self) -> BoxFuture<'_, Result<Vec<Announced>, LogError>> {
+        self.log.announced()
+    }
+
+    fn place(&self) -> Box<str> {
+        self.log.place()
     }
 
     fn limit(&self) -> usize {
@@ -202,4 +225,67 @@ async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
         assert_eq!(admin.api.handle(request).await.status(), status);
     }
     assert_eq!(admin.revision(), 0);
+}
+
+/// A log that nothing is ever heard of.
+pub(crate) struct Away;
+
+fn silence<T: Send + 'static>() -> BoxFuture<'static, Result<T, LogError>> {
+    Box::pin(async { Err(away()) })
+}
+
+impl CommitLog for Away {
+    fn head(&self) -> BoxFuture<'_, Result<Head, LogError>> {
+        silence()
+    }
+
+    fn append(&self, _: Head, _: Bytes, _: CommitId) -> BoxFuture<'_, Result<Revision, AppendError>> {
+        Box::pin(async { Err(AppendError::Rejected(away())) })
+    }
+
+    fn find(&self, _: CommitId) -> BoxFuture<'_, Result<Option<Revision>, LogError>> {
+        silence()
+    }
+
+    fn read(&self, _: Head) -> BoxFuture<'_, Result<Vec<Record>, LogError>> {
+        silence()
+    }
+
+    fn wait_past(&self, _: Head) -> BoxFuture<'_, Result<Revision, LogError>> {
+        silence()
+    }
+
+    fn checkpoint(&self, _: Revision, _: Bytes) -> BoxFuture<'_, Result<(), LogError>> {
+        silence()
+    }
+
+    fn checkpoint_until(&self, _: Revision) -> BoxFuture<'_, Result<Option<Record>, LogError>> {
+        silence()
+    }
+
+    fn prune(&self, _: Revision, _: Vec<Revision>) -> BoxFuture<'_, Result<(), LogError>> {
+        silence()
+    }
+
+    fn pruned(&self) -> BoxFuture<'_, Result<Revision, LogError>> {
+        silence()
+    }
+
+    fn announce(&self, _: &str, _: Bytes, _: Duration) -> BoxFuture<'_, Result<(), LogError>> {
+        silence()
+    }
+
+    fn announced(&self) -> BoxFuture<'_, Result<Vec<Announced>, LogError>> {
+        silence()
+    }
+
+    fn place(&self) -> Box<str> {
+        "far away".into()
+    }
+
+    fn limit(&self) -> usize {
+        1024 * 1024
+    }
+
+    fn close(&self) {}
 }

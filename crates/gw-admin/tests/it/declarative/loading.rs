@@ -191,3 +191,181 @@ async fn certificates_with_their_names() {
     );
     assert_eq!(admin.get("/certificates/a.test").await.1, *certificate);
 }
+
+const PLATFORM: &str = "
+_format_version: '3.0'
+_info: {select_tags: [platform]}
+services:
+- {name: kept, host: a}
+";
+
+#[tokio::test]
+async fn a_file_with_select_tags_is_about_what_has_them() {
+    let admin = Admin::new().await;
+    let both = json!(["platform", "x"]);
+    admin
+        .make("/services", json!({ "name": "kept", "host": "b", "tags": both }))
+        .await;
+    admin
+        .make("/services", json!({ "name": "gone", "host": "b", "tags": both }))
+        .await;
+    admin
+        .make(
+            "/services",
+            json!({ "name": "others", "host": "b", "tags": ["x"] }),
+        )
+        .await;
+    admin
+        .make("/services/others/routes", json!({ "name": "r", "paths": ["/r"] }))
+        .await;
+    admin
+        .make(
+            "/consumers",
+            json!({ "username": "leaver", "tags": ["platform"] }),
+        )
+        .await;
+    admin
+        .make("/consumers/leaver/key-auth", json!({ "key": "k" }))
+        .await;
+    admin.make("/consumer_groups", json!({ "name": "staff" })).await;
+    admin.make("/consumers", json!({ "username": "ann" })).await;
+    let member = json!({ "consumer": "ann" });
+    let path = "POST /consumer_groups/staff/consumers";
+    admin.check(path, member, 201, json!({})).await;
+    let (status, told) = admin.send("POST /config?dry_run=1", YAML, PLATFORM).await;
+    assert_eq!(status, 200, "{told:#}");
+    let mut deleted: Vec<&str> = told["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|change| change["action"] == "delete")
+        .map(|change| change["entity_name"].as_str().unwrap())
+        .collect();
+    deleted.sort_unstable();
+    // What belongs to the consumer goes along.
+    assert_eq!(deleted, ["consumers", "keyauth_credentials", "services"]);
+    load(&admin, PLATFORM).await;
+    let names = async |path: &str, field: &str| {
+        let data = admin.get(path).await.1["data"].clone();
+        let mut names: Vec<String> = data
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one[field].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("/services", "name").await, ["kept", "others"]);
+    assert_eq!(names("/routes", "name").await, ["r"]);
+    assert_eq!(names("/consumers", "username").await, ["ann"]);
+    assert_eq!(
+        admin.get("/consumer_groups/staff/consumers").await.1["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(admin.get("/services/kept").await.1["tags"], json!(["platform"]));
+    // Again: nothing is left to do.
+    let (status, _) = admin.send("POST /config?check_hash=1", YAML, PLATFORM).await;
+    assert_eq!(status, 304);
+    // Everything, where that is said.
+    let (status, answer) = admin
+        .send("POST /config?replace_everything=1", YAML, PLATFORM)
+        .await;
+    assert_eq!(status, 201, "{answer:#}");
+    assert_eq!(names("/services", "name").await, ["kept"]);
+    assert_eq!(admin.count("/consumers").await, 0);
+}
+
+#[tokio::test]
+async fn what_a_part_leaves_alone_is_not_broken_by_it() {
+    let admin = Admin::new().await;
+    let service = json!({ "name": "gone", "host": "b", "tags": ["platform"] });
+    admin.make("/services", service).await;
+    admin
+        .make("/services/gone/routes", json!({ "name": "r", "paths": ["/r"] }))
+        .await;
+    let before = entities(&admin).await;
+    let (status, answer) = admin.send("POST /config", YAML, PLATFORM).await;
+    assert_eq!(status, 400, "{answer:#}");
+    assert!(
+        answer["message"]
+            .as_str()
+            .unwrap()
+            .contains("references this 'services'"),
+        "{answer:#}"
+    );
+    assert_eq!(entities(&admin).await, before);
+    // Nor is a name taken from it.
+    let admin = Admin::new().await;
+    admin
+        .make("/services", json!({ "name": "kept", "host": "b" }))
+        .await;
+    let text = PLATFORM.replace("{name", "{id: 6f1a2b3c-0000-4000-8000-000000000001, name");
+    let (status, answer) = admin.send("POST /config", YAML, &text).await;
+    assert_eq!(status, 409, "{answer:#}");
+    // One without an id of its own is what is called so.
+    load(&admin, PLATFORM).await;
+    assert_eq!(admin.count("/services").await, 1);
+}
+
+#[tokio::test]
+async fn a_workspace_of_another_is_not_taken_for_everything() {
+    let admin = Admin::new().await;
+    admin
+        .make("/services", json!({ "name": "others", "host": "b" }))
+        .await;
+    let text = "_format_version: '3.0'\n_workspace: team-a\nservices: []\n";
+    for path in ["/config", "/config?dry_run=1"] {
+        let (status, answer) = admin.send(&format!("POST {path}"), YAML, text).await;
+        assert_eq!(status, 400, "{answer:#}");
+        let violation = &answer["violations"][0];
+        assert_eq!(
+            (&violation["pointer"], &violation["line"]),
+            (&json!("/_workspace"), &json!(2)),
+            "{answer:#}"
+        );
+    }
+    assert_eq!(admin.count("/services").await, 1);
+    load(&admin, &text.replace("team-a", "default")).await;
+    assert_eq!(admin.count("/services").await, 0);
+    let (status, answer) = admin.send("POST /config?replace_everything=1", YAML, text).await;
+    assert_eq!(status, 201, "{answer:#}");
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_what_changes_and_no_secrets() {
+    let admin = Admin::new().await;
+    let text = "
+_format_version: '3.0'
+services:
+- name: s
+  host: a
+  plugins:
+  - {name: http-log, config: {http_endpoint: 'http://a/', timeout: 5000, headers: {Authorization: old-secret}}}
+consumers:
+- username: u
+  keyauth_credentials: [{id: 6f1a2b3c-0000-4000-8000-000000000001, key: old-secret}]
+  basicauth_credentials: [{id: 6f1a2b3c-0000-4000-8000-000000000002, username: u, password: old-secret}]
+";
+    load(&admin, text).await;
+    let changed = text
+        .replace("old-secret", "new-secret")
+        .replace("timeout: 5000", "timeout: 6000");
+    let (status, told) = admin.send("POST /config?dry_run=1", YAML, &changed).await;
+    assert_eq!(status, 200, "{told:#}");
+    assert_eq!(told["summary"]["update"], 3, "{told:#}");
+    assert!(!told.to_string().contains("-secret"), "{told:#}");
+    let plugin = told["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|change| change["entity_name"] == "plugins");
+    let masked = json!({ "from": "***", "to": "***" });
+    assert_eq!(
+        plugin.unwrap()["fields"],
+        json!({ "config.headers.Authorization": masked, "config.timeout": { "from": 5000, "to": 6000 } })
+    );
+}
