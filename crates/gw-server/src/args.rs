@@ -7,6 +7,9 @@ pub(crate) mod file;
 pub(crate) mod kong;
 pub(crate) mod lifecycle;
 mod limits;
+pub(crate) mod secrets;
+pub(crate) mod store;
+mod traffic;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -66,7 +69,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) file: file::FileArgs,
 
-    /// Directory of the embedded store, made on first start. One process at a time may use it. Not used with --config.
+    #[command(flatten)]
+    pub(crate) secrets: secrets::SecretArgs,
+
+    #[command(flatten)]
+    pub(crate) store: store::StoreArgs,
+
+    /// Directory of the embedded store, or of what a gateway keeps beside a store elsewhere; made on first start. One process
+    /// at a time may use it. Not used with --config.
     #[arg(
         long,
         env = "GW_DATA_DIR",
@@ -123,6 +133,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) limits: limits::LimitArgs,
+
+    #[command(flatten)]
+    pub(crate) traffic: traffic::TrafficArgs,
 
     /// What the gateway reports of itself on stderr: error, warn, info, debug, trace, or a `tracing` filter.
     #[arg(
@@ -201,11 +214,27 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Makes a declarative file what the store in --data-dir holds, in one commit, to go on by the Admin API from there.
+    /// Makes a declarative file, or what `export` wrote, what the store of --store or --data-dir holds, in one commit, to go on
+    /// by the Admin API from there.
     ///
-    /// No gateway may be using the store meanwhile; into one that runs, `sync` brings a file.
+    /// No gateway may be using an embedded store meanwhile; into one that runs, `sync` brings a file.
     Import {
         /// The file; `-` is standard input.
+        file: PathBuf,
+    },
+    /// Writes down all that the store of --store or --data-dir holds, private keys as they are stored, for `import` into any
+    /// other store: from one gateway to a cluster by `gw-server export | gw-server import --store etcd://… -`.
+    ///
+    /// No gateway may be using an embedded store meanwhile.
+    Export {
+        /// Where to write it instead of standard output, for its owner's eyes alone.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Copies the store of --store or --data-dir, with its history, to a new file, which `--store redb:FILE` opens. Gateways
+    /// may go on writing meanwhile.
+    Backup {
+        /// The file to make.
         file: PathBuf,
     },
     /// Writes down the configuration of a running gateway as a declarative file.
@@ -217,12 +246,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         remote: file::RemoteArgs,
     },
-    /// Says what would change if a declarative file became the configuration of a running gateway.
+    /// Says what would change if a declarative file became the configuration of a running gateway; or, with --from and --to,
+    /// what has changed from one of its revisions to another.
     ///
-    /// Ends with status 0 if nothing would, with 2 if something would, and with 1 if the file cannot be loaded.
+    /// Ends with status 0 if nothing would, with 2 if something would, with 1 if the file cannot be loaded, and with 64 if
+    /// the command line is wrong. Values that the environment fills in are not told.
     Diff {
-        /// The file; `-` is standard input.
-        file: PathBuf,
+        #[command(flatten)]
+        what: file::Difference,
 
         /// Tells it as JSON.
         #[arg(long)]
@@ -233,10 +264,70 @@ pub(crate) enum Command {
     },
     /// Makes a declarative file the configuration of a running gateway, in one commit, and says what has changed.
     Sync {
-        /// The file; `-` is standard input.
-        file: PathBuf,
+        #[command(flatten)]
+        file: file::Compared,
 
         /// Says what would change, and changes nothing.
+        #[arg(long)]
+        dry_run: bool,
+
+        #[command(flatten)]
+        remote: file::RemoteArgs,
+    },
+    /// Says who has changed the configuration of a running gateway, when, what for and what of it, newest first.
+    History {
+        /// How many changes.
+        #[arg(long, short = 'n', value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        count: u32,
+
+        /// Tells it as JSON.
+        #[arg(long)]
+        json: bool,
+
+        #[command(flatten)]
+        remote: file::RemoteArgs,
+    },
+    /// Makes the configuration of a running gateway what it was at an earlier revision, by a new commit: nothing of the
+    /// history is lost. What would not be taken today is refused, by name.
+    Rollback {
+        /// The revision: a number, or a tag.
+        to: String,
+
+        /// What for, as the history will say.
+        #[arg(long, short, value_name = "TEXT")]
+        message: Option<String>,
+
+        /// Says what would change, and changes nothing.
+        #[arg(long)]
+        dry_run: bool,
+
+        #[command(flatten)]
+        remote: file::RemoteArgs,
+    },
+    /// Gives a revision of a running gateway's configuration a name, by which it can be gone back to and is kept; without a
+    /// name, lists them.
+    Tag {
+        /// The name, such as `known-good`.
+        name: Option<String>,
+
+        /// The revision [default: head].
+        #[arg(conflicts_with = "delete")]
+        revision: Option<String>,
+
+        /// Takes the name away.
+        #[arg(long, requires = "name")]
+        delete: bool,
+
+        #[command(flatten)]
+        remote: file::RemoteArgs,
+    },
+    /// Seals the secrets that a running gateway stores with the first key of its keyring: those that another key has
+    /// sealed, and those in clear text.
+    ///
+    /// To change keys: put the new one first in the keyring of every gateway and have them take it up (SIGUSR2), run this,
+    /// then take the old one out. Ends with status 2 if there are secrets that cannot be opened.
+    Reseal {
+        /// Says how secrets are stored, and changes nothing.
         #[arg(long)]
         dry_run: bool,
 

@@ -88,8 +88,11 @@ impl fmt::Display for Banner {
             writeln!(f, "  status listening on {status}")?;
         }
         match &self.place {
-            Place::Store(data_dir) => {
-                let shown = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.clone());
+            Place::Store(kept) if kept.url.is_some() => {
+                writeln!(f, "  store {kept} at revision {}", self.revision)?;
+            }
+            Place::Store(kept) => {
+                let shown = std::path::absolute(&kept.data_dir).unwrap_or_else(|_| kept.data_dir.clone());
                 writeln!(f, "  store in {} at revision {}", shown.display(), self.revision)?;
             }
             Place::File { path: Some(path), .. } => {

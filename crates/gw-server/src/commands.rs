@@ -1,8 +1,11 @@
 //! Commands that end by themselves: they work with declarative files and do not serve.
 
+mod backup;
 mod check;
+mod export;
 mod import;
 mod remote;
+mod stored;
 mod told;
 
 use std::io::{self, Write as _};
@@ -15,7 +18,8 @@ use gw_plugins::Registry;
 use crate::args::{Args, Command};
 use crate::error::StartError;
 use crate::file::{self, Environment, FileError};
-use remote::RemoteError;
+use export::ExportError;
+use remote::{RemoteError, Wanted};
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +33,10 @@ pub(crate) enum CommandError {
     Remote(#[from] RemoteError),
     #[error("there is no file to check; name one, or set GW_CONFIG")]
     NoFile,
+    #[error("cannot bring in {}", path.display())]
+    Export { path: PathBuf, source: ExportError },
+    #[error(transparent)]
+    Backup(#[from] gw_store::BackupError),
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
@@ -41,14 +49,33 @@ pub(crate) async fn run(args: &Args) -> Option<ExitCode> {
     let ended = match args.command.as_ref()? {
         Command::Demo { .. } | Command::Proxy { .. } => return None,
         Command::Check { files, json } => check::run(args, files, *json, environment),
+        Command::Export { output } => export::run(args, output.as_deref()).await,
+        Command::Backup { file } => backup::run(args, file).await,
         Command::Import { file } => import::run(args, file, environment).await,
         Command::Dump { output, remote } => remote::dump(args, remote, output.as_deref()).await,
-        Command::Diff { file, json, remote } => remote::diff(args, remote, file, *json, environment).await,
+        Command::Reseal { dry_run, remote } => remote::reseal(args, remote, *dry_run).await,
+        Command::Diff { what, json, remote } => match what.file() {
+            Some(file) => remote::diff(args, remote, Wanted::new(&file, environment), *json).await,
+            None => remote::compare(args, remote, (what.from.as_deref(), what.to.as_deref()), *json).await,
+        },
+        Command::History { count, json, remote } => remote::history(args, remote, *count, *json).await,
+        Command::Rollback {
+            to,
+            message,
+            dry_run,
+            remote,
+        } => remote::rollback(args, remote, to, message.as_deref(), *dry_run).await,
+        Command::Tag {
+            name,
+            revision,
+            delete,
+            remote,
+        } => remote::tag(args, remote, name.as_deref(), revision.as_deref(), *delete).await,
         Command::Sync {
             file,
             dry_run,
             remote,
-        } => remote::sync(args, remote, file, *dry_run, environment).await,
+        } => remote::sync(args, remote, Wanted::new(file, environment), *dry_run).await,
     };
     Some(ended.unwrap_or_else(|error| {
         crate::run::report(&error);

@@ -7,6 +7,7 @@ use gw_proxy::BindError;
 
 use crate::access::AccessError;
 use crate::args::kong::KongVariableError;
+use crate::data_dir::DataDirError;
 use crate::file::FileError;
 use crate::upgrade::TakeoverError;
 
@@ -54,6 +55,15 @@ pub enum StartError {
         /// Why.
         source: gw_store::OpenError,
     },
+    /// The store of `--store` cannot be used.
+    #[error("--store")]
+    ElsewhereStore {
+        /// Why.
+        source: gw_store::OpenError,
+    },
+    /// The data directory cannot be used.
+    #[error("--data-dir: {0}")]
+    DataDir(#[from] DataDirError),
     /// A store in memory cannot be made.
     #[error("cannot keep a configuration in memory")]
     Memory {
@@ -63,6 +73,25 @@ pub enum StartError {
     /// The file of `--config` cannot be served.
     #[error("--config: {0}")]
     File(#[from] FileError),
+    /// The file of `--keyring` cannot be read.
+    #[error("--keyring {}", path.display())]
+    KeyringFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file of `--keyring` is no keyring.
+    #[error("--keyring {}", path.display())]
+    Keyring {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: gw_core::KeyringError,
+    },
+    /// `--require-sealing`, and nothing to seal with.
+    #[error("--require-sealing: there is no keyring; give one with --keyring or GW_KEYRING_KEYS")]
+    NoKeyring,
     /// A variable of Kong's makes no sense.
     #[error(transparent)]
     Kong(#[from] KongVariableError),

@@ -80,6 +80,22 @@ pub enum FileError {
     },
 }
 
+impl FileError {
+    /// Whether it lies in what the file holds: then it lasts until that changes.
+    fn is_about_contents(&self) -> bool {
+        match self {
+            Self::Read { source, .. } => {
+                matches!(
+                    source.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge
+                )
+            }
+            Self::Refused { .. } => true,
+            Self::Load { source, .. } => !matches!(source, LoadError::Store(_)),
+        }
+    }
+}
+
 /// By what one sees that a file has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Signature {
@@ -110,15 +126,20 @@ impl Signature {
 
 /// The text of a file, or of standard input for `-`.
 pub(crate) fn read(path: &Path) -> Result<String, FileError> {
+    read_up_to(path, MAX_FILE)
+}
+
+/// As [`read`], with another bound in bytes.
+pub(crate) fn read_up_to(path: &Path, most: u64) -> Result<String, FileError> {
     let opened: io::Result<Box<dyn io::Read>> = match path.to_str() {
         Some("-") => Ok(Box::new(io::stdin())),
         _ => std::fs::File::open(path).map(|file| Box::new(file) as Box<dyn io::Read>),
     };
     let text = opened.and_then(|mut file| {
         let mut bytes = Vec::new();
-        file.by_ref().take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_FILE {
-            let why = format!("it has more than {} MiB", MAX_FILE / 1024 / 1024);
+        file.by_ref().take(most + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > most {
+            let why = format!("it has more than {} MiB", most / 1024 / 1024);
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
         }
         String::from_utf8(bytes)

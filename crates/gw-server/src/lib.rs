@@ -6,13 +6,17 @@
 //! resolution. Requests are served by worker threads and never wait for it.
 
 mod access;
+mod alarms;
 mod args;
 mod banner;
+mod checkpoints;
 mod commands;
 mod control;
+mod data_dir;
 mod demo;
 mod error;
 mod file;
+mod heartbeat;
 mod listen;
 mod logging;
 mod machine;
@@ -30,6 +34,7 @@ mod upgrade;
 
 pub use access::AccessError;
 pub use args::kong::KongVariableError;
+pub use data_dir::DataDirError;
 pub use error::StartError;
 pub use file::FileError;
 pub use run::{main, main_with};

@@ -5,6 +5,7 @@ use gw_proxy::{Gateway, UpstreamHealth};
 use uuid::Uuid;
 
 use crate::ports;
+use crate::sync::standing::{Lookout, Standing};
 
 const CONNECTIONS: Family = Family::gauge(
     "kong_nginx_connections_total",
@@ -24,6 +25,22 @@ const TARGETS: Family = Family::gauge(
 const REVISION: Family = Family::gauge(
     "gw_config_revision",
     "Revision of the configuration that is served",
+);
+const STALE: Family = Family::gauge(
+    "gw_config_stale_seconds",
+    "For how long it has not been known whether there is a later configuration",
+);
+const PROBLEMS: Family = Family::gauge(
+    "gw_config_problems",
+    "Objects that cannot run as they are stored: their last good version runs (kept), or nothing (left_out)",
+);
+const HELD: Family = Family::gauge(
+    "gw_config_held_back",
+    "Whether the stored configuration is not served because it would remove too much",
+);
+const RESETS: Family = Family::counter(
+    "gw_store_resets_total",
+    "How often the store was found to have another history, which was served from then on",
 );
 const BYTES: Family = Family::counter(
     "gw_client_bytes_total",
@@ -49,10 +66,12 @@ const LINES: Family = Family::counter(
 /// The states of a target, as Kong names them.
 const STATES: [&str; 4] = ["healthchecks_off", "healthy", "unhealthy", "dns_error"];
 
-/// Everything that is counted, of the node with this id. It may take a while, and holds no request up.
-pub(crate) fn text(gateway: &Gateway, node: Uuid) -> String {
+/// Everything that is counted, of the node with this id; of one without a store, that nothing is the matter with it. It may take a while, and holds no request up.
+pub(crate) fn text(gateway: &Gateway, node: Uuid, lookout: Option<&Lookout>) -> String {
     let mut to = Exposition::new();
     node_metrics(gateway, &node.to_string(), &mut to);
+    let alone = Lookout::new();
+    store_metrics(lookout.unwrap_or(&alone), &mut to);
     if metrics::wants_target_health(gateway.registry()) {
         target_health(gateway, &mut to);
     }
@@ -81,8 +100,6 @@ fn node_metrics(gateway: &Gateway, node: &str, to: &mut Exposition) {
         &[("node_id", node), ("subsystem", "http")],
         counters.requests,
     );
-    to.family(&DATASTORE);
-    to.sample(DATASTORE.name, &[], 1);
     to.family(&NODE);
     to.sample(
         NODE.name,
@@ -115,6 +132,30 @@ fn node_metrics(gateway: &Gateway, node: &str, to: &mut Exposition) {
     to.sample(PANICS.name, &[], own.panics);
     to.family(&LINES);
     to.sample(LINES.name, &[], own.log_lines_dropped);
+}
+
+fn store_metrics(lookout: &Lookout, to: &mut Exposition) {
+    let Standing {
+        problems,
+        held,
+        reset,
+        ..
+    } = lookout.standing();
+    let stale = lookout.stale();
+    to.family(&DATASTORE);
+    to.sample(DATASTORE.name, &[], u8::from(stale.is_none()));
+    to.family(&STALE);
+    let stale_for = stale.map_or(0, |(since, _)| since.elapsed().unwrap_or_default().as_secs());
+    to.sample(STALE.name, &[], stale_for);
+    to.family(&PROBLEMS);
+    for (state, kept) in [("kept", true), ("left_out", false)] {
+        let count = problems.iter().filter(|problem| problem.kept == kept).count();
+        to.sample(PROBLEMS.name, &[("state", state)], count as u64);
+    }
+    to.family(&HELD);
+    to.sample(HELD.name, &[], u8::from(held.is_some()));
+    to.family(&RESETS);
+    to.sample(RESETS.name, &[], reset.map_or(0, |(_, times)| times));
 }
 
 fn target_health(gateway: &Gateway, to: &mut Exposition) {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::args::{AccessLogTo, Args, Destination};
 use crate::error::StartError;
 use crate::listen::Listen;
-use crate::pulse::Readiness;
+use crate::pulse::{Readiness, Source};
 use crate::run::{self, Origin};
 use crate::running::{self, Running};
 use crate::sockets::{self, Open, Role};
@@ -44,7 +44,7 @@ pub(crate) async fn run(
     if leaving.is_some() {
         run::names_are_known(&gateway).await;
     }
-    let readiness = Readiness::new(Arc::clone(&gateway), false);
+    let readiness = Readiness::new(Arc::clone(&gateway), Source::Flags);
     let server = run::serve(listen, &gateway, &sockets)?;
     let status = run::serve_status(&readiness, &sockets)?;
     let predecessor = leaving.as_ref().map(|leaving| leaving.pid);

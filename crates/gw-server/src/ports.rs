@@ -1,5 +1,7 @@
 //! What the program lends to the Admin API: how far this node is, and what it says of itself.
 
+mod cluster;
+mod foresight;
 mod routing;
 
 use std::future::Future;
@@ -14,45 +16,43 @@ use gw_admin::ports::{
     AddressHealth, Applied, Counters, Health, KnownAddress, KnownName, KnownService, Limited, LogLevel,
     Names, Node, Reports, SetHealthError, Status, TargetHealth, UpstreamHealth,
 };
-use gw_core::{Id, Upstream};
+use gw_core::{Id, Kinds, Upstream};
 use gw_proxy::{Gateway, Records};
 use gw_store::Revision;
 use serde_json::Value;
-use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::heartbeat::Heartbeat;
 use crate::logging::Reporting;
 use crate::metrics;
+use crate::sync::guard::Bounds;
 
 /// This node, as the Admin API sees it.
 #[derive(Debug)]
 pub(crate) struct ThisNode {
-    pub(crate) applied: watch::Receiver<Revision>,
+    /// Where it stands, and what it hears of others.
+    pub(crate) heartbeat: Heartbeat,
     pub(crate) gateway: Arc<Gateway>,
-    pub(crate) node: Node,
     pub(crate) settings: Value,
     pub(crate) reporting: Reporting,
+    pub(crate) kinds: Kinds,
+    /// What one change may remove by itself; none = anything.
+    pub(crate) bounds: Option<Bounds>,
 }
 
 impl Applied for ThisNode {
     fn wait(&self, revision: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        let mut applied = self.applied.clone();
-        Box::pin(async move {
-            if applied.wait_for(|now| now.0 >= revision).await.is_err() {
-                // The sync loop has ended, so this node will never serve the revision: the caller's bound decides.
-                std::future::pending::<()>().await;
-            }
-        })
+        Box::pin(self.heartbeat.lookout.serves(Revision(revision)))
     }
 
     fn revision(&self) -> u64 {
-        self.applied.borrow().0
+        self.heartbeat.lookout.revision().0
     }
 }
 
 impl Status for ThisNode {
     fn node(&self) -> Node {
-        self.node.clone()
+        self.heartbeat.node.clone()
     }
 
     fn counters(&self) -> Counters {
@@ -74,7 +74,11 @@ impl Reports for ThisNode {
     }
 
     fn metrics(&self) -> String {
-        metrics::text(&self.gateway, self.node.id)
+        metrics::text(
+            &self.gateway,
+            self.heartbeat.node.id,
+            Some(&self.heartbeat.lookout),
+        )
     }
 }
 

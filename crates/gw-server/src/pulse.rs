@@ -15,15 +15,29 @@ use crate::access;
 use crate::error::StartError;
 use crate::metrics;
 use crate::ports;
+use crate::sync::standing::Lookout;
 
 /// Whether this node wants to be sent requests.
 #[derive(Debug)]
 pub(crate) struct Readiness {
     gateway: Arc<Gateway>,
-    /// The configuration comes from a file; until there is one, there is nothing to serve.
-    is_of_file: bool,
+    of: Source,
     leaving: AtomicBool,
     node: OnceLock<Uuid>,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The command line.
+    Flags,
+    /// A file; until there is one, there is nothing to serve.
+    File,
+    /// A store, which may be out of reach.
+    Store {
+        lookout: Lookout,
+        ready_when_stale: bool,
+    },
 }
 
 /// The Status API, being served.
@@ -34,10 +48,10 @@ pub(crate) struct Status {
 }
 
 impl Readiness {
-    pub(crate) fn new(gateway: Arc<Gateway>, is_of_file: bool) -> Arc<Self> {
+    pub(crate) fn new(gateway: Arc<Gateway>, of: Source) -> Arc<Self> {
         Arc::new(Self {
             gateway,
-            is_of_file,
+            of,
             leaving: AtomicBool::new(false),
             node: OnceLock::new(),
         })
@@ -73,15 +87,31 @@ impl Pulse for Readiness {
     }
 
     fn metrics(&self) -> String {
-        metrics::text(&self.gateway, *self.node.get_or_init(Uuid::new_v4))
+        let lookout = match &self.of {
+            Source::Store { lookout, .. } => Some(lookout),
+            Source::Flags | Source::File => None,
+        };
+        metrics::text(&self.gateway, *self.node.get_or_init(Uuid::new_v4), lookout)
     }
 
     fn ready(&self) -> Result<(), &'static str> {
         if self.leaving.load(Relaxed) {
             return Err("the gateway is about to stop");
         }
-        if self.is_of_file && self.gateway.snapshot().revision() == 0 {
-            return Err("no configuration available (empty configuration present)");
+        match &self.of {
+            Source::File if self.gateway.snapshot().revision() == 0 => {
+                return Err("no configuration available (empty configuration present)");
+            }
+            Source::Store { lookout, .. } if lookout.standing().served.is_none() => {
+                return Err("no configuration available (the store has not answered since the start)");
+            }
+            Source::Store {
+                lookout,
+                ready_when_stale: false,
+            } if lookout.stale().is_some() => {
+                return Err("the configuration may be out of date (the store does not answer)");
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -19,12 +19,15 @@ use tokio::runtime::{Builder, Handle};
 use tokio::time::{Instant, sleep_until};
 
 use crate::access::Access;
+use crate::alarms::Alarms;
 use crate::args::admin::AdminListen;
 use crate::args::kong::KongVariables;
+use crate::args::secrets::SecretArgs;
+use crate::args::store::{MassDeletion, Switch};
 use crate::args::{AccessLogTo, Args, Command, EjectFor, Flavor, Workers};
 use crate::banner::{Banner, ShownAdmin};
 use crate::commands;
-use crate::control::{Control, Parts, Place};
+use crate::control::{Control, Kept, Parts, Place};
 use crate::demo;
 use crate::error::StartError;
 use crate::file::{self, Environment};
@@ -32,9 +35,11 @@ use crate::listen::Listen;
 use crate::logging::{self, Reporting};
 use crate::machine::Machine;
 use crate::one_line;
-use crate::pulse::{Readiness, Status};
+use crate::pulse::{Readiness, Source, Status};
 use crate::running::{self, Running};
 use crate::sockets::{self, Inherited, OWNER_ONLY, Open, Role, Wanted};
+use crate::sync::guard::Bounds;
+use crate::sync::standing::Lookout;
 use crate::upgrade::{Predecessor, Program};
 
 /// Runs the program with the flags and variables it was started with.
@@ -127,8 +132,8 @@ fn parse(known: Registry) -> Result<(Args, KongVariables), StartError> {
         let values: Vec<&'static str> = values.iter().map(|value| &*value.clone().leak()).collect();
         command = command.mut_arg(*argument, |arg| arg.default_values(values));
     }
-    let matches = command.get_matches();
-    let mut args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let matches = command.try_get_matches().unwrap_or_else(|error| exit(&error));
+    let mut args = Args::from_arg_matches(&matches).unwrap_or_else(|error| exit(&error));
     args.known = known;
     let by_kong = kong
         .defaults
@@ -140,6 +145,16 @@ fn parse(known: Registry) -> Result<(Args, KongVariables), StartError> {
         kong.notes.extend(notes);
     }
     Ok((args, kong))
+}
+
+/// The status of a command line that is wrong, as `sysexits.h` has it: with 2 `diff` says that something differs.
+const USAGE: i32 = 64;
+
+/// Says what is wrong with the command line, or what was asked of it: `--help`, `--version`.
+fn exit(error: &clap::Error) -> ! {
+    // Who does not listen misses it.
+    let _said: std::io::Result<()> = error.print();
+    std::process::exit(if error.use_stderr() { USAGE } else { 0 })
 }
 
 #[expect(
@@ -195,16 +210,18 @@ async fn run(
     let resolver = resolver(args)?;
     let registry = plugins(args)?.lent(gw_proxy::lender(Handle::current(), resolver.clone()));
     registry.env().shared().get::<Cache>().bound(args.limits.cache());
-    let kinds = registry
-        .kinds()
-        .map_err(|error| StartError::Schema(error.into()))?;
+    let kinds = args.secrets.kinds(&registry)?;
     let access = Access::new(&args.admin)?;
     let sockets = sockets::open(wanted(args), origin.inherited)?;
     let admins = admins(args, &access, &sockets)?;
     let own = own_addresses(args, &sockets);
     let gateway = gateway(args, registry.clone(), resolver, (AccessLogTo::Stdout, own))?;
     let place = place(args, without_database);
-    let readiness = Readiness::new(Arc::clone(&gateway), place.is_file());
+    if !place.is_file() {
+        SecretArgs::tell(&kinds);
+    }
+    let lookout = Lookout::new();
+    let readiness = Readiness::new(Arc::clone(&gateway), source(args, &place, &lookout));
     let banner_admins = banner_admins(&access, &admins);
 
     // All that may go wrong without the store has gone well.
@@ -221,6 +238,10 @@ async fn run(
         settings: shown_settings(args, &place),
         reporting,
         access,
+        bounds: bounds(args),
+        lookout,
+        alarms: Alarms::default(),
+        started: SystemTime::now(),
         admins,
     };
     let mut control = Control::open(parts, leaving.is_some()).await?;
@@ -395,7 +416,7 @@ pub(crate) async fn names_are_known(gateway: &Gateway) {
 
 /// Where the configuration is.
 fn place(args: &Args, without_database: bool) -> Place {
-    if args.file.config.is_some() || without_database {
+    if args.file.config.is_some() || (without_database && args.store.store.is_none()) {
         let environment = Environment {
             unknown_plugins: args.file.unknown_plugins.into(),
         };
@@ -404,7 +425,31 @@ fn place(args: &Args, without_database: bool) -> Place {
             environment,
         };
     }
-    Place::Store(args.data_dir.clone())
+    Place::Store(Kept {
+        url: args.store.store.clone(),
+        data_dir: args.data_dir.clone(),
+    })
+}
+
+/// Where that is, for the Status API.
+fn source(args: &Args, place: &Place, lookout: &Lookout) -> Source {
+    match place {
+        Place::File { .. } => Source::File,
+        Place::Store(_) => Source::Store {
+            lookout: lookout.clone(),
+            ready_when_stale: args.store.ready_when_stale == Switch::On,
+        },
+    }
+}
+
+/// What a change of what is stored may remove by itself.
+fn bounds(args: &Args) -> Option<Bounds> {
+    /// So many objects are few, whatever their share.
+    const FEW: usize = 10;
+    match args.store.mass_deletion {
+        MassDeletion::Off => None,
+        MassDeletion::Above(share) => Some(Bounds { share, few: FEW }),
+    }
 }
 
 /// The plugins that run with these flags.
@@ -476,6 +521,7 @@ pub(crate) fn gateway(
         health: health(args.eject_for),
         dns: args.dns.settings(),
         own,
+        traffic: args.traffic.settings(),
         ..Settings::default()
     };
     let settings = args.limits.over(settings, &Machine::look());
@@ -501,8 +547,9 @@ fn flavor(args: &Args) -> Flavor {
 
 /// The settings as `GET /` shows them; there is no secret among them.
 fn shown_settings(args: &Args, place: &Place) -> serde_json::Value {
-    let (database, data_dir) = match place {
-        Place::Store(data_dir) => ("embedded", Some(data_dir)),
+    let (database, kept) = match place {
+        Place::Store(kept) if kept.is_shared() => ("etcd", Some(kept)),
+        Place::Store(kept) => ("embedded", Some(kept)),
         Place::File { .. } => ("off", None),
     };
     serde_json::json!({
@@ -511,7 +558,9 @@ fn shown_settings(args: &Args, place: &Place) -> serde_json::Value {
         "router_flavor": flavor(args).as_str(),
         "proxy_listen": args.proxy_listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "admin_listen": args.admin.admin_listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "data_dir": data_dir,
+        "data_dir": kept.map(|kept| &kept.data_dir),
+        "store": kept.map(ToString::to_string),
+        "mass_deletion": args.store.mass_deletion.to_string(),
         "plugins": args.plugins,
         "log_level": args.log,
     })

@@ -1,167 +1,254 @@
 //! From the store to the data plane: the only file that knows both.
+//!
+//! What is served follows the store's view: by what differs, whatever way it came about, so that commits that are
+//! ready at once become one step, and nothing else is touched. Before a step is taken, the guard judges it.
 
-use std::collections::HashSet;
+mod documents;
+pub(crate) mod guard;
+pub(crate) mod plane;
+mod quarantine;
+pub(crate) mod standing;
+
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use gw_core::{Change, Config, Document, Kind, Kinds, index};
-use gw_proxy::{Gateway, Problem};
-use gw_store::{Commit, Op, Revision, Store, View, Watch, WatchItem};
-use tokio::sync::watch;
+use gw_store::{Commit, Revision, Store, View, Watch, WatchItem};
 use tracing::{error, info, warn};
 
-/// Applies the store's commits to the gateway, in order, one snapshot for all that are ready.
+use documents::Step;
+use guard::{Bounds, Guard, Told, Verdict, Way};
+use plane::Plane;
+use standing::{Lookout, Served, Standing};
+
+/// Bound: commits that are looked at one by one when this node comes back after a while.
+const PATIENCE: usize = 20_000;
+
+/// How many of them are asked for at once.
+const PAGE: usize = 1000;
+
+/// Keeps the data plane at what the store has.
 #[derive(Debug)]
 pub(crate) struct Sync {
-    kinds: Kinds,
-    gateway: Arc<Gateway>,
-    config: Config,
+    store: Store,
+    plane: Plane,
+    lookout: Lookout,
     watch: Watch,
-    applied: watch::Sender<Revision>,
-    /// What could not run at the last revision, so that each is reported once.
-    problems: Vec<Problem>,
+    guard: Guard,
+    served: Option<Served>,
+    /// When another history was taken over, and how often.
+    reset: Option<(SystemTime, u64)>,
+}
+
+/// A configuration the store has, and how it came about.
+struct Offer {
+    view: View,
+    way: Arrival,
+}
+
+/// As [`Way`], with the commits.
+enum Arrival {
+    Commits(Vec<Arc<Commit>>),
+    Gap,
+    Reset,
+}
+
+impl Arrival {
+    fn way(&self) -> Way<'_> {
+        match self {
+            Self::Commits(commits) => Way::Commits(commits),
+            Self::Gap => Way::Gap,
+            Self::Reset => Way::Reset,
+        }
+    }
 }
 
 impl Sync {
-    /// Applies everything the store holds now.
-    pub(crate) fn start(store: &Store, kinds: Kinds, gateway: Arc<Gateway>) -> Self {
-        let view = store.view();
-        let (applied, _) = watch::channel(view.revision());
+    /// Serves what the store holds now; nothing as long as it was never reached and holds nothing. What was `resumed`
+    /// the data plane has already.
+    pub(crate) async fn start(
+        store: &Store,
+        (plane, resumed): (Plane, Option<View>),
+        bounds: Option<Bounds>,
+        lookout: Lookout,
+    ) -> Self {
+        let is_resumed = resumed.is_some();
+        let view = resumed.unwrap_or_else(|| store.view());
         let mut sync = Self {
-            kinds,
-            gateway,
-            config: Config::default(),
-            watch: store.watch(view.revision()),
-            applied,
-            problems: Vec::new(),
+            watch: store.watch_from(&view),
+            guard: Guard::new(bounds, plane.kinds().clone()),
+            store: store.clone(),
+            plane,
+            reset: lookout.standing().reset,
+            lookout,
+            served: None,
         };
-        sync.reload(&view);
+        sync.lookout.follow(store);
+        if is_resumed {
+            sync.is_at(view);
+        } else if store.info().reached || !view.is_empty() {
+            sync.serve(view).await;
+        }
+        sync.tell();
         sync
     }
 
-    /// Tells which revision this node serves.
-    pub(crate) fn applied(&self) -> watch::Receiver<Revision> {
-        self.applied.subscribe()
-    }
-
     /// Follows the store until it closes.
-    pub(crate) async fn run(mut self, store: Store) {
+    pub(crate) async fn run(mut self) {
+        while let Some(offer) = self.offered().await {
+            self.consider(offer).await;
+            self.tell();
+        }
+    }
+
+    /// Waits for what is new, and takes all of it that is ready.
+    async fn offered(&mut self) -> Option<Offer> {
+        let mut commits = Vec::new();
+        let mut item = Some(self.watch.next().await);
+        // Bound: what is ready now. A writer that never rests cannot hold the answer to its first write back for ever.
+        let mut view = self.store.view();
         loop {
-            match self.watch.next().await {
-                WatchItem::Commit(commit) => self.apply(commit),
-                WatchItem::Gap { .. } => {
-                    let view = store.view();
-                    info!(
-                        revision = view.revision().0,
-                        "too far behind the store, reading it whole"
-                    );
-                    self.watch = store.watch(view.revision());
-                    self.reload(&view);
+            match item {
+                Some(WatchItem::Commit(commit)) => commits.push(commit),
+                Some(WatchItem::Closed) if commits.is_empty() => return None,
+                Some(WatchItem::Closed) | None => break,
+                Some(WatchItem::Gap { .. }) => {
+                    view = self.store.view();
+                    self.watch = self.store.watch_from(&view);
+                    let way = match self.commits_until(view.revision()).await {
+                        Some(commits) => Arrival::Commits(commits),
+                        None => Arrival::Gap,
+                    };
+                    return Some(Offer { view, way });
                 }
-                WatchItem::Closed => return,
-                other => {
-                    error!(item = ?other, "the store's history was replaced; serving what was applied last, restart to serve the new contents");
-                    return;
+                // Whatever else there may come to be, it is no commit on what is served.
+                Some(_) => {
+                    view = self.store.view();
+                    self.watch = self.store.watch_from(&view);
+                    return Some(Offer {
+                        view,
+                        way: Arrival::Reset,
+                    });
                 }
             }
-        }
-    }
-
-    fn apply(&mut self, first: Arc<Commit>) {
-        let mut changes = Vec::new();
-        let mut revision = first.revision;
-        self.read(&first, &mut changes);
-        // Bound: what is ready now; a writer that never rests cannot hold the answer to its first write back for ever.
-        for _ in 0..1000 {
-            let Some(WatchItem::Commit(commit)) = self.watch.try_next() else {
+            if self.watch.position() >= view.revision() {
                 break;
-            };
-            revision = commit.revision;
-            self.read(&commit, &mut changes);
-        }
-        self.publish(&changes, revision);
-    }
-
-    fn read(&self, commit: &Commit, changes: &mut Vec<Change>) {
-        for op in &commit.ops {
-            let Some((kind, id)) = self.identity(op.key().as_str()) else {
-                continue;
-            };
-            match op {
-                Op::Put { value, .. } => changes.extend(self.load(kind, id, value)),
-                Op::Delete { .. } => changes.push(Change::Delete(kind, id)),
             }
+            item = self.watch.try_next();
         }
+        Some(Offer {
+            view,
+            way: Arrival::Commits(commits),
+        })
     }
 
-    /// Makes the configuration equal to the view.
-    fn reload(&mut self, view: &View) {
-        let mut changes = Vec::new();
-        let mut present = HashSet::new();
-        for (key, entry) in view.list("", None) {
-            let Some((kind, id)) = self.identity(key.as_str()) else {
-                continue;
-            };
-            present.insert((kind, id));
-            changes.extend(self.load(kind, id, &entry.value));
+    /// The commits from what is served to `until`, if they are few enough and the store still tells them.
+    async fn commits_until(&self, until: Revision) -> Option<Vec<Arc<Commit>>> {
+        let served = self.served.as_ref()?.view.revision();
+        let mut before = until.next();
+        let mut newest_first: Vec<Arc<Commit>> = Vec::new();
+        while before > served.next() && newest_first.len() < PATIENCE {
+            let page = self.store.history(Some(before), PAGE).await.ok()?;
+            before = page.last()?.revision;
+            newest_first.extend(page.into_iter().filter(|commit| commit.revision > served));
         }
-        let gone = self
-            .config
-            .identities()
-            .filter(|identity| !present.contains(identity));
-        changes.extend(gone.map(|(kind, id)| Change::Delete(kind, id)));
-        drop(present); // of much memory, while the most is needed
-        self.publish(&changes, view.revision());
+        newest_first.reverse();
+        let whole = before <= served.next();
+        whole.then_some(newest_first)
     }
 
-    fn publish(&mut self, changes: &[Change], revision: Revision) {
-        for change in changes {
-            self.config.apply(change.clone());
-        }
-        let problems = self.gateway.apply(self.config.clone(), changes, revision.0);
-        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
-            let Problem {
-                kind,
-                id,
-                message,
-                kept,
-                ..
-            } = problem;
-            let state = if *kept { "as it was before" } else { "left out" };
-            warn!(%kind, %id, state, "an object cannot run: {message}");
-        }
-        self.problems = problems;
-        self.applied.send_replace(revision);
-    }
-
-    fn identity(&self, key: &str) -> Option<(Kind, uuid::Uuid)> {
-        let identity = index::split_entity_key(key).and_then(|(kind, id)| {
-            let kind = self.kinds.by_name(kind)?.kind;
-            Some((kind, id.parse().ok()?))
-        });
-        if identity.is_none() {
-            warn!(
-                key,
-                "the store holds an object of a kind that this release does not know; it is left alone"
-            );
-        }
-        identity
-    }
-
-    /// Parses one stored document. One that cannot be read changes nothing: its last good version stays.
-    fn load(&self, kind: Kind, id: uuid::Uuid, value: &[u8]) -> Option<Change> {
-        let document: Document = match serde_json::from_slice(value) {
-            Ok(document) => document,
-            Err(error) => {
-                warn!(%kind, %id, %error, "a stored object is not a JSON object; it is left alone");
-                return None;
-            }
+    /// Serves what is offered, as far as nothing speaks against it.
+    async fn consider(&mut self, Offer { view, way }: Offer) {
+        let now = SystemTime::now();
+        let Some(served) = &self.served else {
+            return self.serve(view).await;
         };
-        match self.kinds.load(kind, document) {
-            Ok(entity) => Some(Change::Put(entity)),
-            Err(violations) => {
-                warn!(%kind, %id, %violations, "a stored object cannot be read; it is left alone");
-                None
+        let was_held = self.guard.held().cloned();
+        let of_reset = served.view.incarnation() != view.incarnation()
+            || matches!(way, Arrival::Reset)
+            || was_held.as_ref().is_some_and(|held| held.of_reset);
+        let from = guard::Served {
+            view: &served.view,
+            since: served.since,
+        };
+        match self.guard.judge(from, &view, way.way(), now) {
+            Verdict::Apply => {
+                if of_reset {
+                    let times = self.reset.map_or(0, |(_, times)| times);
+                    self.reset = Some((now, times + 1));
+                    warn!(
+                        revision = %view.revision(), incarnation = %view.incarnation(),
+                        before = %served.view.revision(), "the store has another history, which is served from now on"
+                    );
+                } else if was_held.is_some() {
+                    info!(revision = %view.revision(), "what was held back is served");
+                }
+                self.serve(view).await;
+            }
+            Verdict::Hold(safe) => {
+                if safe > served.view.revision()
+                    && let Ok(view) = self.store.at(safe).await
+                {
+                    self.serve(view).await;
+                }
+                if was_held.is_none() {
+                    self.report_hold();
+                }
             }
         }
+    }
+
+    fn report_hold(&self) {
+        let Some((held, served)) = self.guard.held().zip(self.served.as_ref()) else {
+            return;
+        };
+        error!(
+            revision = %held.revision, incarnation = %held.incarnation, of_reset = held.of_reset,
+            serving = %served.view.revision(),
+            "held back, because it would remove {}; what was served before goes on. If it is meant: POST /cluster/accept",
+            Told(&held.losses)
+        );
+    }
+
+    /// Makes what is served equal to the view.
+    async fn serve(&mut self, view: View) {
+        let steps: Vec<Step> = match &self.served {
+            Some(served) => served
+                .view
+                .differences(&view)
+                .filter_map(|difference| Step::of(&difference))
+                .collect(),
+            None => view
+                .list("", None)
+                .filter(|(key, _)| !key.is_reserved())
+                .map(|(key, entry)| Step {
+                    key: key.clone(),
+                    before: None,
+                    after: Some(entry.value.clone()),
+                })
+                .collect(),
+        };
+        self.plane.take(steps, view.revision()).await;
+        self.is_at(view);
+    }
+
+    fn is_at(&mut self, view: View) {
+        self.served = Some(Served {
+            view,
+            since: SystemTime::now(),
+        });
+    }
+
+    /// Tells all who want to know where this node stands.
+    fn tell(&self) {
+        self.lookout.stand(Standing {
+            served: self.served.clone(),
+            held: self.guard.held().cloned().map(Arc::new),
+            problems: self.plane.quarantine.problems(),
+            former: self.plane.quarantine.former(),
+            reset: self.reset,
+        });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,49 @@ impl From<Unknown> for UnknownPlugins {
     }
 }
 
+/// A file that a gateway that runs is compared with.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Compared {
+    /// The file; `-` is standard input.
+    pub(crate) file: PathBuf,
+
+    /// Takes the file for all that there is to be, even if it says that it is about a part: what has the tags of
+    /// `_info.select_tags`, or a `_workspace` of decK's.
+    #[arg(long)]
+    pub(crate) replace_everything: bool,
+}
+
+/// What a gateway that runs is compared with: a file, or two of its own revisions with each other.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Difference {
+    /// The file; `-` is standard input. In its place --from and --to name revisions.
+    #[arg(required_unless_present_any = ["from", "to"], conflicts_with_all = ["from", "to"])]
+    file: Option<PathBuf>,
+
+    /// Takes the file for all that there is to be, even if it says that it is about a part: what has the tags of
+    /// `_info.select_tags`, or a `_workspace` of decK's.
+    #[arg(long)]
+    replace_everything: bool,
+
+    /// The earlier revision: a number, a tag, or `head` [default: the one before --to].
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) from: Option<String>,
+
+    /// The later one [default: head].
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) to: Option<String>,
+}
+
+impl Difference {
+    /// The file, if it is one.
+    pub(crate) fn file(&self) -> Option<Compared> {
+        Some(Compared {
+            file: self.file.clone()?,
+            replace_everything: self.replace_everything,
+        })
+    }
+}
+
 /// A gateway that runs, for commands that ask it.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RemoteArgs {

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::{CommandError, TOLERANT, read, registry, say};
 use crate::args::Args;
-use crate::error::StartError;
 use crate::file::{self, Environment, Told};
 
 /// What was found out about one file.
@@ -29,9 +28,7 @@ pub(super) fn run(
     environment: Environment,
 ) -> Result<ExitCode, CommandError> {
     let registry = registry(args)?;
-    let kinds = registry
-        .kinds()
-        .map_err(|error| StartError::Schema(error.into()))?;
+    let kinds = args.secrets.kinds(&registry)?;
     let default: Vec<PathBuf> = args.file.config.clone().into_iter().collect();
     let files = if files.is_empty() { &default } else { files };
     if files.is_empty() {

@@ -1,33 +1,48 @@
-//! `gw-server import`: a file becomes what the store holds, for a gateway that goes on by its Admin API.
+//! `gw-server import`: a declarative file or an export becomes what the store holds.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use gw_admin::StoreIndex;
 use gw_admin::declarative::{self, LoadError};
 
-use super::{CommandError, read, registry, say};
+use super::export::{self, Imported};
+use super::stored::{self, Stored};
+use super::{CommandError, say};
 use crate::args::Args;
-use crate::error::StartError;
-use crate::file::{Environment, FileError, Told};
+use crate::file::{self, Environment, FileError, Told};
+
+/// Bound: the largest file that is brought in, in bytes.
+const MAX_IMPORT: u64 = 1024 * 1024 * 1024;
 
 pub(super) async fn run(
     args: &Args,
     path: &Path,
     environment: Environment,
 ) -> Result<ExitCode, CommandError> {
-    let text = read(path)?;
-    let registry = registry(args)?;
-    let kinds = registry
-        .kinds()
-        .map_err(|error| StartError::Schema(error.into()))?;
-    let url = format!("file:{}", args.data_dir.display());
-    let store = gw_store::open(&url, StoreIndex::new(kinds.clone()))
-        .await
-        .map_err(|source| StartError::Store {
-            data_dir: args.data_dir.clone(),
+    let text = file::read_up_to(path, MAX_IMPORT)?;
+    let Stored {
+        store,
+        kinds,
+        registry,
+        place,
+    } = stored::open(args).await?;
+    if export::is_export(&text) {
+        let imported = export::import(&store, &kinds, &text).await;
+        store.close().await;
+        let Imported {
+            revision,
+            written,
+            deleted,
+        } = imported.map_err(|source| CommandError::Export {
+            path: path.to_owned(),
             source,
         })?;
+        say(&format!(
+            "{place} holds the export of {} at revision {revision}: {written} written, {deleted} deleted\n",
+            path.display()
+        ))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let imported = declarative::import(&store, &kinds, &registry, &text, &environment).await;
     store.close().await;
     let imported = imported.map_err(|error| match error {
@@ -55,8 +70,7 @@ pub(super) async fn run(
     }
     let summary = imported.summary;
     told.push_str(&format!(
-        "{} holds the configuration of {} at revision {}: {} created, {} updated, {} deleted, {} unchanged\n",
-        args.data_dir.display(),
+        "{place} holds the configuration of {} at revision {}: {} created, {} updated, {} deleted, {} unchanged\n",
         path.display(),
         imported.revision,
         summary.created,

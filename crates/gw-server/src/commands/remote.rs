@@ -1,6 +1,8 @@
 //! `gw-server dump`, `diff` and `sync`: declarative files and a gateway that runs, by its Admin API.
 
 mod client;
+mod history;
+mod private;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,9 +12,10 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use self::client::{Client, ClientError};
+pub(super) use self::history::{compare, history, rollback, tag};
 use super::{CommandError, read, registry, say, told};
 use crate::args::Args;
-use crate::args::file::RemoteArgs;
+use crate::args::file::{Compared, RemoteArgs};
 use crate::error::StartError;
 use crate::file::{Environment, FileError};
 
@@ -30,9 +33,36 @@ pub(crate) enum RemoteError {
         status: StatusCode,
         message: String,
     },
+    /// It answered something else than a configuration.
+    #[error("--admin-url {url}: the answer has no configuration; is this the Admin API of a gateway?")]
+    NoConfiguration { url: String },
+    /// A name that none is.
+    #[error("'{name}' is no name for a revision; use letters, digits, '.', '_', '~' and '-'")]
+    Tag { name: String },
     /// Something is wrong with the file.
     #[error("the gateway refuses the file:\n{}", lines.join("\n"))]
     File { lines: Vec<String> },
+}
+
+/// How a command ends that has found a difference.
+const DIFFERENT: u8 = 2;
+
+/// A file, and what it is to a gateway that runs.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    path: &'a Path,
+    environment: Environment,
+    replace_everything: bool,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn new(file: &'a Compared, environment: Environment) -> Self {
+        Self {
+            path: &file.file,
+            environment,
+            replace_everything: file.replace_everything,
+        }
+    }
 }
 
 /// A gateway that runs.
@@ -49,9 +79,13 @@ pub(super) async fn dump(
 ) -> Result<ExitCode, CommandError> {
     let remote = Remote::new(args, remote)?;
     let (_, answer) = remote.call(Method::GET, "/config", None).await?;
-    let text = answer["config"].as_str().unwrap_or_default();
+    let Some(text) = answer["config"].as_str() else {
+        let url = remote.url;
+        return Err(RemoteError::NoConfiguration { url }.into());
+    };
     match output {
-        Some(path) => std::fs::write(path, text).map_err(|source| CommandError::Write {
+        // There may be secrets in it.
+        Some(path) => private::write(path, text).map_err(|source| CommandError::Write {
             path: path.to_owned(),
             source,
         })?,
@@ -70,14 +104,12 @@ pub(super) async fn dump(
 pub(super) async fn diff(
     args: &Args,
     remote: &RemoteArgs,
-    path: &Path,
+    wanted: Wanted<'_>,
     json: bool,
-    environment: Environment,
 ) -> Result<ExitCode, CommandError> {
-    const DIFFERENT: u8 = 2;
     let remote = Remote::new(args, remote)?;
-    let file = render(args, path, environment)?;
-    let told = remote.compare(path, &file).await?;
+    let (path, file) = (wanted.path, render(args, wanted)?);
+    let told = remote.compare(wanted, &file).await?;
     if json {
         say(&format!("{told:#}\n"))?;
     } else {
@@ -95,19 +127,18 @@ pub(super) async fn diff(
 pub(super) async fn sync(
     args: &Args,
     remote: &RemoteArgs,
-    path: &Path,
+    wanted: Wanted<'_>,
     dry_run: bool,
-    environment: Environment,
 ) -> Result<ExitCode, CommandError> {
     let remote = Remote::new(args, remote)?;
-    let file = render(args, path, environment)?;
-    let told = remote.compare(path, &file).await?;
+    let (path, file) = (wanted.path, render(args, wanted)?);
+    let told = remote.compare(wanted, &file).await?;
     tell(&told::notices(path, &file, &told));
     say(&told::changes(&told))?;
     if dry_run {
         return Ok(ExitCode::SUCCESS);
     }
-    let (status, answer) = remote.send(&file, "/config?check_hash=1").await?;
+    let (status, answer) = remote.send(wanted, &file, "/config?check_hash=1").await?;
     let done = match status {
         StatusCode::NOT_MODIFIED => "nothing has changed",
         StatusCode::CREATED => "done, in one commit",
@@ -117,7 +148,29 @@ pub(super) async fn sync(
     Ok(ExitCode::SUCCESS)
 }
 
-fn render(args: &Args, path: &Path, environment: Environment) -> Result<Rendered, CommandError> {
+/// Seals secrets with the key that seals now, or says how they are stored.
+pub(super) async fn reseal(
+    args: &Args,
+    remote: &RemoteArgs,
+    dry_run: bool,
+) -> Result<ExitCode, CommandError> {
+    const UNOPENED: u8 = 2;
+    let remote = Remote::new(args, remote)?;
+    let method = if dry_run { Method::GET } else { Method::POST };
+    let (_, answer) = remote.call(method, "/config/reseal", None).await?;
+    say(&told::sealing(&answer))?;
+    let unopened = answer["unopened"].as_array().is_some_and(|all| !all.is_empty());
+    Ok(if unopened {
+        ExitCode::from(UNOPENED)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn render(args: &Args, wanted: Wanted<'_>) -> Result<Rendered, CommandError> {
+    let Wanted {
+        path, environment, ..
+    } = wanted;
     let text = read(path)?;
     let registry = registry(args)?;
     let kinds = registry
@@ -177,18 +230,28 @@ impl Remote {
         }
     }
 
-    async fn send(&self, file: &Rendered, path: &str) -> Result<(StatusCode, Value), RemoteError> {
+    async fn send(
+        &self,
+        wanted: Wanted<'_>,
+        file: &Rendered,
+        path: &str,
+    ) -> Result<(StatusCode, Value), RemoteError> {
+        let path = match wanted.replace_everything {
+            true => &format!("{path}&replace_everything=1"),
+            false => path,
+        };
         let body = Value::Object(file.document().clone()).to_string();
         self.exchange(Method::POST, path, Some(body)).await
     }
 
-    /// What a file would change.
-    async fn compare(&self, path: &Path, file: &Rendered) -> Result<Value, RemoteError> {
-        let (status, answer) = self.send(file, "/config?dry_run=1").await?;
+    /// What a file would change. What the environment holds is not told.
+    async fn compare(&self, wanted: Wanted<'_>, file: &Rendered) -> Result<Value, RemoteError> {
+        let (status, mut answer) = self.send(wanted, file, "/config?dry_run=1").await?;
         if status.is_success() {
+            told::conceal(&mut answer, |value| file.tells_of_environment(value));
             return Ok(answer);
         }
-        Err(self.refused(path, file, status, &answer))
+        Err(self.refused(wanted.path, file, status, &answer))
     }
 
     fn refused(&self, path: &Path, file: &Rendered, status: StatusCode, answer: &Value) -> RemoteError {

@@ -33,6 +33,9 @@ pub(crate) struct Follower {
     reload: Signal,
 }
 
+/// After how long what could not be read, or stored, is tried again: at first, and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
 /// Decides from looks at a file when to read it.
 #[derive(Debug)]
 struct Rest {
@@ -40,6 +43,16 @@ struct Rest {
     read: Option<Signature>,
     /// What was seen last.
     seen: Option<Signature>,
+    failed: Option<Failed>,
+}
+
+/// A state of a file that was not taken in, though nothing may be wrong with it.
+#[derive(Debug)]
+struct Failed {
+    state: Option<Signature>,
+    /// When it is tried again, and how long that was put off.
+    again: Instant,
+    pause: Duration,
 }
 
 impl Rest {
@@ -48,6 +61,32 @@ impl Rest {
     fn look(&mut self, now: Signature) -> bool {
         let before = self.seen.replace(now);
         self.read != Some(now) && before == Some(now)
+    }
+
+    /// Whether nothing speaks against reading it now: if that has failed before, some time has passed, or it has changed.
+    fn is_due(&self, now: Instant) -> bool {
+        let failed = self.failed.as_ref().filter(|failed| failed.state == self.seen);
+        failed.is_none_or(|failed| now >= failed.again)
+    }
+
+    /// Takes note that what was seen last was not taken in; whether that is new.
+    fn fails(&mut self, now: Instant) -> bool {
+        let (first, longest) = AGAIN;
+        let before = self.failed.take().filter(|failed| failed.state == self.seen);
+        let pause = before
+            .as_ref()
+            .map_or(first, |before| (before.pause * 2).min(longest));
+        self.failed = Some(Failed {
+            state: self.seen,
+            again: now + pause,
+            pause,
+        });
+        before.is_none()
+    }
+
+    /// Takes note that it was taken in as it was then, or refused for what it says.
+    fn reads(&mut self, state: Option<Signature>) {
+        (self.read, self.failed) = (state, None);
     }
 }
 
@@ -66,7 +105,11 @@ impl Follower {
             environment,
             api,
             writers,
-            rest: Rest { read, seen: read },
+            rest: Rest {
+                read,
+                seen: read,
+                failed: None,
+            },
             written_since: None,
             is_gone: false,
             reload: signal(SignalKind::hangup())?,
@@ -101,15 +144,19 @@ impl Follower {
         if self.rest.seen.is_none_or(|seen| !seen.is_same_file(&now)) {
             self.writers.watch(&self.path);
         }
+        // At every look, so that the system need not keep what happens around the file.
+        let are_at_work = self.writers.are_at_work(Instant::now());
         if !self.rest.look(now) {
             self.written_since = None;
             return;
         }
-        if self.writers.are_at_work() {
+        if are_at_work {
             return self.is_written();
         }
         self.written_since = None;
-        self.read().await;
+        if self.rest.is_due(Instant::now()) {
+            self.read().await;
+        }
     }
 
     /// Reads it, and puts it into force if nothing is wrong with it.
@@ -118,18 +165,35 @@ impl Follower {
         let read = tokio::task::spawn_blocking(move || super::read_at_rest(&path)).await;
         let (text, signature) = match read {
             Ok(Ok(read)) => read,
-            Ok(Err(error)) => {
+            Ok(Err(error)) if error.is_about_contents() => {
                 // Once for each state that it is found in.
-                self.rest.read = self.rest.seen;
+                self.rest.reads(self.rest.seen);
                 return report(&error);
             }
+            Ok(Err(error)) => return self.fails(&error),
             Err(error) => return error!(%error, "the file was not read to the end"),
         };
-        self.rest.read = Some(signature);
         self.rest.seen = Some(signature);
         let loaded = super::load(&self.api, &self.path, text, self.environment, true).await;
-        if let Err(error) = loaded {
-            report(&error);
+        match loaded {
+            Err(error) if !error.is_about_contents() => self.fails(&error),
+            loaded => {
+                self.rest.reads(Some(signature));
+                if let Err(error) = loaded {
+                    report(&error);
+                }
+            }
+        }
+    }
+
+    /// Another time it may be taken in as it is.
+    fn fails(&mut self, error: &FileError) {
+        if self.rest.fails(Instant::now()) {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            error!(
+                %error, cause,
+                "the file is not taken in, and is tried again; the configuration from before goes on being served"
+            );
         }
     }
 
@@ -187,7 +251,11 @@ mod tests {
     #[test]
     fn it_is_read_when_two_looks_have_seen_the_same() {
         let read = Some(signature(0));
-        let mut rest = Rest { read, seen: read };
+        let mut rest = Rest {
+            read,
+            seen: read,
+            failed: None,
+        };
         for (seen, is_read) in [
             (0, false),
             (1, false),
@@ -204,5 +272,33 @@ mod tests {
         // Gone in between.
         rest.seen = None;
         assert!(!rest.look(signature(3)) && rest.look(signature(3)));
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_tried_again_and_told_once() {
+        let (first, longest) = AGAIN;
+        let mut rest = Rest {
+            read: Some(signature(0)),
+            seen: Some(signature(1)),
+            failed: None,
+        };
+        let mut now = Instant::now();
+        assert!(rest.look(signature(1)) && rest.is_due(now));
+        assert!(rest.fails(now), "it is told");
+        let mut pause = first;
+        for _ in 0..10 {
+            // It has not changed, and is to be read nevertheless.
+            assert!(rest.look(signature(1)));
+            assert!(!rest.is_due(now + pause - Duration::from_millis(1)));
+            now += pause;
+            assert!(rest.is_due(now));
+            assert!(!rest.fails(now), "it was told");
+            pause = (pause * 2).min(longest);
+        }
+        // Another state is another matter.
+        assert!(!rest.look(signature(2)) && rest.look(signature(2)));
+        assert!(rest.is_due(now) && rest.fails(now));
+        rest.reads(rest.seen);
+        assert!(!rest.look(signature(2)));
     }
 }

@@ -6,12 +6,21 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
+use tokio::time::Instant;
 use tracing::debug;
 
-/// Knows of a file whether somebody has begun to write it and has not closed it since.
+/// After how long without a write nobody is taken to be writing, where the system has lost count.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Bound: events taken in at once. The system keeps no more than some ten thousand.
+const MOST: usize = 1 << 16;
+
+/// Knows of a file whether somebody has begun to write it and has not closed it since. It is to be asked every now and then,
+/// or the system loses count of what happens in a lively folder.
 ///
 /// Where the system tells nothing, on file systems of the network for one, nobody is ever seen writing.
 #[derive(Debug)]
@@ -19,7 +28,17 @@ pub(crate) struct Writers {
     events: Option<OwnedFd>,
     /// What is watched: the file by what it is, folders by the name it has there.
     watched: Vec<(i32, Option<Box<OsStr>>)>,
-    is_written: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nobody writes.
+    Still,
+    /// Somebody has begun, and has not closed it.
+    Written,
+    /// The system has lost count, then.
+    Unknown(Instant),
 }
 
 impl Writers {
@@ -30,7 +49,7 @@ impl Writers {
                 .inspect_err(|error| debug!(%error, "the system does not tell who writes a file"))
                 .ok(),
             watched: Vec::new(),
-            is_written: false,
+            state: State::Still,
         }
     }
 
@@ -73,20 +92,24 @@ impl Writers {
         self.watched = watched;
     }
 
-    /// Whether somebody is writing it.
-    pub(crate) fn are_at_work(&mut self) -> bool {
-        if let Err(error) = self.take_in() {
+    /// Whether somebody is writing it, or may be.
+    pub(crate) fn are_at_work(&mut self, now: Instant) -> bool {
+        if let Err(error) = self.take_in(now) {
             debug!(%error, "the system does not tell who writes a file");
-            self.is_written = false;
+            self.state = State::Still;
         }
-        self.is_written
+        match self.state {
+            State::Still => false,
+            State::Written => true,
+            State::Unknown(since) => now.saturating_duration_since(since) < QUIET,
+        }
     }
 
-    fn take_in(&mut self) -> io::Result<()> {
+    fn take_in(&mut self, now: Instant) -> io::Result<()> {
         let Some(events) = &self.events else { return Ok(()) };
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(events, &mut buffer);
-        loop {
+        for _ in 0..MOST {
             let event = match reader.next() {
                 Ok(event) => event,
                 Err(Errno::WOULDBLOCK) => return Ok(()),
@@ -94,7 +117,7 @@ impl Writers {
                 Err(error) => return Err(error.into()),
             };
             if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
-                self.is_written = false;
+                self.state = State::Unknown(now);
                 continue;
             }
             let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
@@ -103,9 +126,14 @@ impl Writers {
                 .iter()
                 .any(|(watch, known)| *watch == event.wd() && known.as_deref() == name);
             if is_ours {
-                self.is_written = event.events().contains(ReadFlags::MODIFY);
+                self.state = match event.events().contains(ReadFlags::MODIFY) {
+                    true => State::Written,
+                    false => State::Still,
+                };
             }
         }
+        self.state = State::Unknown(now); // there is more
+        Ok(())
     }
 }
 
@@ -122,36 +150,37 @@ mod tests {
         let path = dir.path().join("kong.yml");
         std::fs::write(&path, "a").unwrap();
         let mut writers = Writers::new();
+        let now = Instant::now();
         writers.watch(&path);
-        assert!(!writers.are_at_work());
+        assert!(!writers.are_at_work(now));
         // In place.
         let mut file = File::create(&path).unwrap();
-        assert!(writers.are_at_work());
+        assert!(writers.are_at_work(now));
         file.write_all(b"b").unwrap();
-        assert!(writers.are_at_work());
+        assert!(writers.are_at_work(now));
         drop(file);
-        assert!(!writers.are_at_work());
+        assert!(!writers.are_at_work(now));
         // Anew, under the same name.
         std::fs::remove_file(&path).unwrap();
         let mut file = File::create(&path).unwrap();
         file.write_all(b"b").unwrap();
-        assert!(writers.are_at_work());
+        assert!(writers.are_at_work(now));
         writers.watch(&path);
-        assert!(writers.are_at_work());
+        assert!(writers.are_at_work(now));
         drop(file);
-        assert!(!writers.are_at_work());
+        assert!(!writers.are_at_work(now));
         // Of others nothing is seen.
         let mut other = File::create(dir.path().join("other")).unwrap();
         other.write_all(b"c").unwrap();
-        assert!(!writers.are_at_work());
+        assert!(!writers.are_at_work(now));
         // By a link.
         let link = dir.path().join("link.yml");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         writers.watch(&link);
         let file = File::create(&path).unwrap();
-        assert!(writers.are_at_work());
+        assert!(writers.are_at_work(now));
         std::fs::rename(dir.path().join("other"), &path).unwrap();
-        assert!(!writers.are_at_work());
+        assert!(!writers.are_at_work(now));
         drop(file);
     }
 
@@ -159,6 +188,45 @@ mod tests {
     fn what_is_not_there_is_written_by_nobody() {
         let mut writers = Writers::new();
         writers.watch(Path::new("/nowhere/at/all"));
-        assert!(!writers.are_at_work());
+        assert!(!writers.are_at_work(Instant::now()));
+    }
+
+    /// More than the system keeps, of other files in the folder.
+    fn noise(dir: &Path) {
+        let most = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        let most: usize = most.trim().parse().unwrap();
+        let mut others = ["one", "other"].map(|name| File::create(dir.join(name)).unwrap());
+        for _ in 0..=most / 2 {
+            for other in &mut others {
+                other.write_all(b"x").unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn where_the_system_has_lost_count_a_writer_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kong.yml");
+        std::fs::write(&path, "a").unwrap();
+        let mut writers = Writers::new();
+        writers.watch(&path);
+        let now = Instant::now();
+        let mut file = File::create(&path).unwrap();
+        file.write_all(b"half").unwrap();
+        noise(dir.path());
+        assert!(writers.are_at_work(now), "it is open still");
+        assert!(writers.are_at_work(now + QUIET - Duration::from_millis(1)));
+        // It goes on.
+        file.write_all(b"more").unwrap();
+        assert!(writers.are_at_work(now + QUIET));
+        assert!(writers.are_at_work(now + 10 * QUIET));
+        drop(file);
+        assert!(!writers.are_at_work(now + 10 * QUIET));
+        // That it was closed is lost too.
+        let file = File::create(&path).unwrap();
+        noise(dir.path());
+        drop(file);
+        assert!(writers.are_at_work(now));
+        assert!(!writers.are_at_work(now + QUIET));
     }
 }

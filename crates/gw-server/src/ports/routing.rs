@@ -57,14 +57,14 @@ fn candidate(seen: gw_proxy::RouteCandidate) -> Candidate {
     }
 }
 
-fn named(route: gw_proxy::RouteName) -> Named {
+pub(super) fn named(route: gw_proxy::RouteName) -> Named {
     Named {
         id: route.id.uuid(),
         name: route.name,
     }
 }
 
-fn overlap(overlap: gw_proxy::RouteOverlap) -> Overlap {
+pub(super) fn overlap(overlap: gw_proxy::RouteOverlap) -> Overlap {
     Overlap {
         kind: overlap.kind,
         message: overlap.message,

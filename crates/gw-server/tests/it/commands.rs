@@ -1,6 +1,7 @@
 //! `check`, `import`, `dump`, `diff` and `sync`: declarative files, by themselves and with a gateway that runs.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use gw_testkit::{Reply, Upstream};
@@ -248,4 +249,187 @@ async fn who_may_not_call_or_does_not_reach_it_is_told_so() {
     let (code, said) = run(&["dump", "--admin-url", &socket]).await;
     assert!(code == Some(0) && said.contains("_format_version"), "{said}");
     drop(stage);
+}
+
+#[tokio::test]
+async fn what_the_environment_fills_in_is_not_told() {
+    let files = Files::new();
+    let text =
+        "_format_version: '3.0'\nservices: [{name: app, host: a, retries: $RETRIES, tags: [$TOKEN]}]\n";
+    let file = files.add("kong.yml", text);
+    let stage = Stage::start().await;
+    let admin = stage.gateway.admin_url("");
+    let call = async |token: &str, args: &[&str]| {
+        let program = program()
+            .env("TOKEN", token)
+            .env("RETRIES", "5")
+            .env("GW_ADMIN_URL", &admin);
+        refusal(program.args(args)).await
+    };
+    let (code, said) = call("token-before", &["sync", &file]).await;
+    assert_eq!(code, Some(0), "{said}");
+    for args in [
+        &["diff", &*file][..],
+        &["diff", "--json", &file],
+        &["sync", "--dry-run", &file],
+    ] {
+        let (_, said) = call("token-after", args).await;
+        assert!(said.contains("tags") && said.contains("***"), "{args:?}: {said}");
+        assert!(!said.contains("token-"), "{args:?}: {said}");
+    }
+    assert_eq!(stage.read("/services/app").await["tags"][0], "token-before");
+}
+
+#[tokio::test]
+async fn a_file_about_a_part_deletes_nothing_else() {
+    let files = Files::new();
+    let stage = Stage::start().await;
+    stage
+        .create("/services", &[("name", "others"), ("host", "a")])
+        .await;
+    let url = stage.gateway.admin_url("");
+    let call = async |args: &[&str]| run(&[args, &["--admin-url", &url]].concat()).await;
+    let tagged = "_format_version: '3.0'\n_info: {select_tags: [mine]}\nservices: [{name: app, host: b}]\n";
+    let tagged = files.add("tagged.yml", tagged);
+    let (code, said) = call(&["sync", &tagged]).await;
+    assert!(
+        code == Some(0) && said.contains("1 to create, 0 to update, 0 to delete"),
+        "{said}"
+    );
+    let foreign = files.add(
+        "foreign.yml",
+        "_format_version: '3.0'\n_workspace: team-a\nservices: []\n",
+    );
+    for command in ["diff", "sync"] {
+        let (code, said) = call(&[command, &foreign]).await;
+        assert!(
+            code == Some(1)
+                && said.contains("foreign.yml:2:1: _workspace: ")
+                && said.contains("--replace-everything"),
+            "{said}"
+        );
+    }
+    assert_eq!(
+        stage.read("/services").await["data"].as_array().map(Vec::len),
+        Some(2)
+    );
+    let (code, said) = call(&["diff", "--replace-everything", &tagged]).await;
+    assert!(code == Some(2) && said.contains("- services others\n"), "{said}");
+    let (code, said) = call(&["sync", "--replace-everything", &foreign]).await;
+    assert!(code == Some(0) && said.contains("2 to delete"), "{said}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_compared_is_told_apart_from_what_differs() {
+    let files = Files::new();
+    let (code, said) = run(&["sync"]).await;
+    assert!(code == Some(64) && said.contains("<FILE>"), "{said}");
+    let (code, said) = run(&["diff", "--jsn", "kong.yml"]).await;
+    assert!(code == Some(64) && said.contains("--json"), "{said}");
+    let (code, said) = run(&["--help"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let unversioned = files.add("plain.yml", "services: []\n");
+    for command in ["diff", "sync"] {
+        let (code, said) = run(&[command, &unversioned]).await;
+        let told = "plain.yml:1:1: _format_version: required field missing (begin the file with";
+        assert!(code == Some(1) && said.contains(told), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_dump_takes_the_place_of_a_file_whole_or_not_at_all() {
+    let files = Files::new();
+    let kept = files.add("kept.yml", "precious");
+    let stranger = Upstream::start(|_| Reply::ok("{\"config\": null}"));
+    let (code, said) = run(&["dump", "--admin-url", &stranger.url(""), "--output", &kept]).await;
+    assert!(code == Some(1) && said.contains("has no configuration"), "{said}");
+    assert_eq!(fs::read_to_string(&kept).expect("a file"), "precious");
+    let stage = Stage::start().await;
+    let url = stage.gateway.admin_url("");
+    let (code, said) = run(&["dump", "--admin-url", &url, "--output", &kept]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let mode = fs::metadata(&kept).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "there may be secrets in it");
+    assert!(
+        fs::read_to_string(&kept)
+            .expect("a file")
+            .contains("_format_version")
+    );
+}
+
+#[tokio::test]
+async fn what_was_is_told_compared_and_gone_back_to() {
+    let stage = Stage::start().await;
+    stage
+        .create("/services", &[("name", "shop"), ("host", "a.test")])
+        .await;
+    stage
+        .create("/services/shop/routes", &[("name", "front"), ("paths[]", "/")])
+        .await;
+    let admin = stage.gateway.admin_url("");
+    let call = async |args: &[&str]| {
+        let program = program().env("GW_ADMIN_URL", &admin).env("USER", "ann");
+        refusal(program.args(args)).await
+    };
+    let check = async |args: &[&str], status: i32, parts: &[&str]| {
+        let (code, said) = call(args).await;
+        assert_eq!(code, Some(status), "{args:?}: {said}");
+        for part in parts {
+            assert!(said.contains(part), "{args:?}: `{part}` is not in:\n{said}");
+        }
+    };
+    check(&["tag", "known-good"], 0, &["'known-good' is revision 2"]).await;
+    check(&["tag"], 0, &["known-good  revision 2  ", "  ann"]).await;
+    stage
+        .create("/services/shop/routes", &[("name", "wrong"), ("paths[]", "/x")])
+        .await;
+    let told = ["+ routes wrong\n", "1 created, 0 updated, 0 deleted"];
+    check(&["diff", "--from", "known-good"], 2, &told).await;
+    check(&["diff", "--from", "known-good", "--to", "2"], 0, &["0 created"]).await;
+    check(&["diff", "--to", "1"], 2, &["+ services shop\n", "1 created"]).await;
+    check(&["diff"], 64, &[]).await;
+    check(
+        &["rollback", "known-good", "--dry-run"],
+        0,
+        &["- routes wrong\n", "1 deleted"],
+    )
+    .await;
+    assert_eq!(
+        stage.read("/routes").await["data"].as_array().map(Vec::len),
+        Some(2)
+    );
+    let done = ["- routes wrong\n", "revision 5 is as revision 2 was"];
+    check(&["rollback", "known-good", "-m", "it was wrong"], 0, &done).await;
+    assert_eq!(
+        stage.read("/routes").await["data"].as_array().map(Vec::len),
+        Some(1)
+    );
+    let history = [
+        "5  ",
+        "  ann: it was wrong\n    - routes ",
+        "2 [known-good]  ",
+        "    * routes front\n",
+        "    * services shop",
+    ];
+    check(&["history"], 0, &history).await;
+    let (_, said) = call(&["history", "-n", "1", "--json"]).await;
+    let commits: Value = serde_json::from_str(&said).expect("it is JSON");
+    assert_eq!(
+        (&commits[0]["author"], commits.as_array().map(Vec::len)),
+        (&Value::from("ann"), Some(1))
+    );
+    check(&["rollback", "99"], 1, &["404", "no revision or tag '99'"]).await;
+    check(
+        &["tag", "known-good", "--delete"],
+        0,
+        &["no tag 'known-good' any more"],
+    )
+    .await;
+    check(
+        &["rollback", "known-good"],
+        1,
+        &["no revision or tag 'known-good'"],
+    )
+    .await;
+    check(&["tag", "a/b"], 1, &["no name for a revision"]).await;
 }

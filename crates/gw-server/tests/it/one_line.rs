@@ -88,5 +88,5 @@ async fn wrong_destinations_are_named() {
         );
     }
     let (code, said) = refusal(program().one_line()).await;
-    assert!(code == Some(2) && said.contains("--to"), "{said}");
+    assert!(code == Some(64) && said.contains("--to"), "{said}");
 }

@@ -247,7 +247,7 @@ async fn a_new_program_that_does_not_start_changes_nothing() {
         // One that has the sockets and then ends.
         (
             "#!/bin/sh\nexec \"$GW_TEST_PROGRAM\" \"$@\" --workers none\n",
-            "exit status: 2",
+            "exit status: 64",
         ),
     ]
     .into_iter()

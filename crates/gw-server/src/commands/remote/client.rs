@@ -143,6 +143,13 @@ impl Client {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
+        // Who sits there, for the history of what is changed.
+        let author = std::env::var("USER")
+            .ok()
+            .and_then(|user| HeaderValue::try_from(user).ok());
+        if let Some(author) = author.filter(|author| (1..=256).contains(&author.len())) {
+            request = request.header("x-config-author", author);
+        }
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
