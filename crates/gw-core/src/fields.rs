@@ -1,5 +1,6 @@
 //! Reads typed values out of a checked document, collecting what cannot be read.
 
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -9,23 +10,24 @@ use serde_json::{Map, Value};
 
 use crate::Id;
 
-/// A document being read.
+/// A document being read. What is there in another form than is asked for is a violation, never nothing: a route whose
+/// paths cannot be read would match everything.
 pub(crate) struct Fields<'a> {
     document: &'a Map<String, Value>,
-    violations: Vec<Violation>,
+    violations: RefCell<Vec<Violation>>,
 }
 
 impl<'a> Fields<'a> {
     pub(crate) fn new(document: &'a Map<String, Value>) -> Self {
         Self {
             document,
-            violations: Vec::new(),
+            violations: RefCell::default(),
         }
     }
 
     /// The result: `entity`, unless something could not be read.
     pub(crate) fn finish<T>(self, entity: Option<T>) -> Result<T, Violations> {
-        match (entity, Violations::none_in(self.violations)) {
+        match (entity, Violations::none_in(self.violations.into_inner())) {
             (_, Err(violations)) => Err(violations),
             (Some(entity), Ok(())) => Ok(entity),
             (None, Ok(())) => Err(Violations::from(Violation::new(
@@ -36,24 +38,48 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn refuse(&mut self, pointer: impl Into<String>, why: impl Display) {
-        self.violations
-            .push(Violation::new(pointer.into(), why.to_string()));
+        self.refuse_with(Violation::new(pointer.into(), why.to_string()));
     }
 
     pub(crate) fn refuse_with(&mut self, violation: Violation) {
-        self.violations.push(violation);
+        self.violations.get_mut().push(violation);
     }
 
     pub(crate) fn refuse_as(&mut self, kind: ViolationKind, pointer: &str, why: &str) {
-        self.violations.push(Violation::new(pointer, why).with_kind(kind));
+        self.refuse_with(Violation::new(pointer, why).with_kind(kind));
     }
 
     pub(crate) fn value(&self, field: &str) -> Option<&'a Value> {
         self.document.get(field).filter(|value| !value.is_null())
     }
 
+    /// What `read` makes of a field that is there; that it can make nothing of it is a violation.
+    fn read<T>(&self, field: &str, expected: &str, read: impl FnOnce(&'a Value) -> Option<T>) -> Option<T> {
+        let found = read(self.value(field)?);
+        if found.is_none() {
+            let violation = Violation::new(format!("/{field}"), format!("expected {expected}"));
+            let violation = violation.with_kind(ViolationKind::Type);
+            let mut violations = self.violations.borrow_mut();
+            // Some fields are read more than once.
+            if !violations.contains(&violation) {
+                violations.push(violation);
+            }
+        }
+        found
+    }
+
+    pub(crate) fn object(&self, field: &str) -> Option<&'a Map<String, Value>> {
+        self.read(field, "a map", Value::as_object)
+    }
+
+    /// The items of a list; none where there is no list.
+    pub(crate) fn array(&self, field: &str) -> &'a [Value] {
+        self.read(field, "an array", |value| value.as_array().map(Vec::as_slice))
+            .unwrap_or_default()
+    }
+
     pub(crate) fn text(&self, field: &str) -> Option<&'a str> {
-        self.value(field).and_then(Value::as_str)
+        self.read(field, "a string", Value::as_str)
     }
 
     pub(crate) fn boxed(&self, field: &str) -> Option<Box<str>> {
@@ -61,21 +87,23 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn flag(&self, field: &str) -> Option<bool> {
-        self.value(field).and_then(Value::as_bool)
+        self.read(field, "a boolean", Value::as_bool)
     }
 
     pub(crate) fn int<T: TryFrom<i64>>(&self, field: &str) -> Option<T> {
-        let value = self.value(field)?;
-        let number = value
-            .as_i64()
-            .or_else(|| i64::try_from(whole::<u64>(value)?).ok())?;
-        T::try_from(number).ok()
+        self.read(field, "an integer in its bounds", |value| {
+            let number = value
+                .as_i64()
+                .or_else(|| i64::try_from(whole::<u64>(value)?).ok())?;
+            T::try_from(number).ok()
+        })
     }
 
     /// A list of statuses.
     pub(crate) fn statuses(&self, field: &str) -> Option<StatusSet> {
-        let list = self.value(field)?.as_array()?;
-        list.iter().map(whole).collect()
+        self.read(field, "an array of statuses", |value| {
+            value.as_array()?.iter().map(whole).collect()
+        })
     }
 
     /// A time in Unix seconds, whole or with a fraction, as milliseconds.
@@ -114,9 +142,9 @@ impl<'a> Fields<'a> {
         field: &str,
         mut parse: impl FnMut(&str) -> Result<T, E>,
     ) -> Vec<T> {
-        let items = self.value(field).and_then(Value::as_array);
-        let mut parsed = Vec::with_capacity(items.map_or(0, Vec::len));
-        for (position, item) in items.into_iter().flatten().enumerate() {
+        let items = self.array(field);
+        let mut parsed = Vec::with_capacity(items.len());
+        for (position, item) in items.iter().enumerate() {
             match parse(item.as_str().unwrap_or_default()) {
                 Ok(value) => parsed.push(value),
                 Err(error) => self.refuse(format!("/{field}/{position}"), error),
@@ -127,15 +155,17 @@ impl<'a> Fields<'a> {
 
     /// A list of identities; none where there is no list.
     pub(crate) fn ids<T>(&self, field: &str) -> Vec<Id<T>> {
-        let list = self.value(field).and_then(Value::as_array);
-        list.into_iter()
-            .flatten()
-            .filter_map(|id| id.as_str()?.parse().ok())
-            .collect()
+        let ids = |value: &Value| {
+            let list = value.as_array()?.iter();
+            list.map(|id| id.as_str()?.parse().ok()).collect()
+        };
+        self.read(field, "an array of ids", ids).unwrap_or_default()
     }
 
     pub(crate) fn reference<T>(&self, field: &str) -> Option<Id<T>> {
-        self.value(field)?.get("id")?.as_str()?.parse().ok()
+        self.read(field, "a reference by id", |value| {
+            value.get("id")?.as_str()?.parse().ok()
+        })
     }
 
     pub(crate) fn id<T>(&self) -> Option<Id<T>> {
@@ -143,12 +173,11 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn tags(&self) -> Vec<Box<str>> {
-        let tags = self.value("tags").and_then(Value::as_array);
-        tags.into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(Box::from)
-            .collect()
+        self.read("tags", "an array of strings", |tags| {
+            let tags = tags.as_array()?.iter();
+            tags.map(|tag| tag.as_str().map(Box::from)).collect()
+        })
+        .unwrap_or_default()
     }
 }
 

@@ -50,7 +50,7 @@ impl FilterChain {
         let fields = Fields::new(document);
         let chain = (|| {
             let route = fields.reference("route").map(FilterPlace::Route);
-            let filters = fields.value("filters")?.as_array()?;
+            let filters = fields.array("filters");
             Some(Self {
                 id: fields.id()?,
                 name: fields.boxed("name"),

@@ -119,7 +119,7 @@ fn jwk(text: &str, kid: Option<&str>) -> Result<Map<String, Value>, &'static str
 }
 
 fn pem(fields: &mut Fields<'_>) -> Option<KeyMaterial> {
-    let halves = fields.value("pem")?.as_object()?;
+    let halves = fields.object("pem")?;
     let half = |name: &str| halves.get(name).and_then(Value::as_str);
     let private = half("private_key").map(key_pair::private_key).transpose();
     let private = private

@@ -152,15 +152,13 @@ fn conditions<S>(
     condition: impl Fn(S, &[&str]) -> Result<Condition, RegexError>,
 ) -> Vec<Condition> {
     let mut conditions = Vec::new();
-    let named = fields.value(field).and_then(Value::as_object);
-    for (name, values) in named.into_iter().flatten() {
+    for (name, values) in fields.object(field).into_iter().flatten() {
         let pointer = format!("/{field}/{}", name.replace('~', "~0").replace('/', "~1"));
-        let values: Vec<&str> = values
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
+        let values = values.as_array().map(|values| values.iter().map(Value::as_str));
+        let Some(values) = values.and_then(Iterator::collect::<Option<Vec<_>>>) else {
+            fields.refuse(pointer, "expected an array of strings");
+            continue;
+        };
         let read =
             subject(name).and_then(|subject| condition(subject, &values).map_err(|error| told(&error)));
         match read {
@@ -184,8 +182,7 @@ pub(super) fn ends(fields: &mut Fields<'_>, mut rule: Rule) -> Rule {
 
 fn endpoints(fields: &mut Fields<'_>, field: &str) -> Vec<Endpoint> {
     let mut ends = Vec::new();
-    let items = fields.value(field).and_then(Value::as_array);
-    for (position, item) in items.into_iter().flatten().enumerate() {
+    for (position, item) in fields.array(field).iter().enumerate() {
         let port = item.get("port").and_then(Value::as_u64);
         let port = port.and_then(|port| u16::try_from(port).ok());
         let network = match item.get("ip").and_then(Value::as_str).map(str::parse::<Cidr>) {
@@ -200,7 +197,10 @@ fn endpoints(fields: &mut Fields<'_>, field: &str) -> Vec<Endpoint> {
             (Some(network), Some(port)) => ends.push(Endpoint::network(network).with_port(port)),
             (Some(network), None) => ends.push(Endpoint::network(network)),
             (None, Some(port)) => ends.push(Endpoint::port(port)),
-            (None, None) => {} // the schema asks for one of them
+            (None, None) => fields.refuse(
+                format!("/{field}/{position}"),
+                "expected an address, a port or both",
+            ),
         }
     }
     ends

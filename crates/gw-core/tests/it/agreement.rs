@@ -1,6 +1,6 @@
 //! Schema and type agree: what one lets through the other can hold, and what is refused is refused at the right place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use gw_core::{Kind, KindSpec, Kinds};
@@ -110,4 +110,49 @@ fn an_older_document_meets_a_newer_schema() {
         panic!("a service")
     };
     assert_eq!((&*service.target.host, service.retry.most), ("app", 5));
+}
+
+#[test]
+fn what_is_stored_in_another_form_is_refused_and_not_left_out() {
+    let kinds = Kinds::new([]).unwrap();
+    let mut taken = BTreeSet::new();
+    for spec in kinds.iter() {
+        for document in fixtures(spec.kind)["good"].as_array().unwrap() {
+            let mut filled = prepared(spec, document);
+            kinds.complete(spec.kind, &mut filled).unwrap();
+            // What plugins and vaults are set to is for them to judge; a time that makes no sense harms nobody.
+            let free = ["config", "created_at", "updated_at"];
+            for field in filled.keys().filter(|field| !free.contains(&field.as_str())) {
+                let mut odd = filled.clone();
+                odd.insert(field.clone(), json!([{ "odd": [1] }]));
+                let Err(refused) = kinds.load(spec.kind, odd) else {
+                    taken.insert(format!("{}.{field}", spec.kind));
+                    continue;
+                };
+                let at = |pointer: &str| pointer.is_empty() || pointer.contains(field.as_str());
+                assert!(
+                    refused.iter().any(|violation| at(&violation.pointer)),
+                    "{}: {field}: {refused}",
+                    spec.kind
+                );
+            }
+        }
+    }
+    // What is read only if another field asks for it, and what steers nothing.
+    let unread = |name: &String| {
+        let (kind, field) = name.split_once('.').unwrap();
+        field.starts_with("hash_")
+            || matches!(
+                (kind, field),
+                ("routes", "sources" | "destinations") // of streams
+                    | ("certificates", "snis")
+                    | ("filter_chains", "service")
+                    | ("keys", "pem")
+                    | ("upstreams", "slots")
+                    | ("acls", _)
+                    | (_, "tags" | "instance_name" | "description")
+            )
+    };
+    taken.retain(|name| !unread(name));
+    assert_eq!(taken, BTreeSet::new(), "whatever stands there");
 }

@@ -114,7 +114,7 @@ async fn an_export_that_cannot_be_served_writes_nothing() {
         let data = temporary.path().join(format!("bad{number}"));
         let (code, said) = run(&data, &["import", &name]).await;
         assert!(code == Some(1) && said.contains(complaint), "{number}: {said}");
-        fs::write(&file, &unhashed.replace(":{", ": {")).expect("it can be written");
+        fs::write(&file, unhashed.replace(":{", ": {")).expect("it can be written");
         let (code, said) = run(&data, &["import", &name]).await;
         assert!(
             code == Some(0) && said.contains("revision 1: 4 written"),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use gw_testkit::{Client, Etcd, Upstream};
-use serde_json::Value;
 
 use crate::cluster::{alarms, following, newest_checkpoint, until};
 use crate::support::{Stage, program};
@@ -63,7 +62,7 @@ async fn is_stale(stage: &Stage) -> bool {
 async fn kept(stage: &Stage) {
     let served = stage.read("/status").await["configuration"]["applied"].clone();
     until("a checkpoint", async || {
-        newest_checkpoint(stage).is_some_and(|newest| Value::from(newest.contents.revision().0) == served)
+        newest_checkpoint(stage).is_some_and(|newest| served == newest.contents.revision().0)
     })
     .await;
 }
