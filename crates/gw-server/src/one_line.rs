@@ -16,6 +16,7 @@ use crate::pulse::{Readiness, Source};
 use crate::run::{self, Origin};
 use crate::running::{self, Running};
 use crate::sockets::{self, Open, Role};
+use crate::upgrade::Predecessor;
 
 /// Serves until told to stop.
 pub(crate) async fn run(
@@ -37,10 +38,7 @@ pub(crate) async fn run(
     let gateway = run::gateway(args, registry, resolver, (AccessLogTo::Off, own))?;
     let (config, changes) = configuration(&kinds, to)?;
     gateway.apply(config, &changes, 1);
-    let leaving = match origin.predecessor {
-        Some(predecessor) => Some(predecessor.prepared().await?),
-        None => None,
-    };
+    let leaving = Predecessor::leaving(origin.predecessor).await?;
     if leaving.is_some() {
         run::names_are_known(&gateway).await;
     }

@@ -37,7 +37,7 @@ use crate::machine::Machine;
 use crate::one_line;
 use crate::pulse::{Readiness, Source, Status};
 use crate::running::{self, Running};
-use crate::sockets::{self, Inherited, OWNER_ONLY, Open, Role, Wanted};
+use crate::sockets::{self, Inherited, OWNER_ONLY, Open, Role, SocketFile, Wanted};
 use crate::sync::guard::Bounds;
 use crate::sync::standing::Lookout;
 use crate::upgrade::{Predecessor, Program};
@@ -217,18 +217,13 @@ async fn run(
     let own = own_addresses(args, &sockets);
     let gateway = gateway(args, registry.clone(), resolver, (AccessLogTo::Stdout, own))?;
     let place = place(args, without_database);
-    if !place.is_file() {
-        SecretArgs::tell(&kinds);
-    }
+    SecretArgs::tell(&kinds, &place);
     let lookout = Lookout::new();
     let readiness = Readiness::new(Arc::clone(&gateway), source(args, &place, &lookout));
     let banner_admins = banner_admins(&access, &admins);
 
     // All that may go wrong without the store has gone well.
-    let leaving = match origin.predecessor {
-        Some(predecessor) => Some(predecessor.prepared().await?),
-        None => None,
-    };
+    let leaving = Predecessor::leaving(origin.predecessor).await?;
     let parts = Parts {
         place: place.clone(),
         unknown_plugins: args.file.unknown_plugins.into(),
@@ -259,12 +254,7 @@ async fn run(
     control.serve()?;
     let store = control.store().view();
     announce(&Banner {
-        proxies: args
-            .proxy_listen
-            .iter()
-            .cloned()
-            .zip(server.addresses().iter().cloned())
-            .collect(),
+        proxies: proxies(args, server.addresses()),
         admins: banner_admins,
         statuses: addresses(&sockets, Role::Status),
         place,
@@ -276,12 +266,11 @@ async fn run(
     });
     drop(store);
     running::tell_ready(predecessor);
-    let files = sockets.iter().filter(|open| open.role != Role::Proxy);
     let running = Running {
         args: &args.lifecycle,
         signals,
         program: origin.program,
-        files: files.filter_map(Open::file).collect(),
+        files: files(&sockets),
         sockets,
         server,
         control: Some(control),
@@ -290,6 +279,18 @@ async fn run(
     };
     running.until_end().await;
     Ok(())
+}
+
+/// Where proxy listeners were asked for, and where they are.
+fn proxies(args: &Args, addresses: &[Address]) -> Vec<(Listen, Address)> {
+    let asked = args.proxy_listen.iter().cloned();
+    asked.zip(addresses.iter().cloned()).collect()
+}
+
+/// The files of sockets that are not the data plane's.
+fn files(sockets: &[Open]) -> Vec<SocketFile> {
+    let others = sockets.iter().filter(|open| open.role != Role::Proxy);
+    others.filter_map(Open::file).collect()
 }
 
 /// The sockets that the flags ask for.

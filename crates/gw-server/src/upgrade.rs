@@ -242,8 +242,16 @@ impl Predecessor {
         Ok(Some((Self { pid, stream }, sockets)))
     }
 
+    /// As [`prepared`](Self::prepared), where there is one.
+    pub(crate) async fn leaving(predecessor: Option<Self>) -> Result<Option<Leaving>, TakeoverError> {
+        match predecessor {
+            Some(predecessor) => predecessor.prepared().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Tells it that all is done that can be without the store, and waits until the store is let go of.
-    pub(crate) async fn prepared(self) -> Result<Leaving, TakeoverError> {
+    async fn prepared(self) -> Result<Leaving, TakeoverError> {
         let mut leaving = Leaving {
             pid: self.pid,
             line: Line::new(self.stream).map_err(TakeoverError::Handover)?,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use gw_core::{Keyring, Kinds};
 use gw_plugins::Registry;
 
+use crate::control::Place;
 use crate::error::StartError;
 
 /// What secrets are sealed with before they are stored.
@@ -72,9 +73,10 @@ impl SecretArgs {
         }
     }
 
-    /// Says once what becomes of secrets.
-    pub(crate) fn tell(kinds: &Kinds) {
+    /// Says once what becomes of secrets; of a file, whoever wrote it knows.
+    pub(crate) fn tell(kinds: &Kinds, place: &Place) {
         match kinds.keyring() {
+            _ if place.is_file() => {}
             Some(keyring) => {
                 let key = keyring.names().next().unwrap_or_default();
                 tracing::info!(key, "secrets are sealed before they are stored");
