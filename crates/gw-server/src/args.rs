@@ -246,7 +246,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         remote: file::RemoteArgs,
     },
-    /// Says what would change if a declarative file became the configuration of a running gateway; or, with --from and --to,
+    /// Says what would change if a declarative file became the configuration of a running gateway, or
     /// what has changed from one of its revisions to another.
     ///
     /// Ends with status 0 if nothing would, with 2 if something would, with 1 if the file cannot be loaded, and with 64 if

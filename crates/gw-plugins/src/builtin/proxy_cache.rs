@@ -93,8 +93,6 @@ pub(crate) struct State {
     status: Option<&'static str>,
     key: Option<Key>,
     debug: bool,
-    /// By what the client shows who it is; none if the request was not seen as it came in.
-    shown: Option<Vec<HeaderValue>>,
     step: Step,
 }
 
@@ -121,12 +119,7 @@ enum Looked {
 impl Definition for ProxyCache {
     const NAME: &'static str = "proxy-cache";
     const PRIORITY: i32 = 100;
-    const PHASES: Phases = Phases::of(&[
-        Phase::Rewrite,
-        Phase::Access,
-        Phase::HeaderFilter,
-        Phase::BodyFilter,
-    ]);
+    const PHASES: Phases = Phases::of(&[Phase::Access, Phase::HeaderFilter, Phase::BodyFilter]);
     const SCHEMA: &'static str = include_str!("proxy_cache.json");
 
     type Config = Config;
@@ -191,14 +184,6 @@ impl Plugin for ProxyCache {
 
     fn needs(&self) -> Needs {
         Needs::none().response_body().watches_body()
-    }
-
-    /// Before other plugins put there what the upstream wants of the gateway.
-    fn rewrite(&self, cx: &mut RequestCx<'_, State>) -> Flow {
-        if !self.controlled && !self.shares_private {
-            cx.state.shown = Some(self.shown_by(cx.headers()).cloned().collect());
-        }
-        Flow::Continue
     }
 
     fn access(&self, cx: &mut RequestCx<'_, State>) -> Flow {
@@ -337,23 +322,18 @@ impl ProxyCache {
             && !cx.headers().contains_key("sec-websocket-key")
     }
 
-    /// Whether its client shows who it is by something that requests are not told apart by.
+    /// Whether it shows the upstream who asks by something that requests are not told apart by.
     fn is_for_one(&self, cx: &RequestCx<'_, State>) -> bool {
         let identity = cx.identity();
         let is_known = identity.consumer.is_some() && !identity.anonymous;
-        if self.controlled || self.shares_private || is_known {
-            return false;
-        }
-        let is_the_clients = |value| cx.state.shown.as_ref().is_none_or(|shown| shown.contains(value));
-        self.shown_by(cx.headers()).any(is_the_clients)
-    }
-
-    fn shown_by<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h HeaderValue> + use<'h> {
-        let apart = [AUTHORIZATION, COOKIE].map(|name| {
+        let shows = |name: HeaderName| {
             let is_told_apart = self.keying.told_apart.headers.contains(&name);
-            (!is_told_apart).then(|| headers.get_all(name))
-        });
-        apart.into_iter().flatten().flatten()
+            !is_told_apart && cx.headers().contains_key(name)
+        };
+        !self.controlled
+            && !self.shares_private
+            && !is_known
+            && [AUTHORIZATION, COOKIE].into_iter().any(shows)
     }
 
     /// Whether it may be answered with, without asking the upstream.
