@@ -11,6 +11,15 @@ use super::{AGAIN, Etcd};
 use crate::Client;
 use crate::deadline::within;
 
+/// What a member says while a change of users is on its way through the cluster, or while a leader is elected. What is
+/// asked here may be asked again.
+const PASSING: [&str; 4] = [
+    "revision of auth store is old",
+    "request timed out",
+    "no leader",
+    "leader changed",
+];
+
 impl Etcd {
     /// Writes a key.
     pub async fn put(&self, key: &str, value: &str) {
@@ -128,8 +137,8 @@ impl Etcd {
                     call = call.header("authorization", token);
                 }
                 let answer = call.send().await;
-                // Said while a change of users is on its way through the cluster; the request was not carried out.
-                if !answer.text().contains("revision of auth store is old") {
+                let text = answer.text();
+                if !PASSING.iter().any(|passing| text.contains(passing)) {
                     return answer.expect_status(200).json();
                 }
             }
