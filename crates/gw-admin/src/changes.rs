@@ -25,13 +25,24 @@ pub(crate) struct Changes {
 
 /// One entity that differs.
 #[derive(Debug)]
-struct Change {
-    action: &'static str,
-    kind: Kind,
-    id: String,
-    name: Option<String>,
+pub(crate) struct Change {
+    /// `create`, `update` or `delete`.
+    pub(crate) action: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
     /// Dotted names of fields, each with what it was and what it is.
-    fields: Document,
+    pub(crate) fields: Document,
+}
+
+impl Change {
+    /// As an answer tells it.
+    pub(crate) fn told(&self) -> Value {
+        json!({
+            "action": self.action, "entity_name": self.kind.name(), "entity_id": self.id, "name": self.name,
+            "fields": self.fields,
+        })
+    }
 }
 
 impl Changes {
@@ -56,19 +67,7 @@ impl Changes {
 
     /// As an answer tells it: `summary` and `changes`, and under `omitted` how many more there are.
     pub(crate) fn told(&self) -> Document {
-        let changes = self.list.iter().map(|change| {
-            let Change {
-                action,
-                kind,
-                id,
-                name,
-                fields,
-            } = change;
-            json!({
-                "action": action, "entity_name": kind.name(), "entity_id": id, "name": name, "fields": fields,
-            })
-        });
-        let changes: Value = changes.collect();
+        let changes: Value = self.list.iter().map(Change::told).collect();
         let all = self.created + self.updated + self.deleted;
         let mut told = Document::new();
         told.insert(

@@ -43,9 +43,13 @@ impl AdminApi {
 
     /// `POST /cluster/accept`
     pub(crate) async fn accept(&self) -> Result<Answer, Problem> {
-        let accepted = self.ports().accept().await;
+        // Whoever failed has told why.
+        let unavailable = |_| Problem::Unavailable {
+            place: self.store().place(),
+        };
+        let accepted = self.ports().accept().await.map_err(unavailable)?;
         let message = match accepted {
-            Some(revision) => format!("this node serves revision {revision} now"),
+            Some(revision) => format!("revision {revision} says that it was meant"),
             None => "nothing was held back".to_owned(),
         };
         let body = json!({ "message": message, "accepted": accepted });

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::check::in_order;
 use super::{Configuration, part, text};
-use crate::changes;
+use crate::changes::{self, Change};
 use crate::entity::{Entities, auto, without_lists};
 use crate::problem::Problem;
 
@@ -20,17 +20,6 @@ pub(super) struct Diff {
     pub(super) unchanged: usize,
     /// What will be stored: kinds and store keys.
     pub(super) keys: Vec<(Kind, String)>,
-}
-
-/// One entity that becomes another.
-#[derive(Debug)]
-pub(super) struct Change {
-    action: &'static str,
-    kind: Kind,
-    id: String,
-    name: Option<String>,
-    /// The fields that change: before and after.
-    fields: Document,
 }
 
 /// Compares a whole configuration with what is stored.
@@ -86,7 +75,7 @@ pub(super) fn diff(entities: &Entities<'_>, configuration: &Configuration) -> Re
                 continue;
             }
             let document: Document = serde_json::from_slice(&entry.value).unwrap_or_default();
-            diff.changes.push(Change::new("delete", spec, &document));
+            diff.changes.push(change("delete", spec, &document));
             diff.ops.push(Op::delete(key.clone()));
         }
     }
@@ -188,7 +177,7 @@ fn settle(
     stored: Option<&Document>,
 ) -> Option<Change> {
     let Some(stored) = stored else {
-        return Some(Change::new("create", spec, document));
+        return Some(change("create", spec, document));
     };
     let mut kept = document.clone();
     for (field, auto) in &spec.auto {
@@ -204,25 +193,25 @@ fn settle(
     if before == after {
         return None;
     }
-    let mut change = Change::new("update", spec, document);
-    change.fields = changes::fields(entities, spec, before, after);
-    Some(change)
+    Some(Change {
+        fields: changes::fields(entities, spec, before, after),
+        ..change("update", spec, document)
+    })
 }
 
-impl Change {
-    fn new(action: &'static str, spec: &KindSpec, document: &Document) -> Self {
-        // Of credentials the names are secrets.
-        let named = spec
-            .endpoint_key
-            .as_ref()
-            .filter(|_| !matches!(spec.kind, Kind::Credential(_)));
-        Self {
-            action,
-            kind: spec.kind,
-            id: text(document, "id").unwrap_or_default().to_owned(),
-            name: named.and_then(|field| text(document, field)).map(str::to_owned),
-            fields: Document::new(),
-        }
+/// A change of which the fields are not told yet.
+fn change(action: &'static str, spec: &KindSpec, document: &Document) -> Change {
+    // Of credentials the names are secrets.
+    let named = spec
+        .endpoint_key
+        .as_ref()
+        .filter(|_| !matches!(spec.kind, Kind::Credential(_)));
+    Change {
+        action,
+        kind: spec.kind,
+        id: text(document, "id").unwrap_or_default().to_owned(),
+        name: named.and_then(|field| text(document, field)).map(str::to_owned),
+        fields: Document::new(),
     }
 }
 
@@ -260,19 +249,7 @@ impl Diff {
     /// What changes, as an answer tells it.
     pub(super) fn told(&self) -> Document {
         let summary = self.summary();
-        let changes = self.changes.iter().map(|change| {
-            let Change {
-                action,
-                kind,
-                id,
-                name,
-                fields,
-            } = change;
-            json!({
-                "action": action, "entity_name": kind.name(), "entity_id": id, "name": name, "fields": fields,
-            })
-        });
-        let changes: Value = changes.collect();
+        let changes: Value = self.changes.iter().map(Change::told).collect();
         let summary = json!({
             "create": summary.created, "update": summary.updated, "delete": summary.deleted,
             "unchanged": summary.unchanged,

@@ -41,8 +41,8 @@ pub trait Problems: Send + Sync {
     }
 
     /// Serves what is held back, because an operator says that it is meant. Resolves with the revision served then; none
-    /// if nothing was held back.
-    fn accept(&self) -> Pin<Box<dyn Future<Output = Option<u64>> + Send + '_>>;
+    /// if nothing was held back; an error if the store does not take the operator's word.
+    fn accept(&self) -> Pin<Box<dyn Future<Output = Result<Option<u64>, ClusterError>> + Send + '_>>;
 }
 
 /// A node that is alive.
@@ -70,9 +70,9 @@ pub struct ClusterNode {
     pub problems: u64,
 }
 
-/// Why the nodes are not known.
+/// Why the store says nothing of the cluster, or takes no word for it.
 #[derive(Debug, thiserror::Error)]
-#[error("the store does not tell which nodes there are: {why}")]
+#[error("the store does not answer for the cluster: {why}")]
 pub struct ClusterError {
     /// What it says instead.
     pub why: Box<str>,

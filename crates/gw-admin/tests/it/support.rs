@@ -201,8 +201,8 @@ impl Problems for FakePlane {
         (deleted > most).then(|| format!("{deleted} objects").into())
     }
 
-    fn accept(&self) -> Pin<Box<dyn Future<Output = Option<u64>> + Send + '_>> {
-        Box::pin(async { held(&self.held).take() })
+    fn accept(&self) -> Pin<Box<dyn Future<Output = Result<Option<u64>, ClusterError>> + Send + '_>> {
+        Box::pin(async { Ok(held(&self.held).take()) })
     }
 }
 

@@ -104,9 +104,11 @@ impl Problems for ThisNode {
         self.heartbeat.lookout.standing().held.is_some()
     }
 
-    fn accept(&self) -> Pin<Box<dyn Future<Output = Option<u64>> + Send + '_>> {
+    fn accept(&self) -> Pin<Box<dyn Future<Output = Result<Option<u64>, ClusterError>> + Send + '_>> {
         Box::pin(async {
-            let held = self.heartbeat.lookout.standing().held?;
+            let Some(held) = self.heartbeat.lookout.standing().held else {
+                return Ok(None);
+            };
             let meta = Meta::new("admin-api", format!("meant: removes {}", Told(&held.losses)));
             let marked = self
                 .heartbeat
@@ -120,11 +122,13 @@ impl Problems for ThisNode {
                     let served = self.heartbeat.lookout.serves(done.revision);
                     let in_time = tokio::time::timeout(PATIENCE, served).await.is_ok();
                     info!(revision = %done.revision, in_time, "what was held back was said to be meant");
-                    Some(done.revision.0)
+                    Ok(Some(done.revision.0))
                 }
                 Err(error) => {
                     warn!(%error, "what was held back cannot be said to be meant");
-                    None
+                    Err(ClusterError {
+                        why: error.to_string().into(),
+                    })
                 }
             }
         })
