@@ -22,6 +22,7 @@ mod file; // the configuration as a file: followed, refused whole; the Admin API
 mod flags; // flags, variables, what is said about wrong ones
 mod headers; // what is added, dropped and rewritten on the way, both ways
 mod health; // targets that keep failing go out and come back; what operators see and set
+mod kept; // counts, caches, health, turns and connections, through changes of something else
 mod kong_variables; // Kong's own variables
 mod limits; // limits as flags, overload, no descriptors left
 mod live; // a write is live when its answer arrives, and disturbs nobody
