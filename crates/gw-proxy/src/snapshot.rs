@@ -29,7 +29,7 @@ use crate::settings::{ClientAuthorities, HealthSettings, RouterFlavor};
 use crate::snapshot::own::OwnUpstreams;
 use crate::snapshot::touched::Touched;
 use crate::tls::Shown;
-use crate::upstream_tls::UpstreamTls;
+use crate::upstream_tls::{UpstreamTls, UpstreamTlsError};
 
 type Map<K, V> = GenericHashMap<K, V, foldhash::quality::RandomState, DefaultSharedPtr>;
 
@@ -316,18 +316,12 @@ impl Snapshot {
         };
         let upstream = self.config.upstream_named(&service.target.host).cloned();
         let upstream = upstream.as_deref();
-        let before = self.services.get(&id).and_then(|plan| plan.tls.as_ref());
-        let tls = match service.target.protocol {
-            Protocol::Https | Protocol::Grpcs => {
-                match UpstreamTls::new(&service, upstream, &self.config, before) {
-                    Ok(tls) => Some(tls),
-                    Err(error) => {
-                        let kept = self.services.contains_key(&id);
-                        return self.problem(Kind::Service, id.uuid(), &error, kept);
-                    }
-                }
+        let tls = match self.service_tls(&service, upstream) {
+            Ok(tls) => tls,
+            Err(error) => {
+                let kept = self.services.contains_key(&id);
+                return self.problem(Kind::Service, id.uuid(), &error, kept);
             }
-            _ => None,
         };
         self.solved(Kind::Service, id.uuid());
         let plan = match upstream.and_then(|upstream| Some((upstream, self.cells.get(&upstream.id)?))) {
@@ -356,6 +350,19 @@ impl Snapshot {
             }
         };
         self.services.insert(id, Arc::new(plan));
+    }
+
+    /// How TLS is spoken with a service; none if it is not.
+    fn service_tls(
+        &self,
+        service: &Service,
+        upstream: Option<&Upstream>,
+    ) -> Result<Option<Arc<UpstreamTls>>, UpstreamTlsError> {
+        if !matches!(service.target.protocol, Protocol::Https | Protocol::Grpcs) {
+            return Ok(None);
+        }
+        let before = self.services.get(&service.id).and_then(|plan| plan.tls.as_ref());
+        UpstreamTls::new(service, upstream, &self.config, before).map(Some)
     }
 
     fn compile_route(&mut self, id: Id<Route>) {
