@@ -226,7 +226,7 @@ impl AdminApi {
             Endpoint::Config => return self.load_config(head, &query, body).await,
             Endpoint::Reseal => return self.reseal(&Intent::read(head, &query)?).await,
             Endpoint::Transaction => return self.transact(head, Intent::read(head, &query)?, body).await,
-            Endpoint::Accept => return self.accept().await,
+            Endpoint::Accept => return self.accept(Intent::read(head, &query)?).await,
             _ => {}
         }
         let arguments = body::read(&head.headers, body).await?;
@@ -270,7 +270,7 @@ impl AdminApi {
     }
 
     /// How long it has not been known whether there is something newer in the store; none if it is known.
-    fn stale_for(&self) -> Option<Duration> {
+    pub(crate) fn stale_for(&self) -> Option<Duration> {
         match self.shared.store.info().freshness {
             Freshness::Stale { since, .. } => Some(since.elapsed().unwrap_or_default()),
             _ => None,

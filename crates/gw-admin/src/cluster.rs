@@ -3,16 +3,20 @@
 use std::time::SystemTime;
 
 use gw_core::index;
-use gw_store::Freshness;
+use gw_store::{Freshness, Revision};
 use serde_json::{Value, json};
 
 use crate::AdminApi;
 use crate::answer::Answer;
 use crate::changes::name_of;
 use crate::history::seconds;
+use crate::intent::Intent;
 use crate::node;
-use crate::ports::{Alarm, ClusterNode, ObjectProblem};
+use crate::ports::{Alarm, ClusterNode, ObjectProblem, Word};
 use crate::problem::Problem;
+
+/// The alarm of a node that does not serve what is stored, because too much is missing in it.
+const HELD_BACK: &str = "held_back";
 
 impl AdminApi {
     /// `GET /cluster`
@@ -42,18 +46,34 @@ impl AdminApi {
     }
 
     /// `POST /cluster/accept`
-    pub(crate) async fn accept(&self) -> Result<Answer, Problem> {
+    pub(crate) async fn accept(&self, intent: Intent) -> Result<Answer, Problem> {
+        if intent.dry_run {
+            let alarms = self.ports().alarms();
+            let held = alarms.iter().find(|alarm| &*alarm.kind == HELD_BACK);
+            let message = held.map_or("nothing is held back", |held| &*held.message);
+            let body = json!({ "dry_run": true, "message": message, "accepted": null });
+            return Ok(Answer::ok(body, self.store().info().revision));
+        }
+        let word = Word {
+            author: intent.author.clone(),
+            message: intent.message.clone(),
+            request: intent.request.clone(),
+        };
         // Whoever failed has told why.
         let unavailable = |_| Problem::Unavailable {
             place: self.store().place(),
         };
-        let accepted = self.ports().accept().await.map_err(unavailable)?;
+        let accepted = self.ports().accept(word).await.map_err(unavailable)?;
         let message = match accepted {
             Some(revision) => format!("revision {revision} says that it was meant"),
             None => "nothing was held back".to_owned(),
         };
         let body = json!({ "message": message, "accepted": accepted });
-        Ok(Answer::ok(body, self.store().info().revision))
+        let Some(revision) = accepted.map(Revision) else {
+            return Ok(Answer::ok(body, self.store().info().revision));
+        };
+        let answer = Answer::ok(body, revision);
+        Ok(self.when_served(answer, &intent, revision, true).await)
     }
 
     /// `GET /problems`

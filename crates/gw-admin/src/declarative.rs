@@ -51,6 +51,7 @@ mod load;
 mod mapped;
 mod part;
 mod refusal;
+mod removal;
 mod render;
 mod resolve;
 mod scalar;
@@ -72,6 +73,7 @@ pub use fidelity::{Judgement, Remark, Verdict};
 use flatten::Flattening;
 pub use load::{LoadError, Loaded, import};
 pub use refusal::{Fault, Refusal, SyntaxError};
+pub use removal::Removal;
 pub use render::{Rendered, render};
 pub use spot::Position;
 

@@ -1,7 +1,7 @@
 //! `?dry_run=1`: what a change would come to, told and not made.
 
 use gw_core::{Document, Kind, KindSpec, index};
-use gw_store::{Op, View};
+use gw_store::{Op, Revision, View};
 use serde_json::{Value, json};
 
 use crate::AdminApi;
@@ -15,30 +15,38 @@ use crate::ports::{Forecast, Named, Planned, Traffic};
 use crate::problem::Problem;
 
 impl AdminApi {
-    /// Answers what a change would come to if it were made now.
+    /// Answers what a change would come to if it were made now: what the change itself would be refused for, that is
+    /// refused. `meant` says that much may go.
     pub(crate) async fn rehearse(
         &self,
+        meant: bool,
         work: impl FnOnce(&Self, &View) -> Result<Worked, Problem> + Send + 'static,
     ) -> Result<Answer, Problem> {
         let api = self.clone();
         aside(move || {
             let view = api.store().view();
             let worked = work(&api, &view)?;
-            let mut told = api.foretold(&view, &worked.after, &worked.ops, true);
+            let (mut told, refused) = api.foretold(&view, &worked.after, &worked.ops, (meant, true));
             if let [left] = worked.left.as_slice() {
                 told.insert("status".to_owned(), left.status.as_u16().into());
                 told.insert("document".to_owned(), document(left));
             } else if !worked.left.is_empty() {
                 told.insert("results".to_owned(), results(&worked.left));
             }
-            Ok(Answer::ok(told.into(), view.revision()))
+            Ok(foreseen(told, refused, view.revision()))
         })
         .await?
     }
 
-    /// What would become of the configuration, and of requests. It may take a while. With `listed`, what changes is
-    /// told entity by entity.
-    pub(crate) fn foretold(&self, before: &View, after: &View, ops: &[Op], listed: bool) -> Document {
+    /// What would become of the configuration, and of requests, and what the change would be refused for. It may take a
+    /// while. With `listed`, what changes is told entity by entity.
+    pub(crate) fn foretold(
+        &self,
+        before: &View,
+        after: &View,
+        ops: &[Op],
+        (meant, listed): (bool, bool),
+    ) -> (Document, Option<Problem>) {
         let (old, new) = (self.entities(before), self.entities(after));
         let mut told = Document::new();
         told.insert("dry_run".to_owned(), true.into());
@@ -59,8 +67,13 @@ impl AdminApi {
             json!({ "kind": "cannot_run", "message": message, "entity_name": kind, "entity_id": id })
         }));
         warnings.extend(about_upstreams(&old, &new, &planned));
+        let mut refused = None;
         if let Some(losses) = self.ports().too_much(before, ops) {
-            let message = Problem::MassDeletion { losses }.to_string();
+            let message = if meant {
+                format!("this would remove {losses}, as it is meant to")
+            } else {
+                refused.insert(Problem::MassDeletion { losses }).to_string()
+            };
             warnings.push(json!({ "kind": "mass_deletion", "message": message }));
         }
         told.insert(WARNINGS.to_owned(), warnings.into());
@@ -68,7 +81,25 @@ impl AdminApi {
             "traffic".to_owned(),
             forecast.traffic.as_ref().map(traffic).unwrap_or_default(),
         );
-        told
+        (told, refused)
+    }
+}
+
+/// The answer that tells what would be; if that is to be refused, as the change itself would be.
+pub(crate) fn foreseen(mut told: Document, refused: Option<Problem>, revision: Revision) -> Answer {
+    let Some(problem) = refused else {
+        return Answer::ok(told.into(), revision);
+    };
+    let refusal = Answer::from(problem);
+    if told.contains_key("status") {
+        told.insert("status".to_owned(), refusal.status.as_u16().into());
+    }
+    if let Some(Value::Object(why)) = refusal.body {
+        told.extend(why);
+    }
+    Answer {
+        status: refusal.status,
+        ..Answer::ok(told.into(), revision)
     }
 }
 

@@ -42,7 +42,7 @@
 //! # impl Problems for Alone {
 //! #     fn problems(&self) -> Vec<ObjectProblem> { Vec::new() }
 //! #     fn alarms(&self) -> Vec<Alarm> { Vec::new() }
-//! #     fn accept(&self) -> Pin<Box<dyn Future<Output = Option<u64>> + Send + '_>> { Box::pin(async { None }) }
+//! #     fn accept(&self, _: Word) -> Accepting<'_> { Box::pin(async { Ok(None) }) }
 //! # }
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let registry = gw_plugins::Registry::builtin();

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use cluster::{Alarm, Cluster, ClusterError, ClusterNode, ObjectProblem, Problems};
+pub use cluster::{Accepting, Alarm, Cluster, ClusterError, ClusterNode, ObjectProblem, Problems, Word};
 pub use foresight::{Forecast, Foresight, Moved, Planned, Traffic, Unable};
 pub use meant::{MEANT, mark, meant_at};
 pub use names::{KnownAddress, KnownName, KnownService, Names};

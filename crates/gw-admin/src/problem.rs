@@ -125,7 +125,9 @@ pub(crate) enum Problem {
         flatten_errors: bool,
     },
     /// It would remove so much that nodes would hold it back.
-    #[error("this would remove {losses}; if that is meant, repeat the request with ?allow_mass_delete=1")]
+    #[error(
+        "this would remove {losses}; if that is meant, repeat the request with ?allow_mass_delete=1, or the command with --allow-mass-delete"
+    )]
     MassDeletion { losses: Box<str> },
     /// Objects of an earlier revision are no longer right; at least one.
     #[error("{}", no_longer(_0))]

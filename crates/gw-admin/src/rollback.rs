@@ -49,7 +49,7 @@ impl AdminApi {
             api.back_to(view, &then)
         };
         if intent.dry_run {
-            let answer = self.rehearse(work).await?;
+            let answer = self.rehearse(intent.mass_delete, work).await?;
             return Ok(with_goal(answer, revision));
         }
         let (api, before) = (self.clone(), self.store().view());

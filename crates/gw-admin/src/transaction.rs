@@ -58,7 +58,7 @@ impl AdminApi {
             api.work_out_all(view, &steps)
         };
         if intent.dry_run {
-            return self.rehearse(work).await;
+            return self.rehearse(intent.mass_delete, work).await;
         }
         let made = self.make(intent.clone(), "change", what, work).await?;
         let results = dry_run::results(&made.left);

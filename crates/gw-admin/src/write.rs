@@ -43,7 +43,8 @@ impl AdminApi {
         let (does, what) = (step.does(), entities_of(&step.site));
         self.refuse_without_database(does, &what)?;
         if intent.dry_run {
-            return self.rehearse(move |api, view| api.work_out(view, &step)).await;
+            let work = move |api: &Self, view: &View| api.work_out(view, &step);
+            return self.rehearse(intent.mass_delete, work).await;
         }
         let made = self.make(intent.clone(), does, what, move |api, view| {
             api.work_out(view, &step)
@@ -138,6 +139,10 @@ impl AdminApi {
             Ok((ops, ()))
         };
         match store.commit(meta, change).await {
+            // There may be something newer, by which there is something to change.
+            Ok(committed) if !committed.changed && self.stale_for().is_some() => {
+                Err(Problem::Unavailable { place: store.place() })
+            }
             Ok(committed) => Ok((committed.revision, committed.changed)),
             Err(CommitError::Refused(problem)) => Err(problem),
             // The id is ours alone: it is this change that was made.

@@ -221,6 +221,11 @@ pub(crate) enum Command {
     Import {
         /// The file; `-` is standard input.
         file: PathBuf,
+
+        /// Says that it is meant if most of what is there goes (see --mass-deletion): without it that is refused. Gateways that
+        /// follow the store take it from there.
+        #[arg(long)]
+        allow_mass_delete: bool,
     },
     /// Writes down all that the store of --store or --data-dir holds, private keys as they are stored, for `import` into any
     /// other store: from one gateway to a cluster by `gw-server export | gw-server import --store etcd://… -`.
@@ -271,6 +276,10 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
 
+        /// Says that it is meant if most of what is there goes: without it that is refused.
+        #[arg(long)]
+        allow_mass_delete: bool,
+
         #[command(flatten)]
         remote: file::RemoteArgs,
     },
@@ -300,6 +309,10 @@ pub(crate) enum Command {
         /// Says what would change, and changes nothing.
         #[arg(long)]
         dry_run: bool,
+
+        /// Says that it is meant if most of what is there goes: without it that is refused.
+        #[arg(long)]
+        allow_mass_delete: bool,
 
         #[command(flatten)]
         remote: file::RemoteArgs,

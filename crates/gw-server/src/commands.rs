@@ -19,7 +19,7 @@ use crate::args::{Args, Command};
 use crate::error::StartError;
 use crate::file::{self, Environment, FileError};
 use export::ExportError;
-use remote::{RemoteError, Wanted};
+use remote::{How, RemoteError, Wanted};
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,10 @@ pub(crate) async fn run(args: &Args) -> Option<ExitCode> {
         Command::Check { files, json } => check::run(args, files, *json, environment),
         Command::Export { output } => export::run(args, output.as_deref()).await,
         Command::Backup { file } => backup::run(args, file).await,
-        Command::Import { file } => import::run(args, file, environment).await,
+        Command::Import {
+            file,
+            allow_mass_delete,
+        } => import::run(args, file, *allow_mass_delete, environment).await,
         Command::Dump { output, remote } => remote::dump(args, remote, output.as_deref()).await,
         Command::Reseal { dry_run, remote } => remote::reseal(args, remote, *dry_run).await,
         Command::Diff { what, json, remote } => match what.file() {
@@ -63,8 +66,15 @@ pub(crate) async fn run(args: &Args) -> Option<ExitCode> {
             to,
             message,
             dry_run,
+            allow_mass_delete,
             remote,
-        } => remote::rollback(args, remote, to, message.as_deref(), *dry_run).await,
+        } => {
+            let how = How {
+                dry_run: *dry_run,
+                mass_delete: *allow_mass_delete,
+            };
+            remote::rollback(args, remote, to, message.as_deref(), how).await
+        }
         Command::Tag {
             name,
             revision,
@@ -74,8 +84,15 @@ pub(crate) async fn run(args: &Args) -> Option<ExitCode> {
         Command::Sync {
             file,
             dry_run,
+            allow_mass_delete,
             remote,
-        } => remote::sync(args, remote, Wanted::new(file, environment), *dry_run).await,
+        } => {
+            let how = How {
+                dry_run: *dry_run,
+                mass_delete: *allow_mass_delete,
+            };
+            remote::sync(args, remote, Wanted::new(file, environment), how).await
+        }
     };
     Some(ended.unwrap_or_else(|error| {
         crate::run::report(&error);

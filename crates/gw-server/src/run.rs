@@ -444,7 +444,7 @@ fn source(args: &Args, place: &Place, lookout: &Lookout) -> Source {
 }
 
 /// What a change of what is stored may remove by itself.
-fn bounds(args: &Args) -> Option<Bounds> {
+pub(crate) fn bounds(args: &Args) -> Option<Bounds> {
     /// So many objects are few, whatever their share.
     const FEW: usize = 10;
     match args.store.mass_deletion {

@@ -19,6 +19,7 @@ use crate::AdminApi;
 use crate::answer::Answer;
 use crate::body::{self, BodyError};
 use crate::conditions::{Conditions, State};
+use crate::dry_run::foreseen;
 use crate::entity::{Entities, config_tag, shown};
 use crate::intent::Intent;
 use crate::problem::Problem;
@@ -210,11 +211,12 @@ impl AdminApi {
             let mut diff = diff(&self.entities(&view), configuration)?;
             let ops = std::mem::take(&mut diff.ops);
             let after = self.store().preview(&view, ops.clone());
-            let mut told = self.foretold(&view, &after, &ops, false);
+            let how = (wishes.intent.mass_delete, false);
+            let (mut told, refused) = self.foretold(&view, &after, &ops, how);
             told.extend(diff.told());
             told.insert("notices".to_owned(), notices(configuration));
             told.insert("ignored".to_owned(), ignored(configuration));
-            return Ok(Done::Told(Answer::ok(told.into(), view.revision())));
+            return Ok(Done::Told(foreseen(told, refused, view.revision())));
         }
         let done = self.replace_config(&text, reading, wishes).await?;
         self.remember(&text);

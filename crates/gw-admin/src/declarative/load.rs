@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 
 use super::diff::{Diff, Summary, diff};
 use super::endpoint::aside;
+use super::removal::Removal;
 use super::{Configuration, Ignored, Notice, Refusal, Surroundings, Verdict, read};
 use crate::AdminApi;
 use crate::entity::Entities;
@@ -44,6 +45,14 @@ pub enum LoadError {
          configuration empty, if that is meant"
     )]
     Nothing,
+    /// It would take so much away that gateways which follow the store would hold it back.
+    #[error(
+        "this would remove {losses}, nothing was written; if that is meant, say so with --allow-mass-delete"
+    )]
+    TooMuch {
+        /// What it would take away.
+        losses: Box<str>,
+    },
     /// The store did not take it.
     #[error("{0}")]
     Store(String),
@@ -105,16 +114,18 @@ impl AdminApi {
 /// Makes a text what a store holds, in one commit; nobody need serve it.
 ///
 /// # Errors
-/// Everything that is wrong with it, or the store's reason.
+/// Everything that is wrong with it, what is too much of what it removes, or the store's reason.
 pub async fn import(
     store: &Store,
     kinds: &Kinds,
     registry: &Registry,
     text: &str,
     surroundings: &(dyn Surroundings + Sync),
+    removal: Removal<'_>,
 ) -> Result<Loaded, LoadError> {
     let configuration = read(text, kinds, registry, surroundings).map_err(refused)?;
     let mut made = None;
+    let meta = Meta::new("import", "replace");
     let change = |view: &View| {
         let entities = Entities {
             kinds,
@@ -122,14 +133,16 @@ pub async fn import(
             view,
             now: surroundings.now(),
         };
-        let mut diff = diff(&entities, &configuration)?;
+        let mut diff = diff(&entities, &configuration).map_err(|problem| self::store(&problem))?;
         let ops = std::mem::take(&mut diff.ops);
         made = Some(diff);
+        let judged = removal.judge(view, ops, &meta);
+        let ops = judged.map_err(|losses| LoadError::TooMuch { losses })?;
         Ok((ops, ()))
     };
-    let committed = store.commit(Meta::new("import", "replace"), change).await;
+    let committed = store.commit(meta.clone(), change).await;
     let committed = committed.map_err(|error| match error {
-        CommitError::Refused(problem) => self::store(&problem),
+        CommitError::Refused(error) => error,
         error => LoadError::Store(error.to_string()),
     })?;
     Ok(loaded(

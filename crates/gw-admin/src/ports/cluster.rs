@@ -42,7 +42,21 @@ pub trait Problems: Send + Sync {
 
     /// Serves what is held back, because an operator says that it is meant. Resolves with the revision served then; none
     /// if nothing was held back; an error if the store does not take the operator's word.
-    fn accept(&self) -> Pin<Box<dyn Future<Output = Result<Option<u64>, ClusterError>> + Send + '_>>;
+    fn accept(&self, word: Word) -> Accepting<'_>;
+}
+
+/// What comes of an operator's word.
+pub type Accepting<'a> = Pin<Box<dyn Future<Output = Result<Option<u64>, ClusterError>> + Send + 'a>>;
+
+/// An operator's word, as the history will have it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Word {
+    /// Who says so.
+    pub author: String,
+    /// What for; none if nothing is said of that.
+    pub message: Option<String>,
+    /// The request by which it is said.
+    pub request: String,
 }
 
 /// A node that is alive.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use gw_admin::StoreIndex;
-use gw_admin::ports::{Alarm, ClusterNode, Node, ObjectProblem};
+use gw_admin::ports::{Alarm, ClusterNode, Node, ObjectProblem, Word};
 use gw_store::Store;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -232,9 +232,27 @@ async fn what_is_not_served_is_told() {
     admin.check("GET /problems", json!(null), 200, expected).await;
     let status = json!({ "configuration": { "problems": 2, "alarms": alarms, "hash": admin.store.info().hash.to_string() } });
     admin.check("GET /status", json!(null), 200, status).await;
+    // To be told what it is about accepts nothing.
+    let rehearsed = json!({ "dry_run": true, "accepted": null });
     admin
-        .check("POST /cluster/accept", json!(null), 200, json!({ "accepted": 2 }))
+        .check("POST /cluster/accept?dry_run=1", json!(null), 200, rehearsed)
         .await;
+    assert_eq!(*held(&admin.plane.word), None);
+    let headers = [
+        ("x-config-author", "ann"),
+        ("x-config-message", "spring cleaning"),
+        ("x-request-id", "r7"),
+    ];
+    let (status, _, told) = admin
+        .with_headers("POST /cluster/accept", &headers, json!(null))
+        .await;
+    assert_eq!((status, &told["accepted"]), (200, &json!(2)), "{told}");
+    let word = Word {
+        author: "ann".to_owned(),
+        message: Some("spring cleaning".to_owned()),
+        request: "r7".to_owned(),
+    };
+    assert_eq!(*held(&admin.plane.word), Some(word));
     admin
         .check(
             "POST /cluster/accept",
@@ -282,13 +300,35 @@ async fn much_may_go_if_it_is_meant() {
         message.contains("3 objects") && message.contains("allow_mass_delete=1"),
         "{message}"
     );
-    let warned = json!({ "warnings": [{ "kind": "mass_deletion", "message": message }] });
+    // A dry run is refused as well, and tells what it is about.
+    let refused = json!({
+        "name": "mass deletion", "message": message, "dry_run": true, "summary": { "delete": 3 },
+        "warnings": [{ "kind": "mass_deletion", "message": message }],
+    });
+    let meant = json!({
+        "summary": { "delete": 3 },
+        "warnings": [{ "kind": "mass_deletion", "message": "this would remove 3 objects, as it is meant to" }],
+    });
+    let deletions: Vec<_> = ["a", "b", "c"]
+        .map(|name| json!({ "method": "DELETE", "path": format!("/services/{name}") }))
+        .into();
+    for (call, body) in [
+        ("POST /config", empty.clone()),
+        ("POST /config/rollback", json!({ "to": 0 })),
+        ("POST /config/transaction", json!({ "operations": deletions })),
+    ] {
+        let rehearsal = format!("{call}?dry_run=1");
+        admin.check(&rehearsal, body.clone(), 409, refused.clone()).await;
+        let rehearsal = format!("{rehearsal}&allow_mass_delete=1");
+        admin.check(&rehearsal, body, 200, meant.clone()).await;
+    }
+    *held(&admin.plane.most_deleted) = Some(0);
+    let told =
+        json!({ "status": 409, "name": "mass deletion", "changes": [{ "action": "delete", "name": "a" }] });
     admin
-        .check("POST /config?dry_run=1", empty.clone(), 200, warned.clone())
+        .check("DELETE /services/a?dry_run=1", json!(null), 409, told)
         .await;
-    admin
-        .check("POST /config/rollback?dry_run=1", json!({ "to": 0 }), 200, warned)
-        .await;
+    *held(&admin.plane.most_deleted) = Some(2);
     admin
         .check("POST /config/rollback", json!({ "to": 0 }), 409, json!({}))
         .await;

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gw_admin::ports::{
-    Alarm, Applied, Cluster, ClusterError, ClusterNode, Counters, Explanation, Forecast, Foresight, Health,
-    KnownName, LogLevel, Names, Node, ObjectProblem, Overlap, Planned, Problems, Question, Reports, Routing,
-    SetHealthError, Status, UpstreamHealth,
+    Accepting, Alarm, Applied, Cluster, ClusterError, ClusterNode, Counters, Explanation, Forecast,
+    Foresight, Health, KnownName, LogLevel, Names, Node, ObjectProblem, Overlap, Planned, Problems, Question,
+    Reports, Routing, SetHealthError, Status, UpstreamHealth, Word,
 };
 use gw_admin::{AdminApi, AdminOptions, StoreIndex};
 use gw_core::{Keyring, Kinds};
@@ -58,6 +58,8 @@ pub(crate) struct FakePlane {
     pub(crate) most_deleted: Mutex<Option<usize>>,
     /// What is held back.
     pub(crate) held: Mutex<Option<u64>>,
+    /// The word by which something was accepted.
+    pub(crate) word: Mutex<Option<Word>>,
 }
 
 impl Applied for FakePlane {
@@ -201,7 +203,8 @@ impl Problems for FakePlane {
         (deleted > most).then(|| format!("{deleted} objects").into())
     }
 
-    fn accept(&self) -> Pin<Box<dyn Future<Output = Result<Option<u64>, ClusterError>> + Send + '_>> {
+    fn accept(&self, word: Word) -> Accepting<'_> {
+        *held(&self.word) = Some(word);
         Box::pin(async { Ok(held(&self.held).take()) })
     }
 }

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use gw_admin::declarative::Removal;
 use gw_core::{Document, Kinds, index};
 use gw_store::{CommitError, ContentHash, Meta, Op, Store, View};
 use serde_json::Value;
@@ -44,8 +44,13 @@ pub(crate) enum ExportError {
     )]
     Changed { said: String, found: ContentHash },
     #[error("the store did not take it")]
-    Commit(#[source] CommitError<Infallible>),
+    Commit(#[source] CommitError<TooMuch>),
 }
+
+/// What an export would take away.
+#[derive(Debug, thiserror::Error)]
+#[error("it would remove {0}; if that is meant, say so with --allow-mass-delete")]
+pub(crate) struct TooMuch(Box<str>);
 
 /// Writes down everything a store holds.
 pub(super) async fn run(args: &Args, output: Option<&Path>) -> Result<ExitCode, CommandError> {
@@ -107,7 +112,12 @@ pub(super) struct Imported {
 }
 
 /// Makes an export what a store holds, in one commit.
-pub(super) async fn import(store: &Store, kinds: &Kinds, text: &str) -> Result<Imported, ExportError> {
+pub(super) async fn import(
+    store: &Store,
+    kinds: &Kinds,
+    text: &str,
+    removal: Removal<'_>,
+) -> Result<Imported, ExportError> {
     let parts: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(ExportError::Malformed)?;
     let part = |name| {
         parts
@@ -151,14 +161,15 @@ pub(super) async fn import(store: &Store, kinds: &Kinds, text: &str) -> Result<I
         return Err(ExportError::Unreadable(complaints));
     }
     let mut counts = (0, 0);
-    let change = |view: &View| -> Result<_, Infallible> {
+    let meta = Meta::new("import", "the contents of an export");
+    let change = |view: &View| -> Result<_, TooMuch> {
         let ops = ops(view, &entries);
         let deleted = ops.iter().filter(|op| matches!(op, Op::Delete { .. })).count();
         counts = (ops.len() - deleted, deleted);
-        Ok((ops, ()))
+        Ok((removal.judge(view, ops, &meta).map_err(TooMuch)?, ()))
     };
-    let meta = Meta::new("import", "the contents of an export");
-    let done = store.commit(meta, change).await.map_err(ExportError::Commit)?;
+    let done = store.commit(meta.clone(), change).await;
+    let done = done.map_err(ExportError::Commit)?;
     Ok(Imported {
         revision: done.revision.0,
         written: counts.0,

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use gw_admin::declarative::{self, LoadError};
+use gw_admin::declarative::{self, LoadError, Removal};
+use gw_store::{Op, View};
 
 use super::export::{self, Imported};
 use super::stored::{self, Stored};
@@ -17,6 +18,7 @@ const MAX_IMPORT: u64 = 1024 * 1024 * 1024;
 pub(super) async fn run(
     args: &Args,
     path: &Path,
+    allow_mass_delete: bool,
     environment: Environment,
 ) -> Result<ExitCode, CommandError> {
     let text = file::read_up_to(path, MAX_IMPORT)?;
@@ -26,8 +28,14 @@ pub(super) async fn run(
         registry,
         place,
     } = stored::open(args).await?;
+    let bounds = crate::run::bounds(args);
+    let too_much = |view: &View, changes: &[Op]| bounds?.too_much_of(&kinds, view, changes);
+    let removal = match allow_mass_delete {
+        true => Removal::Meant,
+        false => Removal::Unless(&too_much),
+    };
     if export::is_export(&text) {
-        let imported = export::import(&store, &kinds, &text).await;
+        let imported = export::import(&store, &kinds, &text, removal).await;
         store.close().await;
         let Imported {
             revision,
@@ -43,7 +51,7 @@ pub(super) async fn run(
         ))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let imported = declarative::import(&store, &kinds, &registry, &text, &environment).await;
+    let imported = declarative::import(&store, &kinds, &registry, &text, &environment, removal).await;
     store.close().await;
     let imported = imported.map_err(|error| match error {
         LoadError::Refused(refusal) => FileError::Refused {

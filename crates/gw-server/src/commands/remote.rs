@@ -65,6 +65,27 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// How a change of a gateway that runs is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    /// Says what would change, and changes nothing.
+    pub(super) dry_run: bool,
+    /// Much may go.
+    pub(super) mass_delete: bool,
+}
+
+impl How {
+    /// A path with what this says; an argument stands there already.
+    fn at(self, path: &str) -> String {
+        let meant = if self.mass_delete {
+            "&allow_mass_delete=1"
+        } else {
+            ""
+        };
+        format!("{path}{meant}")
+    }
+}
+
 /// A gateway that runs.
 struct Remote {
     url: String,
@@ -109,7 +130,7 @@ pub(super) async fn diff(
 ) -> Result<ExitCode, CommandError> {
     let remote = Remote::new(args, remote)?;
     let (path, file) = (wanted.path, render(args, wanted)?);
-    let told = remote.compare(wanted, &file).await?;
+    let (told, _) = remote.compare(wanted, &file, "/config?dry_run=1").await?;
     if json {
         say(&format!("{told:#}\n"))?;
     } else {
@@ -128,17 +149,24 @@ pub(super) async fn sync(
     args: &Args,
     remote: &RemoteArgs,
     wanted: Wanted<'_>,
-    dry_run: bool,
+    how: How,
 ) -> Result<ExitCode, CommandError> {
     let remote = Remote::new(args, remote)?;
     let (path, file) = (wanted.path, render(args, wanted)?);
-    let told = remote.compare(wanted, &file).await?;
+    let (told, refused) = remote
+        .compare(wanted, &file, &how.at("/config?dry_run=1"))
+        .await?;
     tell(&told::notices(path, &file, &told));
     say(&told::changes(&told))?;
-    if dry_run {
+    if let Some(refused) = refused {
+        return Err(refused.into());
+    }
+    if how.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
-    let (status, answer) = remote.send(wanted, &file, "/config?check_hash=1").await?;
+    let (status, answer) = remote
+        .send(wanted, &file, &how.at("/config?check_hash=1"))
+        .await?;
     let done = match status {
         StatusCode::NOT_MODIFIED => "nothing has changed",
         StatusCode::CREATED => "done, in one commit",
@@ -165,6 +193,11 @@ pub(super) async fn reseal(
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Whether an answer tells what would change, be it refused or not.
+fn tells(answer: &Value) -> bool {
+    answer["dry_run"] == true
 }
 
 fn render(args: &Args, wanted: Wanted<'_>) -> Result<Rendered, CommandError> {
@@ -244,14 +277,21 @@ impl Remote {
         self.exchange(Method::POST, path, Some(body)).await
     }
 
-    /// What a file would change. What the environment holds is not told.
-    async fn compare(&self, wanted: Wanted<'_>, file: &Rendered) -> Result<Value, RemoteError> {
-        let (status, mut answer) = self.send(wanted, file, "/config?dry_run=1").await?;
-        if status.is_success() {
-            told::conceal(&mut answer, |value| file.tells_of_environment(value));
-            return Ok(answer);
-        }
-        Err(self.refused(wanted.path, file, status, &answer))
+    /// What a file would change, and why that is refused if it is. What the environment holds is not told.
+    async fn compare(
+        &self,
+        wanted: Wanted<'_>,
+        file: &Rendered,
+        path: &str,
+    ) -> Result<(Value, Option<RemoteError>), RemoteError> {
+        let (status, mut answer) = self.send(wanted, file, path).await?;
+        let refused = match status.is_success() {
+            true => None,
+            false if tells(&answer) => Some(self.answered(status, &answer)),
+            false => return Err(self.refused(wanted.path, file, status, &answer)),
+        };
+        told::conceal(&mut answer, |value| file.tells_of_environment(value));
+        Ok((answer, refused))
     }
 
     fn refused(&self, path: &Path, file: &Rendered, status: StatusCode, answer: &Value) -> RemoteError {

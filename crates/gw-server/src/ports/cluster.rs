@@ -4,12 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
-use gw_admin::ports::{Alarm, Cluster, ClusterError, ClusterNode, ObjectProblem, Problems, mark};
+use gw_admin::ports::{
+    Accepting, Alarm, Cluster, ClusterError, ClusterNode, ObjectProblem, Problems, Word, mark,
+};
 use gw_store::{LogError, Meta, Op, View};
 use tracing::{info, warn};
 
 use super::ThisNode;
-use crate::sync::guard::{Deletion, Told, count};
+use crate::sync::guard::Told;
 use crate::sync::standing::Standing;
 
 type Nodes<'a> = Pin<Box<dyn Future<Output = Result<Vec<ClusterNode>, ClusterError>> + Send + 'a>>;
@@ -90,26 +92,21 @@ impl Problems for ThisNode {
     }
 
     fn too_much(&self, view: &View, changes: &[Op]) -> Option<Box<str>> {
-        let bounds = self.bounds?;
-        let deletions: Vec<Deletion<'_>> = changes
-            .iter()
-            .filter(|op| matches!(op, Op::Delete { .. }))
-            .filter_map(|op| Some((op.key().as_str(), &*view.get(op.key().as_str())?.value)))
-            .collect();
-        let losses = bounds.too_much(&self.kinds, &deletions, |kind| count(view, kind));
-        (!losses.is_empty()).then(|| Told(&losses).to_string().into())
+        self.bounds?.too_much_of(&self.kinds, view, changes)
     }
 
     fn holds_back(&self) -> bool {
         self.heartbeat.lookout.standing().held.is_some()
     }
 
-    fn accept(&self) -> Pin<Box<dyn Future<Output = Result<Option<u64>, ClusterError>> + Send + '_>> {
-        Box::pin(async {
+    fn accept(&self, word: Word) -> Accepting<'_> {
+        Box::pin(async move {
             let Some(held) = self.heartbeat.lookout.standing().held else {
                 return Ok(None);
             };
-            let meta = Meta::new("admin-api", format!("meant: removes {}", Told(&held.losses)));
+            let about = || format!("meant: removes {}", Told(&held.losses));
+            let mut meta = Meta::new(word.author, word.message.unwrap_or_else(about));
+            meta.request = word.request;
             let marked = self
                 .heartbeat
                 .store

@@ -14,7 +14,8 @@ use gw_admin::ports::{MEANT, meant_at};
 use gw_core::Kinds;
 use gw_store::{Commit, Incarnation, Op, Revision, View};
 
-pub(crate) use loss::{Bounds, Deletion, Loss, Told};
+use loss::Deletion;
+pub(crate) use loss::{Bounds, Loss, Told};
 
 /// How what is offered came about.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +57,19 @@ pub(crate) struct Held {
 pub(crate) struct Served<'a> {
     pub(crate) view: &'a View,
     pub(crate) since: SystemTime,
+}
+
+impl Bounds {
+    /// What of these changes of a configuration is too much, in words; none if nothing is.
+    pub(crate) fn too_much_of(self, kinds: &Kinds, view: &View, changes: &[Op]) -> Option<Box<str>> {
+        let deletions: Vec<Deletion<'_>> = changes
+            .iter()
+            .filter(|op| matches!(op, Op::Delete { .. }))
+            .filter_map(|op| Some((op.key().as_str(), &*view.get(op.key().as_str())?.value)))
+            .collect();
+        let losses = self.too_much(kinds, &deletions, |kind| count(view, kind));
+        (!losses.is_empty()).then(|| Told(&losses).to_string().into())
+    }
 }
 
 /// Watches over the steps from one configuration to the next.
@@ -236,7 +250,7 @@ impl<'a> Replay<'a> {
 }
 
 /// How many objects of a kind there are.
-pub(crate) fn count(view: &View, kind: &str) -> usize {
+fn count(view: &View, kind: &str) -> usize {
     view.list(&format!("{kind}/"), None).count()
 }
 

@@ -4,8 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use gw_testkit::Etcd;
 use serde_json::Value;
 
+use crate::cluster::{alarms, following, until};
 use crate::support::{Stage, program, refusal};
 
 /// Runs a command on the store in a directory.
@@ -152,5 +154,58 @@ async fn a_store_is_copied_while_its_gateway_runs() {
         let restored = Stage::from(program().data_dir(&elsewhere).args(["--store", &store])).await;
         let listed = restored.read("/services").await;
         assert_eq!(listed["data"].as_array().map(Vec::len), Some(services));
+    }
+}
+
+#[tokio::test]
+async fn an_import_that_removes_most_must_be_meant_and_is_followed_then() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let temporary = tempfile::tempdir().expect("a folder");
+    let (url, data) = (etcd.store("/gw"), temporary.path().join("data"));
+    let stages = [
+        Stage::from(following(&url)).await,
+        Stage::from(following(&url)).await,
+    ];
+    let few = temporary.path().join("few.yml");
+    let routes = |of: std::ops::Range<usize>| {
+        let routes: Vec<_> = of.map(|n| format!("{{name: r{n}, paths: [/r{n}]}}")).collect();
+        let routes = routes.join(", ");
+        format!(
+            "_format_version: '3.0'\nservices: [{{name: s, url: 'http://127.0.0.1:9', routes: [{routes}]}}]\n"
+        )
+    };
+    fs::write(&few, routes(0..2)).expect("it can be written");
+    let export = temporary.path().join("few.json");
+    let (few, export) = (few.display().to_string(), export.display().to_string());
+    let run = async |args: &[&str]| run(&data, args).await;
+    for args in [&["import", &few][..], &["export", "--output", &export]] {
+        let (code, said) = run(args).await;
+        assert_eq!(code, Some(0), "{said}");
+    }
+    let count = async |stage: &Stage| {
+        stage.read("/routes?size=100").await["data"]
+            .as_array()
+            .map(Vec::len)
+    };
+    for file in [&few, &export] {
+        let many = serde_json::json!({ "config": routes(0..12) });
+        let made = stages[0].admin("POST", "/config").json(&many).send().await;
+        assert_eq!(made.status, 201, "{made:?}");
+        until("all of them", async || count(&stages[1]).await == Some(12)).await;
+
+        let store = ["--store", &url];
+        let (code, said) = run(&[&["import", file][..], &store].concat()).await;
+        assert_eq!(code, Some(1), "{said}");
+        for part in ["10 of 12 routes", "--allow-mass-delete"] {
+            assert!(said.contains(part), "{file}: {part} is not in {said}");
+        }
+        assert_eq!(count(&stages[0]).await, Some(12), "{file}: nothing was written");
+
+        let (code, said) = run(&[&["import", "--allow-mass-delete", file][..], &store].concat()).await;
+        assert_eq!(code, Some(0), "{said}");
+        for stage in &stages {
+            until("that it is served", async || stage.get("/r7").await.status == 404).await;
+            assert_eq!(alarms(stage).await, [""; 0], "{file}: it is not held back");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{DIFFERENT, Remote, RemoteError};
+use super::{DIFFERENT, How, Remote, RemoteError, tells};
 use crate::args::Args;
 use crate::args::file::RemoteArgs;
 use crate::commands::{CommandError, say, told};
@@ -76,22 +76,27 @@ pub(in crate::commands) async fn rollback(
     remote: &RemoteArgs,
     to: &str,
     message: Option<&str>,
-    dry_run: bool,
+    how: How,
 ) -> Result<ExitCode, CommandError> {
     let remote = Remote::new(args, remote)?;
-    let path = if dry_run {
-        "/config/rollback?dry_run=1"
-    } else {
-        "/config/rollback"
-    };
+    let path = how.at(&format!("/config/rollback?dry_run={}", u8::from(how.dry_run)));
     let mut body = json!({ "to": to });
     if let Some(message) = message {
         body["message"] = message.into();
     }
-    let (_, answer) = remote.call(Method::POST, path, Some(body.to_string())).await?;
+    let (status, answer) = remote
+        .exchange(Method::POST, &path, Some(body.to_string()))
+        .await?;
+    let refused = (!status.is_success()).then(|| remote.answered(status, &answer));
+    if let Some(refused) = refused {
+        if tells(&answer) {
+            say(&told::changed(&answer))?;
+        }
+        return Err(refused.into());
+    }
     let mut text = told::changed(&answer);
     text.push_str(&told::warnings(&answer));
-    if !dry_run {
+    if !how.dry_run {
         text.push_str(&format!(
             "revision {} is as revision {} was\n",
             answer["revision"], answer["to"]

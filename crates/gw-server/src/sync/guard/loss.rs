@@ -29,12 +29,12 @@ pub(crate) struct Loss {
 }
 
 /// An object that is removed: its key, and its value as long as it was there.
-pub(crate) type Deletion<'a> = (&'a str, &'a [u8]);
+pub(super) type Deletion<'a> = (&'a str, &'a [u8]);
 
 impl Bounds {
     /// Of which kinds these are too many: routes, if they are more than their share; of any kind, if they are all there
     /// are. What is deleted along with its owner does not count, for it is the owner that was deleted.
-    pub(crate) fn too_much(
+    pub(super) fn too_much(
         self,
         kinds: &Kinds,
         deletions: &[Deletion<'_>],
