@@ -1,5 +1,7 @@
 //! An etcd that is killed, comes back, is wiped or restored: what is served goes on, and catches up by itself.
 
+mod quorum; // three members: the leader killed, the connected one stopped, a line that swallows, no majority
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
@@ -129,11 +131,9 @@ async fn a_gateway_that_starts_while_etcd_is_down_serves_what_it_served_last() {
     etcd.kill(0).await;
     until("that the other one notices", async || is_stale(&other).await).await;
 
-    let begun = std::time::Instant::now();
+    // That it serves is the proof: nobody answers for etcd.
     let stage = stage.restart().await;
     stage.get("/in").await.expect_status(200);
-    let took = begun.elapsed();
-    assert!(took < std::time::Duration::from_secs(5), "it took {took:?}");
     assert!(is_stale(&stage).await);
     let client = Client::new();
     client
@@ -219,6 +219,8 @@ async fn a_wiped_etcd_does_not_wipe_the_gateways_until_that_is_meant() {
     traffic.end().await;
 
     one.admin("POST", "/cluster/accept")
+        .header("x-config-author", "ann")
+        .header("x-config-message", "we have moved")
         .send()
         .await
         .expect_status(200);
@@ -229,6 +231,13 @@ async fn a_wiped_etcd_does_not_wipe_the_gateways_until_that_is_meant() {
         })
         .await;
     }
+    let history = two.read("/config/history").await;
+    let newest = &history["data"][0];
+    assert_eq!(
+        (&newest["author"], &newest["message"]),
+        (&"ann".into(), &"we have moved".into()),
+        "{history:#}"
+    );
     // And life goes on.
     one.expose("app", &upstream, "/again").await;
     until("the new route", async || two.get("/again").await.status == 200).await;
