@@ -151,31 +151,51 @@ fn invalid(error: &jsonschema::ValidationError<'_>) -> CompileError {
     }
 }
 
+/// Whether there is a `$ref` in it, or anything that one can look like.
+fn has_reference(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| name.starts_with('$') || has_reference(value)),
+        Value::Array(items) => items.iter().any(has_reference),
+        _ => false,
+    }
+}
+
 /// Fills every default in, as it will be, and holds it against the schemas of its place.
 fn vet_defaults(
     document: &Value,
     shapes: &Shapes,
     places: &[(crate::shape::ShapeIdx, Vec<String>)],
 ) -> Result<(), CompileError> {
-    let with_default = || {
-        places
-            .iter()
-            .filter(|(index, _)| shapes.at(*index).default.is_some())
-    };
-    if with_default().next().is_none() {
-        return Ok(());
-    }
-    let validators = options().build_map(document).map_err(|error| invalid(&error))?;
-    for (index, places) in with_default() {
+    // A place that refers elsewhere is understood only as a part of the whole; all of those are compiled at once, and only if
+    // there are any: it takes as long as compiling the document once more for each level of it.
+    let mut whole = None;
+    let with_default = places
+        .iter()
+        .filter(|(index, _)| shapes.at(*index).default.is_some());
+    for (index, places) in with_default {
         let place = || format!("#{}", places.first().map_or("", String::as_str)).into();
         let mut filled = shapes.at(*index).default.clone().unwrap_or_default();
         if let Err(TooDeep) = defaults::fill(shapes, *index, &mut filled, DEEPEST_DEFAULT) {
             return Err(CompileError::EndlessDefault { place: place() });
         }
-        for validator in places
-            .iter()
-            .filter_map(|place| validators.get(&format!("#{place}")))
-        {
+        for at in places {
+            let alone = document.pointer(at).filter(|schema| !has_reference(schema));
+            let own;
+            let validator = if let Some(schema) = alone {
+                own = options().build(schema).map_err(|error| invalid(&error))?;
+                &own
+            } else {
+                let whole = match &mut whole {
+                    Some(whole) => whole,
+                    none => none.insert(options().build_map(document).map_err(|error| invalid(&error))?),
+                };
+                let Some(validator) = whole.get(&format!("#{at}")) else {
+                    continue;
+                };
+                validator
+            };
             if let Err(error) = validator.validate(&filled) {
                 let reason = match error.instance_path().as_str() {
                     "" => error.to_string(),

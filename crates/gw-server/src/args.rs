@@ -40,7 +40,7 @@ use crate::listen::Listen;
 #[command(name = "gw-server", version, verbatim_doc_comment, max_term_width = 110)]
 pub(crate) struct Args {
     /// The plugins that the program has.
-    #[arg(skip = Registry::builtin())]
+    #[arg(skip = Registry::new())]
     pub(crate) known: Registry,
 
     #[command(subcommand)]
