@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinHandle, spawn_blocking};
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
 use crate::commit::Revision;
@@ -16,11 +18,16 @@ use crate::view::View;
 /// The fewest and the most commits between two checkpoints, and so about the most that opening has to replay.
 const EVERY: (u64, u64) = (1000, 10_000);
 
+/// For how much of their age commits may stay beyond it, where no checkpoint comes along, and the bounds of that.
+const LOOKS: u32 = 24;
+const PAUSE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(24 * 60 * 60));
+
 /// Bytes of contents for which one more commit goes by between two checkpoints: large contents are written less often.
 const BYTES_PER_COMMIT: u64 = 8 * 1024;
 
 /// How much of its history a store keeps. A commit is kept while it is among the newest and young enough; what may go
-/// goes when a checkpoint is written, each thousand commits or more. Revisions that an index key names by
+/// goes when a checkpoint is written, each thousand commits or more; what is too old goes soon after by itself, within a
+/// twenty-fourth of the age, a minute at least and a day at most. Revisions that an index key names by
 /// [`kept`](Self::kept) can be looked at for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
@@ -55,6 +62,8 @@ impl Retention {
 pub(crate) struct Checkpoints {
     state: Mutex<State>,
     runtime: Handle,
+    /// That something else is to be kept than before.
+    changed: Arc<Notify>,
 }
 
 struct State {
@@ -64,6 +73,16 @@ struct State {
     size: u64,
     retention: Retention,
     writing: Option<JoinHandle<()>>,
+    /// What looks for commits that are too old.
+    looking: Option<AbortHandle>,
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        if let Some(looking) = self.state().looking.take() {
+            looking.abort();
+        }
+    }
 }
 
 impl Checkpoints {
@@ -74,13 +93,57 @@ impl Checkpoints {
                 size: 0,
                 retention: Retention::default(),
                 writing: None,
+                looking: None,
             }),
             runtime,
+            changed: Arc::default(),
         }
     }
 
     pub(crate) fn set_retention(&self, retention: Retention) {
         self.state().retention = retention;
+        self.changed.notify_one();
+    }
+
+    /// Looks for commits that are too old now and then, for as long as this lives.
+    pub(crate) fn look(self: &Arc<Self>, replay: &Arc<Replay>) {
+        let (this, replay) = (Arc::downgrade(self), Arc::downgrade(replay));
+        let changed = Arc::clone(&self.changed);
+        let looking = self.runtime.spawn(async move {
+            loop {
+                let Some(age) = this.upgrade().map(|this| this.state().retention.age) else {
+                    return;
+                };
+                let pause = (age / LOOKS).clamp(PAUSE.0, PAUSE.1);
+                if timeout_at(Instant::now() + pause, changed.notified())
+                    .await
+                    .is_ok()
+                {
+                    continue; // another age, another pause
+                }
+                let Some((this, replay)) = this.upgrade().zip(replay.upgrade()) else {
+                    return;
+                };
+                this.start_forgetting(&replay);
+            }
+        });
+        self.state().looking = Some(looking.abort_handle());
+    }
+
+    fn start_forgetting(self: &Arc<Self>, replay: &Arc<Replay>) {
+        let mut state = self.state();
+        // Who writes a checkpoint forgets as well.
+        if state.is_busy() {
+            return;
+        }
+        let (replay, retention) = (Arc::clone(replay), state.retention);
+        state.writing = Some(self.runtime.spawn(async move {
+            let view = replay.timeline.view();
+            match forget(&replay, &view, retention).await {
+                Ok(()) | Err(LogError::Closed) => {}
+                Err(error) => debug!(%error, "what is too old was not looked for"),
+            }
+        }));
     }
 
     /// Takes out the checkpoint under way, to be waited for.
@@ -96,11 +159,7 @@ impl Checkpoints {
         let (fewest, most) = EVERY;
         let every = (state.size / BYTES_PER_COMMIT).clamp(fewest, most);
         let due = view.revision().0.saturating_sub(state.newest.0) >= every;
-        let busy = state
-            .writing
-            .as_ref()
-            .is_some_and(|writing| !writing.is_finished());
-        if due && !busy {
+        if due && !state.is_busy() {
             state.newest = view.revision();
             let work = Arc::clone(self).write(Arc::clone(replay), view);
             state.writing = Some(self.runtime.spawn(work));
@@ -129,6 +188,13 @@ impl Checkpoints {
     }
 }
 
+impl State {
+    fn is_busy(&self) -> bool {
+        let writing = self.writing.as_ref();
+        writing.is_some_and(|writing| !writing.is_finished())
+    }
+}
+
 /// Writes the contents as a checkpoint; returns its size.
 async fn keep(log: &dyn CommitLog, view: View) -> Result<u64, LogError> {
     let at = view.revision();
@@ -144,7 +210,8 @@ async fn keep(log: &dyn CommitLog, view: View) -> Result<u64, LogError> {
     Ok(size)
 }
 
-/// Drops the commits that need not be kept, up to a checkpoint.
+/// Drops the commits that need not be kept, up to a checkpoint: where those that are too old have none after them, one is
+/// written.
 async fn forget(replay: &Replay, view: &View, retention: Retention) -> Result<(), LogError> {
     let log = &*replay.log;
     let pruned = log.pruned().await?;
@@ -154,14 +221,24 @@ async fn forget(replay: &Replay, view: &View, retention: Retention) -> Result<()
     if bound <= pruned {
         return Ok(());
     }
-    let Some(checkpoint) = log.checkpoint_until(bound).await? else {
-        return Ok(());
+    let checkpoint = log.checkpoint_until(bound).await?;
+    let checkpoint = checkpoint
+        .map(|checkpoint| checkpoint.revision)
+        .filter(|at| *at > pruned);
+    let upto = match checkpoint {
+        Some(upto) => upto,
+        None if by_age > pruned => match history::past(replay, view, by_age).await {
+            Ok(past) => {
+                keep(log, past).await?;
+                by_age
+            }
+            Err(error) => {
+                warn!(revision = %by_age, %error, "what is too old cannot be read, and stays");
+                return Ok(());
+            }
+        },
+        None => return Ok(()),
     };
-    let upto = checkpoint.revision;
-    drop(checkpoint);
-    if upto <= pruned {
-        return Ok(());
-    }
     let mut kept = Vec::new();
     for revision in named(view) {
         if revision >= upto {

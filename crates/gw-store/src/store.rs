@@ -129,6 +129,7 @@ impl Store {
             replay,
         };
         shared.checkpoints.start_when_due(&shared.replay);
+        shared.checkpoints.look(&shared.replay);
         Self {
             open: Arc::new(Open(Arc::new(shared))),
         }
@@ -174,7 +175,7 @@ impl Store {
         self.replay().log.place()
     }
 
-    /// Says how much of its history the store keeps, from the next checkpoint on.
+    /// Says how much of its history the store keeps from now on.
     pub fn set_retention(&self, retention: Retention) {
         self.shared().checkpoints.set_retention(retention);
     }

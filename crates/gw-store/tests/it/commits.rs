@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use gw_store::{CommitError, LogError, MemoryLog, Op, OpenError, Retention, Revision, Store, WatchItem};
+use gw_store::{
+    CommitError, HistoryError, LogError, MemoryLog, Op, OpenError, Retention, Revision, Store, WatchItem,
+};
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 
@@ -234,6 +237,42 @@ async fn a_store_left_behind_by_compaction_jumps_to_the_checkpoint() {
     assert!(oldest >= Revision(2000), "{oldest}");
     let mut watch = lagging.watch(oldest);
     assert!(matches!(watch.try_next(), Some(WatchItem::Commit(commit)) if commit.revision == oldest.next()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_goes_though_no_checkpoint_comes_along() {
+    let log = MemoryLog::new();
+    let store = Store::open(Arc::new(log.clone()), ByValue).await.unwrap();
+    for n in 0..20 {
+        put(&store, &format!("k{}", n % 7), &n.to_string()).await;
+    }
+    let before = store.view();
+    store.at(Revision(1)).await.expect("it is kept for 90 days");
+    let mut looks = tokio::time::interval(Duration::from_secs(60));
+    // Time passes as fast as nothing is done; the clock by which commits are old is the machine's.
+    store.set_retention(Retention {
+        age: Duration::ZERO,
+        ..Retention::default()
+    });
+    let forgotten = async {
+        loop {
+            looks.tick().await;
+            match store.at(Revision(1)).await {
+                Err(HistoryError::Pruned { oldest }) => break oldest,
+                Ok(_) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let day = Duration::from_secs(24 * 60 * 60);
+    let oldest = tokio::time::timeout(day, forgotten).await.expect("it goes");
+    assert!(oldest <= before.revision(), "{oldest}");
+    assert!(store.view() == before, "no contents go");
+    put(&store, "later", "x").await;
+    let after = store.view();
+    store.close().await;
+    let again = Store::open(Arc::new(log), ByValue).await.unwrap();
+    assert!(again.view() == after);
 }
 
 #[tokio::test]
