@@ -1,5 +1,7 @@
 //! The beginning of a client's connection: who speaks, whether in TLS and with whom, and which version of HTTP.
 
+mod hello;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +12,6 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::{debug, warn};
 
@@ -19,6 +20,7 @@ use crate::conn::Connection;
 use crate::gateway::Gateway;
 use crate::io::stream::{ClientStream, Raw, Socket};
 use crate::listener::Speaks;
+use crate::opening::hello::{Hello, Looked};
 use crate::plan::RoutePlan;
 use crate::proxy_protocol::{self, Origin, Read};
 use crate::real_ip::Peer;
@@ -55,18 +57,16 @@ enum Stage {
     /// TLS, and nothing has come.
     Silent(Raw),
     /// TLS, of which it is not known who ends it.
-    Hello(Box<Hello>),
+    Hello(Box<Greeting>),
     Handshake(Box<Accept<Raw>>),
     Done,
 }
 
-/// A hello of TLS, as far as it has come.
-struct Hello {
+/// A client that says whom it wants to speak TLS with.
+struct Greeting {
     socket: Socket,
     read: BytesMut,
-    /// How much of that has been looked at.
-    seen: usize,
-    acceptor: Acceptor,
+    hello: Hello,
 }
 
 /// A connection of which it is known what is spoken.
@@ -133,11 +133,10 @@ impl Opening {
             return Stage::Peek(socket, read);
         }
         if !self.gateway.snapshot_now().passages().is_empty() {
-            return Stage::Hello(Box::new(Hello {
+            return Stage::Hello(Box::new(Greeting {
                 socket,
                 read,
-                seen: 0,
-                acceptor: Acceptor::default(),
+                hello: Hello::default(),
             }));
         }
         let read = read.freeze();
@@ -149,7 +148,7 @@ impl Opening {
         match &self.stage {
             Stage::Proxied(..) => true,
             Stage::Peek(_, read) => read.is_empty(),
-            Stage::Hello(hello) => hello.read.is_empty(),
+            Stage::Hello(greeting) => greeting.read.is_empty(),
             Stage::Silent(raw) => raw.read.is_empty(),
             Stage::Handshake(_) | Stage::Done => false,
         }
@@ -293,29 +292,30 @@ impl Opening {
 
     /// Reads whom a hello is for, and decides who ends the TLS.
     fn poll_hello(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Opened>>> {
-        let Stage::Hello(hello) = &mut self.stage else {
+        let Stage::Hello(greeting) = &mut self.stage else {
             return Poll::Ready(Ok(None));
         };
+        let Greeting { socket, read, hello } = &mut **greeting;
         let name = loop {
-            match hello.look() {
+            match hello.look(read) {
                 Looked::Name(name) => break name,
-                Looked::More if hello.read.len() < HELLO => {}
+                Looked::More if read.len() < HELLO => {}
                 Looked::More | Looked::Nothing => break None,
             }
-            if ready!(read_some(&mut hello.socket, &mut hello.read, cx))? {
-                if hello.read.is_empty() {
+            if ready!(read_some(socket, read, cx))? {
+                if read.is_empty() {
                     self.stage = Stage::Done;
                     return Poll::Ready(Ok(None));
                 }
                 break None;
             }
         };
-        let Stage::Hello(hello) = std::mem::replace(&mut self.stage, Stage::Done) else {
+        let Stage::Hello(greeting) = std::mem::replace(&mut self.stage, Stage::Done) else {
             return Poll::Ready(Ok(None));
         };
         let stream = Raw {
-            socket: hello.socket,
-            read: hello.read.freeze(),
+            socket: greeting.socket,
+            read: greeting.read.freeze(),
         };
         let snapshot = self.gateway.snapshot();
         let connection = Connection {
@@ -340,39 +340,6 @@ impl Opening {
     fn handshake(&self, raw: Raw) -> Stage {
         let config = self.gateway.tls().config(self.speaks.http2, self.speaks.verify);
         Stage::Handshake(Box::new(TlsAcceptor::from(config).accept(raw)))
-    }
-}
-
-/// What bytes of TLS tell.
-enum Looked {
-    /// More is needed.
-    More,
-    /// A whole hello, and the server name in it.
-    Name(Option<Box<str>>),
-    /// It is none.
-    Nothing,
-}
-
-impl Hello {
-    fn look(&mut self) -> Looked {
-        let mut new = self.read.get(self.seen..).unwrap_or_default();
-        self.seen = self.read.len();
-        loop {
-            if new.is_empty() {
-                return Looked::More;
-            }
-            if self.acceptor.read_tls(&mut new).is_err() {
-                return Looked::Nothing;
-            }
-            match self.acceptor.accept() {
-                Ok(None) => {}
-                Ok(Some(accepted)) => {
-                    let name = accepted.client_hello().server_name().map(str::to_ascii_lowercase);
-                    return Looked::Name(name.map(Into::into));
-                }
-                Err(_) => return Looked::Nothing,
-            }
-        }
     }
 }
 
