@@ -1,5 +1,8 @@
 //! Whatever is sent: 4xx, in JSON, and nothing changed.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
@@ -291,6 +294,154 @@ fn any_json_for_any_field() {
         },
     );
     result.unwrap();
+}
+
+/// What is about the configuration as a whole, its past, the nodes, and what would be. `{}` is any word.
+const CONTROL: [(&str, &str); 20] = [
+    ("GET", "/config"),
+    ("POST", "/config"),
+    ("GET", "/config/history"),
+    ("GET", "/config/at/{}"),
+    ("GET", "/config/diff"),
+    ("POST", "/config/rollback"),
+    ("POST", "/config/transaction"),
+    ("GET", "/config/tags"),
+    ("GET", "/config/tags/{}"),
+    ("PUT", "/config/tags/{}"),
+    ("DELETE", "/config/tags/{}"),
+    ("GET", "/config/reseal"),
+    ("POST", "/config/reseal"),
+    ("GET", "/cluster"),
+    ("POST", "/cluster/accept"),
+    ("GET", "/problems"),
+    ("POST", "/explain"),
+    ("POST", "/services"),
+    ("PATCH", "/routes/r"),
+    ("DELETE", "/upstreams/u"),
+];
+
+/// A value for something that is told by a number, a word or nothing sensible.
+fn any_word() -> impl Strategy<Value = String> {
+    let known = prop::sample::select(vec![
+        "0",
+        "1",
+        "2",
+        "head",
+        "known-good",
+        "cluster",
+        "node",
+        "true",
+        "",
+        "-1",
+        "1e9",
+        "0.01",
+        "99999999999999999999",
+    ]);
+    prop_oneof![2 => known.prop_map(str::to_owned), 1 => "[a-zA-Z0-9%._~-]{0,12}"]
+}
+
+/// What is right to send there, but for a word that may be wrong.
+fn order(path: &str, word: &str) -> Value {
+    let service = json!({ "name": word, "host": "a" });
+    match path {
+        "/config" => json!({ "_format_version": "3.0", "services": [service] }),
+        "/config/rollback" => json!({ "to": word, "message": "back" }),
+        "/config/transaction" => json!({ "message": "two", "operations": [
+            { "method": "POST", "path": "/services", "body": service },
+            { "method": "PATCH", "path": format!("/services/{word}"), "body": { "port": 81 }, "if_match": "*" },
+        ] }),
+        "/config/tags/{}" => json!({ "revision": word }),
+        "/explain" => json!({ "url": format!("http://a.test/{word}"), "method": "GET" }),
+        "/services" => service,
+        "/routes/r" => json!({ "tags": [word] }),
+        _ => json!({}),
+    }
+}
+
+/// The document with something else in the place of one of its values, however deep.
+fn twisted(mut document: Value, at: &prop::sample::Index, with: Value) -> Value {
+    fn places(value: &Value, pointer: &str, all: &mut Vec<String>) {
+        all.push(pointer.to_owned());
+        match value {
+            Value::Object(fields) => fields
+                .iter()
+                .for_each(|(name, below)| places(below, &format!("{pointer}/{name}"), all)),
+            Value::Array(items) => (0..)
+                .zip(items)
+                .for_each(|(n, below): (usize, _)| places(below, &format!("{pointer}/{n}"), all)),
+            _ => {}
+        }
+    }
+    let mut all = Vec::new();
+    places(&document, "", &mut all);
+    if let Some(place) = document.pointer_mut(&all[at.index(all.len())]) {
+        *place = with;
+    }
+    document
+}
+
+#[test]
+fn anything_for_what_is_about_the_whole() {
+    let runtime = runtime();
+    let admin = runtime.block_on(filled());
+    let argument = prop_oneof![
+        3 => prop::sample::select(vec!["dry_run=1", "wait=cluster", "timeout=1", "allow_mass_delete=1", "size=2", "from=1"])
+            .prop_map(str::to_owned),
+        1 => (
+            prop::sample::select(vec![
+                "dry_run", "wait", "timeout", "allow_mass_delete", "from", "to", "size", "before", "diff", "check_hash",
+                "flatten_errors", "replace_everything", "unknown",
+            ]),
+            any_word(),
+        )
+            .prop_map(|(name, value)| format!("{name}={value}")),
+    ];
+    let query = prop::collection::vec(argument, 0..3);
+    let media = prop_oneof![
+        8 => Just(JSON),
+        1 => prop::sample::select(vec![FORM, "application/yaml", "text/plain", ""]),
+    ];
+    let twist = prop::option::of((any::<prop::sample::Index>(), any_json()));
+    let inputs = ((0..CONTROL.len(), any_word(), any_word()), query, twist, media);
+    let reached = RefCell::new(BTreeSet::new());
+    let result = runner(2500).run(&inputs, |((call, name, word), query, twist, media)| {
+        let (method, path) = CONTROL[call];
+        let uri = format!("{}?{}", path.replace("{}", &name), query.join("&"));
+        if uri.parse::<http::Uri>().is_err() {
+            return Ok(());
+        }
+        let body = match twist {
+            Some((at, with)) => twisted(order(path, &word), &at, with),
+            None => order(path, &word),
+        };
+        let said = query.iter().find(|one| one.starts_with("dry_run="));
+        let rehearsed = said.is_some_and(|said| said == "dry_run=1" || said == "dry_run=true");
+        let before = admin.revision();
+        let (status, answer) = send(&runtime, &admin, method, &uri, media, body.to_string().into());
+        prop_assert!(
+            !rehearsed || admin.revision() == before,
+            "{method} {uri}: {answer}"
+        );
+        reached.borrow_mut().insert((method, path, status / 100));
+        if status >= 400 {
+            let message = answer["message"].as_str().unwrap_or_default();
+            prop_assert!(message.len() > 4, "{method} {uri}: {answer}");
+            // Each place is told with what is wrong there.
+            for violation in answer["violations"].as_array().into_iter().flatten() {
+                let told = |field: &str| violation[field].as_str().map(str::len);
+                prop_assert!(
+                    told("pointer").is_some() && told("message") > Some(0),
+                    "{method} {uri}: {answer}"
+                );
+            }
+        }
+        Ok(())
+    });
+    result.unwrap();
+    // Nor is everything refused before it is looked at.
+    for (method, path) in CONTROL {
+        assert!(reached.borrow().contains(&(method, path, 2)), "{method} {path}");
+    }
 }
 
 #[test]

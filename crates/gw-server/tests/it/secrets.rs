@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use gw_testkit::{GatewayBuilder, Upstream};
+use gw_testkit::{Client, GatewayBuilder, Upstream};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
+use crate::cluster::until;
 use crate::support::{Stage, id, program, refusal};
 
 const ONE: &str = "one:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
@@ -39,6 +43,53 @@ fn holding(folder: &Path, text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Asks with the key until it is told to stop; no request fails.
+fn keep_asking(stage: &Stage, stop: &Arc<AtomicBool>, asked: &Arc<AtomicUsize>) -> JoinHandle<()> {
+    let (url, stop, asked) = (stage.gateway.proxy_url("/"), Arc::clone(stop), Arc::clone(asked));
+    tokio::spawn(async move {
+        while !stop.load(Relaxed) {
+            let client = Client::without_keep_alive();
+            let answer = client.call("GET", &url).header("apikey", KEY).send().await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            asked.fetch_add(1, Relaxed);
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_new_keyring_is_taken_up_in_place_and_no_request_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keyring = folder.path().join("keyring");
+    fs::write(&keyring, ONE).expect("a file");
+    let upstream = Upstream::echo();
+    let mut stage = Stage::from(sealing(&keyring)).await;
+    fill(&stage, &upstream).await;
+    let (stop, asked) = (Arc::default(), Arc::default());
+    let asking = keep_asking(&stage, &stop, &asked);
+    fs::write(&keyring, format!("{TWO}{ONE}")).expect("a file");
+    let (_, said) = reseal(&stage, &["--dry-run"]).await;
+    assert!(
+        said.contains("with the key 'one'"),
+        "nobody has read it yet: {said}"
+    );
+    stage.gateway.upgrade();
+    stage.gateway.wait_for_successors(1).await;
+    stage.client = Client::new(); // with no connections to the old process
+    let (code, said) = reseal(&stage, &[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("2 secrets are sealed with the key 'two', 0 with older keys"),
+        "{said}"
+    );
+    let enough = asked.load(Relaxed) + 20;
+    until("requests", async || {
+        asked.load(Relaxed) >= enough || asking.is_finished()
+    })
+    .await;
+    stop.store(true, Relaxed);
+    asking.await.expect("no request fails");
 }
 
 /// A protected route, a consumer with a key, and a certificate.
