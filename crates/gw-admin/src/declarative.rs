@@ -73,7 +73,7 @@ pub use fidelity::{Judgement, Remark, Verdict};
 use flatten::Flattening;
 pub use load::{LoadError, Loaded, import};
 pub use refusal::{Fault, Refusal, SyntaxError};
-pub use removal::Removal;
+pub use removal::{Objection, Removal};
 pub use render::{Rendered, render};
 pub use spot::Position;
 

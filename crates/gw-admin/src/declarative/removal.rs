@@ -6,13 +6,16 @@ use gw_store::{Meta, Op, View};
 
 use crate::ports;
 
+/// Says what of changes of a view is too much, if anything is.
+pub type Objection<'a> = dyn Fn(&View, &[Op]) -> Option<Box<str>> + Send + Sync + 'a;
+
 /// How much an import may remove.
 #[derive(Clone, Copy)]
 pub enum Removal<'a> {
     /// However much: it is meant, and the commit says so to all who serve the store.
     Meant,
     /// What this does not object to, in words that say what of the changes is too much.
-    Unless(&'a (dyn Fn(&View, &[Op]) -> Option<Box<str>> + Send + Sync)),
+    Unless(&'a Objection<'a>),
 }
 
 impl fmt::Debug for Removal<'_> {
