@@ -59,19 +59,12 @@ pub(super) fn parameters(endpoint: &Endpoint, method: &Method) -> Vec<Value> {
         }
         return parameters;
     }
-    if !changes(endpoint, method) {
+    let accepts = *endpoint == Endpoint::Accept;
+    if !accepts && !changes(endpoint, method) {
         return Vec::new();
     }
     let flag = || json!({ "enum": ["0", "1", "false", "true", ""] });
     let mut parameters = vec![
-        header(
-            "If-Match",
-            "An ETag: 412 unless it still has this one; `*`: unless it is there.",
-        ),
-        header(
-            "If-None-Match",
-            "`*`: 412 if it is there; an ETag: if it has this one.",
-        ),
         header("X-Config-Author", "Who makes the change, for the history."),
         header("X-Config-Message", "What for."),
         header(
@@ -88,12 +81,24 @@ pub(super) fn parameters(endpoint: &Endpoint, method: &Method) -> Vec<Value> {
             json!({ "type": "number", "minimum": 0, "maximum": 60, "default": 10 }),
             "Seconds to wait for them.",
         ),
-        argument(
-            "allow_mass_delete",
-            flag(),
-            "1: much is meant to go, and no node holds it back.",
-        ),
     ];
+    if !accepts {
+        parameters.extend([
+            header(
+                "If-Match",
+                "An ETag: 412 unless it still has this one; `*`: unless it is there.",
+            ),
+            header(
+                "If-None-Match",
+                "`*`: 412 if it is there; an ETag: if it has this one.",
+            ),
+            argument(
+                "allow_mass_delete",
+                flag(),
+                "1: much is meant to go, and no node holds it back.",
+            ),
+        ]);
+    }
     if *endpoint != Endpoint::Config {
         parameters.push(argument(
             "dry_run",
@@ -150,7 +155,7 @@ pub(super) fn responses(
             add("200", "What would change.", Some(reference("dry_run")));
         }
         if !matches!(*method, Method::PUT | Method::PATCH) || *endpoint == Endpoint::Mark {
-            let taken = "A unique value is taken, or too much would go without `allow_mass_delete`.";
+            let taken = "A unique value is taken, or too much would go without `allow_mass_delete` (a dry run tells it all the same).";
             add("409", taken, Some(reference("error")));
         }
     }
