@@ -31,7 +31,9 @@ pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 async fn know_each_other(stage: &Stage, nodes: usize) {
     until("all nodes to be known", async || {
         let cluster = stage.read("/cluster").await;
-        cluster["data"].as_array().is_some_and(|known| known.len() == nodes)
+        cluster["data"]
+            .as_array()
+            .is_some_and(|known| known.len() == nodes)
     })
     .await;
 }
