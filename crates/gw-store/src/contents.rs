@@ -6,8 +6,9 @@ use bytes::Bytes;
 use imbl::OrdMap;
 
 use crate::codec::{self, DecodeError};
-use crate::commit::{CommitId, Incarnation, Key, Revision};
+use crate::commit::{CommitId, Incarnation, Key, Op, Revision};
 use crate::hash::ContentHash;
+use crate::index::Follow;
 use crate::log::Head;
 use crate::view::Entry;
 
@@ -32,6 +33,54 @@ impl Contents {
             hash: ContentHash::EMPTY,
             entries: OrdMap::new(),
         }
+    }
+
+    /// Makes a change that is part of the present revision.
+    pub(crate) fn set(&mut self, op: &Op, index: &mut dyn Follow) {
+        let revision = self.head.revision;
+        match op {
+            Op::Delete { key } => self.take(key, index),
+            Op::Put { key, value } => {
+                let entry = Entry {
+                    value: value.clone(),
+                    created: revision,
+                    modified: revision,
+                };
+                if let Some(old) = self.give(key, entry, index)
+                    && let Some(entry) = self.entries.get_mut(key.as_str())
+                {
+                    entry.created = old.created;
+                }
+            }
+        }
+    }
+
+    /// Makes an entry what it is to be, or takes it out.
+    pub(crate) fn replace(&mut self, key: &Key, entry: Option<Entry>, index: &mut dyn Follow) {
+        match entry {
+            Some(entry) => drop(self.give(key, entry, index)),
+            None => self.take(key, index),
+        }
+    }
+
+    fn take(&mut self, key: &Key, index: &mut dyn Follow) {
+        if let Some(old) = self.entries.remove(key.as_str()) {
+            index.release(key, &old.value);
+            self.hash.remove(key, &old.value);
+        }
+    }
+
+    /// Puts an entry in, and returns the one that was in its place.
+    fn give(&mut self, key: &Key, entry: Entry, index: &mut dyn Follow) -> Option<Entry> {
+        let value = entry.value.clone();
+        let old = self.entries.insert(key.clone(), entry);
+        if let Some(old) = &old {
+            index.release(key, &old.value);
+            self.hash.remove(key, &old.value);
+        }
+        index.hold(key, &value);
+        self.hash.add(key, &value);
+        old
     }
 
     /// Returns the contents as bytes, with a format version and a checksum.

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use crate::commit::{Commit, CommitId, Meta, Op, Revision};
+use crate::index::Indexer;
 use crate::log::{CommitLog, Head};
 use crate::store::Store;
-use crate::view::{Indexer, View};
+use crate::view::View;
 use crate::watch::{Watch, WatchItem};
 
 mod logs;

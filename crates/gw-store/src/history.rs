@@ -71,8 +71,7 @@ pub(crate) async fn past(replay: &Replay, now: &View, revision: Revision) -> Res
     let base = base(replay, head, pruned, revision).await?;
     if revision < pruned {
         let indexer = Arc::clone(&replay.indexer);
-        let past = blocking(move || View::of(base, &*indexer)).await?;
-        return Ok(past);
+        return Ok(View::of(base, indexer));
     }
     let mut touched = HashSet::new();
     each_commit(&*replay.log, head, revision, head.revision, |commit| {
@@ -101,7 +100,7 @@ pub(crate) async fn past(replay: &Replay, now: &View, revision: Revision) -> Res
         last,
         ..head
     };
-    let view = now.differing(position, entries, &*replay.indexer);
+    let view = now.differing(position, entries, &replay.indexer);
     if hash.is_some_and(|hash| hash != view.hash()) {
         return Err(HistoryError::Log(LogError::Damaged {
             place: replay.log.place(),

@@ -8,10 +8,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::embedded::RedbLog;
 use crate::error::OpenError;
+use crate::index::Indexer;
 use crate::log::CommitLog;
 use crate::memory::MemoryLog;
 use crate::store::Store;
-use crate::view::Indexer;
 
 /// The store's file in a data directory.
 const FILE: &str = "store.redb";

@@ -8,9 +8,11 @@ use tracing::{error, info, warn};
 
 use crate::codec;
 use crate::commit::{Commit, Revision};
+use crate::contents::Contents;
+use crate::index::Indexer;
 use crate::log::{CommitLog, Freshness, LogError, Record};
 use crate::timeline::Timeline;
-use crate::view::{Indexer, View};
+use crate::view::View;
 
 /// The pause before the second try of a log that does not answer.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -39,7 +41,7 @@ struct Contact {
 impl Replay {
     /// Reads the log to its head.
     pub(crate) async fn whole(log: Arc<dyn CommitLog>, indexer: Arc<dyn Indexer>) -> Result<Self, LogError> {
-        let base = newest_checkpoint(&*log, &*indexer).await?;
+        let base = newest_checkpoint(&*log, &indexer).await?;
         let replay = Self::from(log, indexer, base);
         replay.catch_up().await?;
         Ok(replay)
@@ -112,7 +114,7 @@ impl Replay {
                     self.begin_anew(&from).await?;
                     break;
                 }
-                let next = after(&view, &commit, &*self.indexer);
+                let next = after(&view, &commit, &self.indexer);
                 self.timeline.advance(next, Arc::new(commit));
             }
             if self.timeline.is_closed() {
@@ -123,7 +125,7 @@ impl Replay {
 
     /// Goes on from the newest checkpoint, since the commits after `from` are no longer kept.
     async fn jump(&self, from: &View, upto: Revision) -> Result<(), LogError> {
-        let mut ahead = newest_checkpoint(&*self.log, &*self.indexer).await?;
+        let mut ahead = newest_checkpoint(&*self.log, &self.indexer).await?;
         if ahead.incarnation() != from.incarnation() {
             return self.begin_anew(from).await;
         }
@@ -137,7 +139,7 @@ impl Replay {
 
     /// Reads the history the log has now from its newest checkpoint on, and lets it begin where `from` ends.
     async fn begin_anew(&self, from: &View) -> Result<(), LogError> {
-        let mut view = newest_checkpoint(&*self.log, &*self.indexer).await?;
+        let mut view = newest_checkpoint(&*self.log, &self.indexer).await?;
         loop {
             let records = self.log.read(view.head()).await?;
             if records.is_empty() {
@@ -149,7 +151,7 @@ impl Replay {
                     // There is nothing to go back to: this is what the log holds.
                     error!(revision = %commit.revision, "a commit was not made on the one before it");
                 }
-                view = after(&view, &commit, &*self.indexer);
+                view = after(&view, &commit, &self.indexer);
             }
         }
         if self.is_reached() {
@@ -232,12 +234,12 @@ fn story(error: &dyn std::error::Error) -> String {
 }
 
 /// Reads the newest checkpoint that can be read; without one, history starts empty.
-async fn newest_checkpoint(log: &dyn CommitLog, indexer: &dyn Indexer) -> Result<View, LogError> {
+async fn newest_checkpoint(log: &dyn CommitLog, indexer: &Arc<dyn Indexer>) -> Result<View, LogError> {
     let head = log.head().await?;
     let mut until = head.revision;
     while let Some(record) = log.checkpoint_until(until).await? {
         match codec::decode_checkpoint_of(head.incarnation, record.revision, &record.bytes) {
-            Ok(contents) => return Ok(View::of(contents, indexer)),
+            Ok(contents) => return Ok(View::of(contents, Arc::clone(indexer))),
             Err(error) => {
                 warn!(revision = %record.revision, %error, "checkpoint cannot be read, trying the one before");
             }
@@ -247,7 +249,7 @@ async fn newest_checkpoint(log: &dyn CommitLog, indexer: &dyn Indexer) -> Result
         };
         until = Revision(before);
     }
-    Ok(View::empty(head.incarnation))
+    Ok(View::of(Contents::empty(head.incarnation), Arc::clone(indexer)))
 }
 
 fn decode(view: &View, record: &Record) -> Result<Commit, LogError> {
@@ -258,7 +260,7 @@ fn decode(view: &View, record: &Record) -> Result<Commit, LogError> {
 }
 
 /// Applies a commit, and says so if that leads elsewhere than it led its writer.
-fn after(view: &View, commit: &Commit, indexer: &dyn Indexer) -> View {
+fn after(view: &View, commit: &Commit, indexer: &Arc<dyn Indexer>) -> View {
     let next = view.with(commit, indexer);
     if commit.hash.is_some_and(|hash| hash != next.hash()) {
         error!(

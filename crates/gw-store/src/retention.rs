@@ -240,7 +240,7 @@ async fn forget(replay: &Replay, view: &View, retention: Retention) -> Result<()
         None => return Ok(()),
     };
     let mut kept = Vec::new();
-    for revision in named(view) {
+    for revision in named_elsewhere(view.clone()).await? {
         if revision >= upto {
             break;
         }
@@ -259,6 +259,16 @@ async fn forget(replay: &Replay, view: &View, retention: Retention) -> Result<()
     log.prune(upto, kept).await?;
     debug!(%upto, "history pruned");
     Ok(())
+}
+
+/// As [`named`], for a view that may not be indexed yet.
+async fn named_elsewhere(view: View) -> Result<Vec<Revision>, LogError> {
+    spawn_blocking(move || named(&view))
+        .await
+        .map_err(|error| LogError::Unavailable {
+            place: "the task that indexes".into(),
+            source: error.into(),
+        })
 }
 
 /// The revisions that entries ask to keep, in order.

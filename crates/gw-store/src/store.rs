@@ -18,10 +18,11 @@ use crate::contents::Contents;
 use crate::error::{BackupError, CommitError, HistoryError, OpenError, Part};
 use crate::hash::ContentHash;
 use crate::history;
+use crate::index::Indexer;
 use crate::log::{Announced, AppendError, CommitLog, Freshness, Head, LogError};
 use crate::replay::Replay;
 use crate::retention::{Checkpoints, Retention};
-use crate::view::{Indexer, View};
+use crate::view::View;
 use crate::watch::Watch;
 
 /// A handle on an open store; clones are handles on the same one, and the last of them closes it.
@@ -112,8 +113,9 @@ impl Store {
     #[must_use]
     pub fn resume(log: Arc<dyn CommitLog>, indexer: impl Indexer, from: Option<Contents>) -> Self {
         let contents = from.unwrap_or_else(|| Contents::empty(Incarnation::UNKNOWN));
-        let view = View::of(contents, &indexer);
-        Self::over(Replay::from(log, Arc::new(indexer), view))
+        let indexer: Arc<dyn Indexer> = Arc::new(indexer);
+        let view = View::of(contents, Arc::clone(&indexer));
+        Self::over(Replay::from(log, indexer, view))
     }
 
     fn over(replay: Replay) -> Self {
@@ -141,6 +143,26 @@ impl Store {
         self.replay().timeline.view()
     }
 
+    /// Returns the contents at the head, with their index keys at hand: at most once in the life of a store that takes a
+    /// while, after its opening, and then elsewhere than on this thread. A view that is asked for them before waits
+    /// where it is asked.
+    pub async fn indexed(&self) -> View {
+        loop {
+            let view = self.view();
+            if view.is_indexed() {
+                return view;
+            }
+            // What comes meanwhile is not indexed along with it.
+            if let Err(error) = tokio::task::spawn_blocking(move || view.index()).await {
+                match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The runtime ends, and nobody goes on with it.
+                    Err(_) => return self.view(),
+                }
+            }
+        }
+    }
+
     /// Returns the contents that `ops` would lead to from those of `view`. Nothing is written.
     #[must_use]
     pub fn preview(&self, view: &View, ops: Vec<Op>) -> View {
@@ -151,7 +173,7 @@ impl Store {
             hash: None,
             ops,
         };
-        view.with(&commit, &*self.replay().indexer)
+        view.with(&commit, &self.replay().indexer)
     }
 
     /// Returns which history this is, where it stands, and whether that is known to be the newest.
@@ -207,7 +229,7 @@ impl Store {
             if !self.replay().is_reached() {
                 return Err(refused(self.unreached()));
             }
-            let view = self.view();
+            let view = self.indexed().await;
             let (ops, value) = match change(&view) {
                 Ok(changes) => changes,
                 // A retry may be refused for what its first try did.
@@ -229,6 +251,7 @@ impl Store {
                 });
             }
             check_sizes(&ops)?;
+            let ops = in_order(ops);
             let mut commit = Commit {
                 revision: view.revision().next(),
                 meta: meta.clone(),
@@ -237,7 +260,7 @@ impl Store {
                 ops,
             };
             // Indexed before it is written: an indexer that panics does so here, where it harms only this caller.
-            let next = view.with(&commit, &*self.replay().indexer);
+            let next = view.with(&commit, &self.replay().indexer);
             commit.hash = Some(next.hash());
             let record = encode(&commit, self.replay().log.limit())?;
             let revision = commit.revision;
@@ -460,6 +483,17 @@ impl Shared {
         self.follower.abort();
         self.replay.log.close();
     }
+}
+
+/// Brings many operations into the order of their keys, in which contents are made of them again much sooner, whenever the
+/// log is read. Those on one key stay in their order.
+fn in_order(mut ops: Vec<Op>) -> Vec<Op> {
+    /// Bound: operations for which it makes no difference.
+    const FEW: usize = 1000;
+    if ops.len() > FEW {
+        ops.sort_by(|one, other| one.key().cmp(other.key()));
+    }
+    ops
 }
 
 /// Refuses keys and values over their bounds.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::commit::{Commit, Revision};
@@ -79,15 +80,18 @@ impl Timeline {
         }
         present.weight += commit.weight();
         present.recent.push_back(commit);
+        let mut gone = Vec::new();
         while present.recent.len() > KEEP_COMMITS || (present.weight > KEEP_BYTES && present.recent.len() > 1)
         {
             if let Some(oldest) = present.recent.pop_front() {
                 present.weight -= oldest.weight();
+                gone.push(oldest);
             }
         }
         present.view = next;
         drop(present);
         self.signal.send_replace(());
+        let_go(gone);
         true
     }
 
@@ -174,6 +178,17 @@ impl Timeline {
 
     fn write(&self) -> RwLockWriteGuard<'_, Present> {
         self.present.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Drops commits: large ones on another thread, since each of their operations counts, and a writer waits here.
+fn let_go(commits: Vec<Arc<Commit>>) {
+    /// Bound: operations that are dropped in no time.
+    const FEW: usize = 1000;
+    if commits.iter().map(|commit| commit.ops.len()).sum::<usize>() > FEW
+        && let Ok(runtime) = Handle::try_current()
+    {
+        runtime.spawn_blocking(move || drop(commits));
     }
 }
 

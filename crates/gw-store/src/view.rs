@@ -3,37 +3,22 @@
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::thread;
 
 use bytes::Bytes;
-use imbl::{OrdMap, OrdSet};
 
-use crate::commit::{Commit, Incarnation, Key, Op, Revision};
+use crate::commit::{Commit, Incarnation, Key, Revision};
 use crate::contents::Contents;
 use crate::difference::Difference;
 use crate::hash::ContentHash;
+use crate::index::{Follow, Following, Holders, Index, Indexer};
 use crate::log::Head;
 use crate::timeline::Position;
-
-/// Derives index keys from an entry, so that uniqueness and references are looked up in the view itself.
-///
-/// Must be a pure function of its arguments: what it emitted for an entry is taken out again by calling it with the
-/// same entry. Two entries may emit the same index key; the caller's commit closure decides whether that is allowed.
-pub trait Indexer: Send + Sync + 'static {
-    /// Emits the index keys that shall point at `key`.
-    fn index(&self, key: &str, value: &[u8], emit: &mut dyn FnMut(String));
-}
-
-/// Indexes nothing.
-impl Indexer for () {
-    fn index(&self, _key: &str, _value: &[u8], _emit: &mut dyn FnMut(String)) {}
-}
 
 /// The contents at one revision. Cloning costs the same at any size, and no later commit changes it.
 #[derive(Clone)]
 pub struct View {
     contents: Contents,
-    index: OrdMap<Key, Holders>,
+    index: Index,
     /// Which of the histories that one open store went through; another one begins with each reset.
     pub(crate) epoch: u64,
 }
@@ -49,66 +34,53 @@ pub struct Entry {
     pub modified: Revision,
 }
 
-/// The entries that emitted one index key; nearly always one.
-#[derive(Clone, PartialEq, Eq)]
-enum Holders {
-    One(Key),
-    Many(OrdSet<Key>),
-}
-
 impl View {
-    pub(crate) fn empty(incarnation: Incarnation) -> Self {
-        Self::of(Contents::empty(incarnation), &())
-    }
-
-    /// Makes a view of contents, indexing them all.
-    pub(crate) fn of(contents: Contents, indexer: &dyn Indexer) -> Self {
-        let index = whole_index(&contents.entries, indexer);
+    /// Makes a view of contents, to be indexed when somebody asks for index keys.
+    pub(crate) fn of(contents: Contents, indexer: Arc<dyn Indexer>) -> Self {
         Self {
+            index: Index::later(&contents.entries, indexer),
             contents,
-            index,
             epoch: 0,
         }
     }
 
-    /// Returns the contents after `commit`; `self` stays as it is.
-    pub(crate) fn with(&self, commit: &Commit, indexer: &dyn Indexer) -> Self {
+    /// Returns the contents after `commit`; `self` stays as it is. They are indexed if these are.
+    pub(crate) fn with(&self, commit: &Commit, indexer: &Arc<dyn Indexer>) -> Self {
         let mut next = self.clone();
         next.contents.head.revision = commit.revision;
         next.contents.head.last = Some(commit.meta.id);
-        for op in &commit.ops {
-            next.set(op, indexer);
-        }
+        next.change(indexer, |contents, index| {
+            for op in &commit.ops {
+                contents.set(op, index);
+            }
+        });
         next
     }
 
-    fn set(&mut self, op: &Op, indexer: &dyn Indexer) {
-        let key = op.key();
-        let revision = self.revision();
-        let old = self.take(key, indexer);
-        if let Op::Put { value, .. } = op {
-            let entry = Entry {
-                value: value.clone(),
-                created: old.map_or(revision, |old| old.created),
-                modified: revision,
-            };
-            self.give(key, entry, indexer);
-        }
+    /// Changes the contents and, if there is one, their index along with them.
+    fn change(&mut self, indexer: &Arc<dyn Indexer>, change: impl FnOnce(&mut Contents, &mut dyn Follow)) {
+        self.index = match self.index.made() {
+            Some(made) => {
+                let mut following = Following::new(made.clone(), &**indexer);
+                change(&mut self.contents, &mut following);
+                Index::from(following)
+            }
+            None => {
+                change(&mut self.contents, &mut ());
+                Index::later(&self.contents.entries, Arc::clone(indexer))
+            }
+        };
     }
 
-    /// Takes an entry out, with its index keys and its part of the hash.
-    fn take(&mut self, key: &Key, indexer: &dyn Indexer) -> Option<Entry> {
-        let old = self.contents.entries.remove(key.as_str())?;
-        self.release(key, &old.value, indexer);
-        self.contents.hash.remove(key, &old.value);
-        Some(old)
+    /// Tells whether index keys are at hand. Where they are not, who asks for them first waits until they are made.
+    #[must_use]
+    pub fn is_indexed(&self) -> bool {
+        self.index.made().is_some()
     }
 
-    /// Puts an entry in where there is none.
-    fn give(&mut self, key: &Key, entry: Entry, indexer: &dyn Indexer) {
-        self.hold(key, &entry.value, indexer);
-        self.contents.hash.add(key, &entry.value);
-        self.contents.entries.insert(key.clone(), entry);
+    /// Makes the index keys, unless they are at hand. Blocks for as long as that takes.
+    pub fn index(&self) {
+        self.index.keys();
     }
 
     /// Returns the contents as they were at `head`, where these entries differed: what is shared stays shared.
@@ -116,37 +88,16 @@ impl View {
         &self,
         head: Head,
         entries: impl IntoIterator<Item = (Key, Option<Entry>)>,
-        indexer: &dyn Indexer,
+        indexer: &Arc<dyn Indexer>,
     ) -> Self {
         let mut view = self.clone();
         view.contents.head = head;
-        for (key, entry) in entries {
-            view.take(&key, indexer);
-            if let Some(entry) = entry {
-                view.give(&key, entry, indexer);
+        view.change(indexer, |contents, index| {
+            for (key, entry) in entries {
+                contents.replace(&key, entry, index);
             }
-        }
+        });
         view
-    }
-
-    fn hold(&mut self, key: &Key, value: &[u8], indexer: &dyn Indexer) {
-        let index = &mut self.index;
-        indexer.index(key.as_str(), value, &mut |name| {
-            let holders = match index.remove(name.as_str()) {
-                Some(held) => held.with(key),
-                None => Holders::One(key.clone()),
-            };
-            index.insert(Key::from(name), holders);
-        });
-    }
-
-    fn release(&mut self, key: &Key, value: &[u8], indexer: &dyn Indexer) {
-        let index = &mut self.index;
-        indexer.index(key.as_str(), value, &mut |name| {
-            if let Some(rest) = index.remove(name.as_str()).and_then(|held| held.without(key)) {
-                index.insert(Key::from(name), rest);
-            }
-        });
     }
 
     /// Returns which commit made these contents.
@@ -231,7 +182,7 @@ impl View {
 
     /// Returns all entries that hold exactly this index key, in order.
     pub fn holders<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Key> + use<'a> {
-        self.index.get(name).into_iter().flat_map(Holders::iter)
+        self.index.keys().get(name).into_iter().flat_map(Holders::iter)
     }
 
     /// Returns the index keys that begin with `prefix`, each with an entry that holds it, from the first index key
@@ -243,6 +194,7 @@ impl View {
     ) -> impl Iterator<Item = (&'a str, &'a Key)> + use<'a> {
         let prefix: Arc<str> = prefix.into();
         self.index
+            .keys()
             .range::<_, str>((start(&prefix, after), Bound::Unbounded))
             .take_while(move |(name, _)| name.as_str().starts_with(&*prefix))
             .flat_map(|(name, holders)| holders.iter().map(move |key| (name.as_str(), key)))
@@ -252,7 +204,7 @@ impl View {
 /// Views are equal if their contents are, whatever their store went through.
 impl PartialEq for View {
     fn eq(&self, other: &Self) -> bool {
-        self.contents == other.contents && self.index == other.index
+        self.contents == other.contents && self.index.keys() == other.index.keys()
     }
 }
 
@@ -262,93 +214,9 @@ impl fmt::Debug for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("View")
             .field("contents", &self.contents)
-            .field("index_keys", &self.index.len())
+            .field("is_indexed", &self.is_indexed())
             .finish()
     }
-}
-
-impl Holders {
-    fn with(self, key: &Key) -> Self {
-        match self {
-            Self::One(held) if held == *key => Self::One(held),
-            Self::One(held) => Self::Many(OrdSet::from_iter([held, key.clone()])),
-            Self::Many(mut held) => {
-                held.insert(key.clone());
-                Self::Many(held)
-            }
-        }
-    }
-
-    fn without(self, key: &Key) -> Option<Self> {
-        match self {
-            Self::One(held) => (held != *key).then_some(Self::One(held)),
-            Self::Many(mut held) => {
-                held.remove(key.as_str());
-                match held.len() {
-                    0 => None,
-                    1 => held.get_min().cloned().map(Self::One),
-                    _ => Some(Self::Many(held)),
-                }
-            }
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Key> {
-        let (one, many) = match self {
-            Self::One(key) => (Some(key), None),
-            Self::Many(keys) => (None, Some(keys)),
-        };
-        one.into_iter().chain(many.into_iter().flatten())
-    }
-}
-
-/// Bound: entries that are indexed on one thread; more are shared out.
-const ON_ONE_THREAD: usize = 4096;
-
-/// Indexes all entries. What an indexer does with a document is most of what starting costs, so all cores do it.
-fn whole_index(entries: &OrdMap<Key, Entry>, indexer: &dyn Indexer) -> OrdMap<Key, Holders> {
-    let all: Vec<(&Key, &Entry)> = entries.iter().collect();
-    let threads = if all.len() > ON_ONE_THREAD {
-        thread::available_parallelism().map_or(1, usize::from)
-    } else {
-        1
-    };
-    let names = |share: &[(&Key, &Entry)]| {
-        let mut names = Vec::with_capacity(share.len());
-        for (key, entry) in share {
-            indexer.index(key.as_str(), &entry.value, &mut |name| {
-                names.push((name, (*key).clone()));
-            });
-        }
-        names.sort_unstable();
-        names
-    };
-    let mut pairs: Vec<(String, Key)> = thread::scope(|scope| {
-        let mut shares = all.chunks(all.len().div_ceil(threads).max(1));
-        let first = shares.next().unwrap_or_default();
-        let others: Vec<_> = shares.map(|share| scope.spawn(move || names(share))).collect();
-        let mut pairs = names(first);
-        for other in others {
-            pairs.extend(
-                other
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            );
-        }
-        pairs
-    });
-    // Sorted runs: this only merges them.
-    pairs.sort();
-    let mut index = OrdMap::new();
-    let mut pairs = pairs.into_iter().peekable();
-    while let Some((name, key)) = pairs.next() {
-        let mut holders = Holders::One(key);
-        while let Some((_, key)) = pairs.next_if(|(other, _)| *other == name) {
-            holders = holders.with(&key);
-        }
-        index.insert(Key::from(name), holders);
-    }
-    index
 }
 
 /// Where a listing begins: at the prefix, or behind the last key of the page before.
@@ -366,7 +234,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::commit::Meta;
+    use crate::commit::{Meta, Op};
+    use crate::index::ON_ONE_THREAD;
 
     /// Each byte of a value is an index key; so values share some, and emit some twice.
     struct Letters;
@@ -377,6 +246,17 @@ mod tests {
                 emit(format!("has/{}", char::from(*letter)));
             }
         }
+    }
+
+    fn letters() -> Arc<dyn Indexer> {
+        Arc::new(Letters)
+    }
+
+    /// Without entries, and indexed.
+    fn empty() -> View {
+        let view = View::of(Contents::empty(Incarnation::random()), letters());
+        view.index();
+        view
     }
 
     fn commit(revision: u64, ops: Vec<Op>) -> Commit {
@@ -390,7 +270,7 @@ mod tests {
     }
 
     fn view(ops: Vec<Op>) -> View {
-        View::empty(Incarnation::random()).with(&commit(1, ops), &Letters)
+        empty().with(&commit(1, ops), &letters())
     }
 
     #[test]
@@ -444,7 +324,7 @@ mod tests {
         let view = view(vec![Op::put("a", "1"), Op::put("b", "1")]);
         let next = view.with(
             &commit(2, vec![Op::put("a", "2"), Op::delete("b"), Op::put("b", "2")]),
-            &Letters,
+            &letters(),
         );
         let age = |key| next.get(key).map(|entry| (entry.created.0, entry.modified.0));
         assert_eq!(
@@ -463,10 +343,21 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_asks_for_is_not_indexed() {
+        let restored = View::of(view(vec![Op::put("a", "x")]).contents(), letters());
+        let next = restored.with(&commit(2, vec![Op::put("b", "x"), Op::delete("a")]), &letters());
+        assert!(!restored.is_indexed() && !next.is_indexed());
+        assert_eq!(next.indexed("has/x").map(Key::as_str), Some("b"));
+        assert!(!restored.is_indexed() && next.is_indexed());
+        assert!(next.clone().with(&commit(3, Vec::new()), &letters()).is_indexed());
+        assert_eq!(restored.indexed("has/x").map(Key::as_str), Some("a"));
+    }
+
+    #[test]
     fn many_entries_are_indexed_as_few_are() {
         let ops = (0..3 * ON_ONE_THREAD).map(|n| Op::put(format!("{n:06}"), ["x", "xy", "yz"][n % 3]));
         let lived = view(ops.collect());
-        assert!(View::of(lived.contents(), &Letters) == lived);
+        assert!(View::of(lived.contents(), letters()) == lived);
         assert_eq!(lived.holders("has/z").count(), ON_ONE_THREAD);
     }
 
@@ -475,7 +366,7 @@ mod tests {
 
         #[test]
         fn a_view_is_a_map_and_its_index_follows(commits in proptest::collection::vec(ops(), 0..30)) {
-            let mut view = View::empty(Incarnation::random());
+            let mut view = empty();
             let mut model = BTreeMap::new();
             let mut kept = Vec::new();
             for (revision, ops) in (1..).zip(commits) {
@@ -485,7 +376,7 @@ mod tests {
                         Op::Delete { key } => model.remove(key),
                     };
                 }
-                view = view.with(&commit(revision, ops), &Letters);
+                view = view.with(&commit(revision, ops), &letters());
                 kept.push((view.clone(), model.clone()));
             }
             for (view, model) in kept {
@@ -497,7 +388,7 @@ mod tests {
                 }
                 let held = view.index_range("", None).map(|(name, key)| (name.to_owned(), key.clone()));
                 prop_assert!(held.eq(index), "the index is what the entries emit");
-                let again = View::of(view.contents(), &Letters);
+                let again = View::of(view.contents(), letters());
                 prop_assert!(again == view, "restored is the same as lived through");
             }
         }

@@ -1,13 +1,17 @@
 //! Checkpoints on disk: what is written is read, what was changed in any way is not.
 
+use std::sync::Arc;
+
 use tempfile::TempDir;
 
 use super::*;
 use crate::commit::{Commit, CommitId, Meta, Op};
+use crate::index::Indexer;
 use crate::view::View;
 
 fn sample(revision: u64) -> Checkpoint {
-    let mut view = View::empty(Incarnation::from_u128(7));
+    let none: Arc<dyn Indexer> = Arc::new(());
+    let mut view = View::of(Contents::empty(Incarnation::from_u128(7)), Arc::clone(&none));
     for revision in 1..=revision {
         let commit = Commit {
             revision: Revision(revision),
@@ -22,7 +26,7 @@ fn sample(revision: u64) -> Checkpoint {
                 Op::put("services/a", format!("{{\"port\":{revision}}}")),
             ],
         };
-        view = view.with(&commit, &());
+        view = view.with(&commit, &none);
     }
     Checkpoint {
         contents: view.contents(),

@@ -1,8 +1,11 @@
 //! The formats, byte by byte, and what damage does to them.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::index::Indexer;
 use crate::view::View;
 
 fn commits() -> impl Strategy<Value = Commit> {
@@ -130,11 +133,12 @@ proptest! {
     #[test]
     fn checkpoints_come_back_as_they_were(mut commit in commits()) {
         commit.revision = Revision(1);
-        let view = View::empty(Incarnation::random()).with(&commit, &());
+        let none: Arc<dyn Indexer> = Arc::new(());
+        let view = View::of(Contents::empty(Incarnation::random()), Arc::clone(&none)).with(&commit, &none);
         let record = view.contents().encode();
         let contents = Contents::decode(&record).unwrap();
         prop_assert_eq!(&contents, &view.contents());
-        prop_assert!(View::of(contents, &()) == view);
+        prop_assert!(View::of(contents, none) == view);
         prop_assert!(decode_checkpoint_of(view.incarnation(), Revision(1), &record).is_ok());
         let elsewhere = decode_checkpoint_of(Incarnation::random(), Revision(1), &record);
         let misplaced = DecodeError::Misplaced { found: Revision(1) };

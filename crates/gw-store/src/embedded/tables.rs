@@ -139,6 +139,9 @@ pub(super) fn page(
     if after.revision < upto {
         return Ok(Err(LogError::Compacted { upto }));
     }
+    if after.revision >= head_in(&transaction, incarnation)?.revision {
+        return Ok(Ok(Vec::new()));
+    }
     let log = transaction.open_table(LOG)?;
     let (count, bytes) = PAGE;
     let mut page = Vec::new();
@@ -229,12 +232,19 @@ pub(super) fn pruned(database: &Database) -> Answer<Revision> {
 
 fn head_in(transaction: &ReadTransaction, incarnation: Incarnation) -> Answer<Head> {
     let about = transaction.open_table(ABOUT)?;
-    let log = transaction.open_table(LOG)?;
-    let revision = match log.last()? {
-        Some((revision, _)) => Revision(revision.value()),
-        None => pruned_in(transaction)?,
-    };
     let last = about.get(LAST)?.map(|id| CommitId::from_u128(id.value()));
+    let revision = match last.filter(|last| *last != CommitId::NONE) {
+        Some(last) => transaction.open_table(IDS)?.get(last.as_u128())?,
+        None => None,
+    };
+    // The log is asked only if need be: its newest commit may be large, and would be read whole.
+    let revision = match revision {
+        Some(revision) => Revision(revision.value()),
+        None => match transaction.open_table(LOG)?.last()? {
+            Some((revision, _)) => Revision(revision.value()),
+            None => pruned_in(transaction)?,
+        },
+    };
     Ok(Head {
         incarnation,
         revision,
