@@ -1,14 +1,19 @@
-//! `bench proxy`: the gateway beside nginx and HAProxy in one run, because only ratios within a run mean anything.
+//! `bench proxy`: the gateway beside nginx and HAProxy in one run, because only ratios within a run mean anything; and
+//! what starts and changes cost a gateway with many routes.
 
+pub(crate) mod change; // what a change costs
 mod chart; // results as a picture
+pub(crate) mod churn; // what changes cost requests
 mod contender; // the proxies
 mod h2load; // a load generator of others, for what ours does not speak
 mod idle; // memory of what does nothing
 mod load; // the load generator and the origin
+pub(crate) mod many; // a gateway with many routes
 mod page; // the tables in the documents
 mod results; // medians and ratios
 mod scenario; // what is sent
 mod setup; // what a proxy is set up for
+pub(crate) mod start; // what a start costs
 mod syscalls; // counted by strace
 mod table; // results as text
 

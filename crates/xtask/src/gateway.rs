@@ -25,7 +25,7 @@ pub(crate) fn start(command: &mut Command) -> Result<(Child, SocketAddr), String
     Ok((child, admin))
 }
 
-fn announced(line: &str) -> Option<SocketAddr> {
+pub(crate) fn announced(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("admin listening on http://")?;
     rest.split_whitespace().next()?.parse().ok()
 }

@@ -1,8 +1,8 @@
-//! The workspace's chores: `cargo xtask test` is everything that must pass, `cargo xtask bench proxy` measures,
+//! The workspace's chores: `cargo xtask test` is everything that must pass, `cargo xtask bench` measures,
 //! `cargo xtask api-fuzz` looks for what nobody thought of, `cargo xtask soak` for what takes time to show.
 
 mod args; // the command line
-mod bench; // `bench proxy`: the gateway beside nginx and HAProxy
+mod bench; // `bench`: the gateway beside nginx and HAProxy, and with many routes
 mod build; // our own programs, built
 mod child; // processes that do not outlive the run
 mod components; // what the steps need of the toolchain
@@ -27,6 +27,9 @@ fn main() -> ExitCode {
             .map_err(|error| error.to_string()),
         Ok(Request::Test { install }) => test(install),
         Ok(Request::BenchProxy(options)) => bench::proxy(&options),
+        Ok(Request::BenchStart(options)) => bench::start::run(&options),
+        Ok(Request::BenchChange(options)) => bench::change::run(&options),
+        Ok(Request::BenchChurn(options)) => bench::churn::run(&options),
         Ok(Request::ApiFuzz(options)) => fuzz::api(&options),
         Ok(Request::Soak(options)) => soak::run(&options),
         Err(wrong) => Err(wrong),

@@ -219,7 +219,7 @@ fn version_of(line: &str) -> &str {
 }
 
 /// A loopback address that nobody listens on. Somebody might before the program does: then it says so and ends.
-fn free_address() -> Result<SocketAddr, String> {
+pub(super) fn free_address() -> Result<SocketAddr, String> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map_err(|error| format!("there is no free port: {error}"))

@@ -88,7 +88,13 @@ pub(crate) fn drive(
     }
 }
 
-fn own(load: &Path, target: SocketAddr, requests: Vec<String>, amount: Amount) -> Result<Report, String> {
+/// Sends by our own load generator; any failure is one of the bench.
+pub(super) fn own(
+    load: &Path,
+    target: SocketAddr,
+    requests: Vec<String>,
+    amount: Amount,
+) -> Result<Report, String> {
     let output = Command::new(load)
         .args(["drive", "--target", &target.to_string()])
         .args(["--connections", &CONNECTIONS.to_string()])
