@@ -26,12 +26,16 @@ impl Indexer for StoreIndex {
             return;
         };
         let Some(spec) = self.0.by_name(kind) else { return };
-        match serde_json::from_slice::<Document>(value) {
-            Ok(mut document) => {
+        let document = match self.0.has_secrets(spec.kind) {
+            true => serde_json::from_slice(value).map(|mut document: Document| {
                 // By what cannot be opened nothing is found; the rest counts.
                 let _sealed = self.0.open(spec.kind, &mut document);
-                gw_core::index::keys(spec, &document, emit);
-            }
+                document
+            }),
+            false => gw_core::index::indexed_part(spec, value),
+        };
+        match document {
+            Ok(document) => gw_core::index::keys(spec, &document, emit),
             Err(error) => tracing::error!(key, %error, "a stored entity is not a JSON object"),
         }
     }

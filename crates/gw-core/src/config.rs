@@ -276,6 +276,7 @@ impl Config {
     /// Makes one change, and returns what was there before.
     pub fn apply(&mut self, change: Change) -> Option<Entity> {
         match change {
+            Change::Put(Entity::Route(route)) => self.put_route(route).map(Entity::Route),
             Change::Put(entity) => {
                 let previous = self.take(entity.kind(), entity.id());
                 self.put(entity);
@@ -295,12 +296,7 @@ impl Config {
                 );
                 self.services.insert(service.id, service);
             }
-            Entity::Route(route) => {
-                if let Some(service) = route.service {
-                    add(&mut self.routes_by_service, service, route.id);
-                }
-                self.routes.insert(route.id, route);
-            }
+            Entity::Route(route) => drop(self.put_route(route)),
             Entity::Consumer(consumer) => {
                 if let Some(name) = &consumer.username {
                     self.consumers_by_name.insert(name.clone(), consumer.id);
@@ -355,6 +351,22 @@ impl Config {
             Entity::KeySet(set) => drop(self.key_sets.insert(set.id, set)),
             Entity::FilterChain(chain) => drop(self.filter_chains.insert(chain.id, chain)),
         }
+    }
+
+    /// Puts a route in, and returns the one that was in its place: there may be many, and this looks for each but once.
+    fn put_route(&mut self, route: Arc<Route>) -> Option<Arc<Route>> {
+        let (id, service) = (route.id, route.service);
+        let previous = self.routes.insert(id, route);
+        let before = previous.as_ref().and_then(|previous| previous.service);
+        if before != service {
+            if let Some(before) = &before {
+                drop_from(&mut self.routes_by_service, before, &id);
+            }
+            if let Some(service) = service {
+                add(&mut self.routes_by_service, service, id);
+            }
+        }
+        previous
     }
 
     fn take(&mut self, kind: Kind, id: Uuid) -> Option<Entity> {

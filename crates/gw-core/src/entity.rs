@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::kind::{CredentialForm, CredentialKind, Kind, KindSpec};
+use crate::route::PlainRoutes;
 use crate::seal::Secrets;
 use crate::{CaCertificate, Certificate, Consumer, ConsumerGroup, Credential, FilterChain, GroupMember, Key};
 use crate::{KeySet, PluginUse, Route, Service, Sni, Target, Upstream, Vault};
@@ -86,10 +87,23 @@ impl Entity {
     }
 }
 
+/// What is in a store cannot be read as an entity.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// It is not even a document.
+    #[error("it is not a JSON object")]
+    Document(#[source] serde_json::Error),
+    /// It is not one of its kind.
+    #[error("it cannot be read")]
+    Entity(#[source] Violations),
+}
+
 /// All kinds the gateway knows: its own and the credentials of its plugins.
 #[derive(Clone)]
 pub struct Kinds {
     specs: Arc<[KindSpec]>,
+    plain_routes: Option<Arc<PlainRoutes>>,
     pub(crate) secrets: Secrets,
 }
 
@@ -140,10 +154,18 @@ impl Kinds {
         for (kind, document) in credentials {
             specs.push(KindSpec::from_schema(Kind::Credential(kind), document)?);
         }
-        Ok(Self {
+        let mut kinds = Self {
             specs: specs.into(),
+            plain_routes: None,
             secrets: Secrets::default(),
-        })
+        };
+        // What may have secrets needs to be opened first.
+        if !kinds.has_secrets(Kind::Route)
+            && let Ok(Entity::Route(defaults)) = kinds.load(Kind::Route, route::example())
+        {
+            kinds.plain_routes = Arc::into_inner(defaults).map(|route| Arc::new(PlainRoutes::with(route)));
+        }
+        Ok(kinds)
     }
 
     /// The same, with the stored form of these credentials.
@@ -265,6 +287,20 @@ impl Kinds {
             Value::Object(document) => self.parse(kind, &document),
             _ => Err(Violation::new("", "expected a record").into()),
         }
+    }
+
+    /// Reads an entity from the bytes in a store, as [`load`](Self::load) does from a document.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn read(&self, kind: Kind, stored: &[u8]) -> Result<Entity, ReadError> {
+        if kind == Kind::Route
+            && let Some(route) = self.plain_routes.as_ref().and_then(|plain| plain.read(stored))
+        {
+            return Ok(Entity::Route(route.into()));
+        }
+        let document = serde_json::from_slice(stored).map_err(ReadError::Document)?;
+        self.load(kind, document).map_err(ReadError::Entity)
     }
 
     /// Parses a document that has all its defaults.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use gw_balancer::health::StatusSet;
 use gw_schema::{Violation, ViolationKind, Violations};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::Id;
 
@@ -184,16 +184,17 @@ impl<'a> Fields<'a> {
 /// Unix seconds, whole or with a fraction, as milliseconds; 0 for anything else.
 pub(crate) fn millis(seconds: Option<&Value>) -> u64 {
     match seconds {
-        Some(Value::Number(n)) => n
-            .as_u64()
-            .map(|whole| whole.saturating_mul(1000))
-            .or_else(|| {
-                // Note: a float-to-integer cast saturates, which is what a nonsensical time deserves.
-                n.as_f64().map(|s| (s * 1000.0).round() as u64)
-            })
-            .unwrap_or(0),
+        Some(Value::Number(seconds)) => millis_of(seconds),
         _ => 0,
     }
+}
+
+/// The same of a number.
+pub(crate) fn millis_of(seconds: &Number) -> u64 {
+    let whole = seconds.as_u64().map(|whole| whole.saturating_mul(1000));
+    // Note: a float-to-integer cast saturates, which is what a nonsensical time deserves.
+    let broken = || seconds.as_f64().map(|s| (s * 1000.0).round() as u64);
+    whole.or_else(broken).unwrap_or(0)
 }
 
 /// A whole number, however it is written: `5.0` is one too.

@@ -11,6 +11,10 @@
 //! tag/{kind}/{tag}/{created}/{id}                       what carries a tag
 //! ```
 
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::entity::Document;
@@ -19,7 +23,7 @@ use crate::{Kind, KindSpec};
 
 /// The store key of an entity.
 #[must_use]
-pub fn entity_key(kind: Kind, id: impl std::fmt::Display) -> String {
+pub fn entity_key(kind: Kind, id: impl fmt::Display) -> String {
     format!("{kind}/{id}")
 }
 
@@ -84,6 +88,66 @@ pub fn together(kind: Kind, fields: &[Box<str>], document: &Document) -> String 
     }
     format!("together/{kind}/{}/{}", fields.join(","), Value::from(values))
 }
+
+/// Reads of a stored document what index keys are made of, which is far less than all of it.
+///
+/// # Errors
+/// It is not a JSON object.
+pub fn indexed_part(spec: &KindSpec, stored: &[u8]) -> Result<Document, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(stored);
+    let part = Part(spec).deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(part)
+}
+
+/// The fields of a document that index keys are made of.
+struct Part<'s>(&'s KindSpec);
+
+impl Part<'_> {
+    fn has(&self, field: &str) -> bool {
+        let Self(spec) = self;
+        matches!(field, "id" | "created_at" | "tags" | "global_rule")
+            || spec.unique.iter().any(|known| **known == *field)
+            || spec.references.iter().any(|known| *known.field == *field)
+            || spec
+                .unique_together
+                .iter()
+                .flatten()
+                .any(|known| **known == *field)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Part<'_> {
+    type Value = Document;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Document, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Part<'_> {
+    type Value = Document;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<Document, M::Error> {
+        let mut part = Document::new();
+        while let Some(Name(name)) = fields.next_key()? {
+            if self.has(&name) {
+                part.insert(name.into_owned(), fields.next_value()?);
+            } else {
+                fields.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(part)
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Emits every index key of an entity.
 pub fn keys(spec: &KindSpec, document: &Document, mut emit: impl FnMut(String)) {

@@ -1,17 +1,20 @@
 //! Routes: which requests go to a service.
 
 mod matchers;
+mod plain;
 mod vars;
 
 use gw_router::Rule;
 use gw_schema::{Violation, Violations};
 use http::StatusCode;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::fields::Fields;
 use crate::units::{Protocol, Protocols};
 use crate::{Id, Service};
 
+pub(crate) use plain::PlainRoutes;
 pub(crate) use vars::read as read_expression;
 
 /// Which requests go to a service.
@@ -185,6 +188,17 @@ fn takes_sni(protocol: Protocol) -> bool {
         protocol,
         Protocol::Https | Protocol::Grpcs | Protocol::Tls | Protocol::TlsPassthrough
     )
+}
+
+/// A route of which all but what must be said is the schema's to say.
+pub(crate) fn example() -> Map<String, Value> {
+    let said = [
+        ("id", Uuid::nil().to_string().into()),
+        ("paths", vec!["/"].into()),
+    ];
+    said.map(|(field, value)| (field.to_owned(), value))
+        .into_iter()
+        .collect()
 }
 
 /// Brings what a client sent into the stored form. gRPC paths are never stripped, so their default is the other one.

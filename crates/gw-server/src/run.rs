@@ -250,9 +250,10 @@ async fn run(
     if let Some(leaving) = leaving {
         leaving.serving().await?;
     }
+    // Requests did not need it.
+    let store = control.store().indexed().await;
     // Last: whoever is told that a change is made finds it made in all that is accepted from then on.
     control.serve()?;
-    let store = control.store().view();
     announce(&Banner {
         proxies: proxies(args, server.addresses()),
         admins: banner_admins,

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use gw_store::{Commit, Revision, Store, View, Watch, WatchItem};
 use tracing::{error, info, warn};
 
-use documents::Step;
+use documents::Course;
 use guard::{Bounds, Guard, Told, Verdict, Way};
 use plane::Plane;
 use standing::{Lookout, Served, Standing};
@@ -211,23 +211,11 @@ impl Sync {
 
     /// Makes what is served equal to the view.
     async fn serve(&mut self, view: View) {
-        let steps: Vec<Step> = match &self.served {
-            Some(served) => served
-                .view
-                .differences(&view)
-                .filter_map(|difference| Step::of(&difference))
-                .collect(),
-            None => view
-                .list("", None)
-                .filter(|(key, _)| !key.is_reserved())
-                .map(|(key, entry)| Step {
-                    key: key.clone(),
-                    before: None,
-                    after: Some(entry.value.clone()),
-                })
-                .collect(),
+        let course = match &self.served {
+            Some(served) => Course::Between(served.view.clone(), view.clone()),
+            None => Course::Whole(view.contents()),
         };
-        self.plane.take(steps, view.revision()).await;
+        self.plane.take(course, view.revision()).await;
         self.is_at(view);
     }
 

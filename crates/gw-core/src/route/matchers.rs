@@ -7,12 +7,12 @@ use http::{HeaderName, Method};
 use serde_json::Value;
 
 use super::{is_set, vars};
-use crate::Route;
 use crate::fields::Fields;
+use crate::{Id, Route};
 
 /// The rule of a route. What cannot be read is refused and left out.
 pub(super) fn rule(fields: &mut Fields<'_>) -> Rule {
-    let mut rule = Rule::any().age(age(fields));
+    let mut rule = Rule::any().age(age(fields.millis("created_at"), fields.id()));
     if let Some(priority) = fields.int("regex_priority") {
         rule = rule.regex_priority(priority);
     }
@@ -61,16 +61,14 @@ pub(super) fn rule(fields: &mut Fields<'_>) -> Rule {
 
 /// The order among equals: the older first. Routes made within one tick of the clock are told apart by their ids, so
 /// that a restart, which reads them in another order than they were made in, changes nothing.
-fn age(fields: &Fields<'_>) -> u64 {
+pub(super) fn age(created: u64, id: Option<Id<Route>>) -> u64 {
     const ID_BITS: u32 = 20;
-    let id = fields
-        .id::<Route>()
-        .map_or(0, |id| id.uuid().as_u128() >> (u128::BITS - ID_BITS));
+    let id = id.map_or(0, |id| id.uuid().as_u128() >> (u128::BITS - ID_BITS));
     // Note: 20 bits fit, and milliseconds need 41 for centuries to come.
-    (fields.millis("created_at") << ID_BITS) | u64::try_from(id).unwrap_or(0)
+    (created << ID_BITS) | u64::try_from(id).unwrap_or(0)
 }
 
-fn path(text: &str) -> Result<Pattern, String> {
+pub(super) fn path(text: &str) -> Result<Pattern, String> {
     if !text.starts_with('~') {
         if !text.starts_with('/') {
             return Err("should start with: / (fixed path) or ~/ (regex path)".to_owned());
@@ -88,7 +86,7 @@ fn path(text: &str) -> Result<Pattern, String> {
 }
 
 /// Requests' paths are brought into normal form first, so that a pattern in another form would match none.
-fn uri(text: &str) -> Result<Pattern, String> {
+pub(super) fn uri(text: &str) -> Result<Pattern, String> {
     let pattern = Pattern::parse(text).map_err(|error| error.to_string())?;
     match gw_router::normalize(text) {
         Ok(normal) if normal == text => Ok(pattern),

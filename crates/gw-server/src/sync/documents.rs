@@ -1,39 +1,84 @@
 //! From stored bytes to entities, many at once.
 
-use std::sync::Arc;
+use std::error::Error as _;
 use std::thread;
 
 use bytes::Bytes;
-use gw_core::{Change, Document, Kind, Kinds, index};
-use gw_store::{Difference, Key};
+use gw_core::{Change, Kind, Kinds, index};
+use gw_store::{Contents, Difference, Key, View};
 use uuid::Uuid;
 
-/// Bound: so many documents are read where they are needed; more take threads of their own.
+/// Bound: so many documents are read at once, where they are needed; more take other threads.
 pub(super) const MANY: usize = 256;
 
-/// How one object is stored otherwise than what is served.
+/// What the data plane is to take: how it is stored, apart from what is served.
 #[derive(Clone, Debug)]
-pub(super) struct Step {
-    pub(super) key: Key,
-    pub(super) before: Option<Bytes>,
-    pub(super) after: Option<Bytes>,
+pub(super) enum Course {
+    /// All of it: nothing is served yet.
+    Whole(Contents),
+    /// What the second has otherwise than the first, which is served.
+    Between(View, View),
+    /// These values.
+    Values(Vec<(Key, Bytes)>),
 }
 
-/// A step, as the data plane takes it; or why it cannot.
-pub(super) type Reading = Result<Change, Unread>;
+/// How one object is stored otherwise than what is served.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step<'c> {
+    pub(super) key: &'c Key,
+    pub(super) before: Option<&'c Bytes>,
+    pub(super) after: Option<&'c Bytes>,
+}
 
 /// Why a stored object cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unread(pub(super) Box<str>);
 
-impl Step {
-    /// None if it is about no configuration.
-    pub(super) fn of(difference: &Difference<'_>) -> Option<Self> {
-        (!difference.key.is_reserved()).then(|| Self {
-            key: difference.key.clone(),
-            before: difference.before.map(|entry| entry.value.clone()),
-            after: difference.after.map(|entry| entry.value.clone()),
-        })
+/// Steps, as the data plane takes them, and why it cannot take others.
+#[derive(Debug, Default)]
+pub(super) struct Readings {
+    pub(super) changes: Vec<Change>,
+    /// By the step's position, in order.
+    pub(super) unread: Vec<(usize, Unread)>,
+}
+
+impl<'c> Step<'c> {
+    fn of(difference: Difference<'c>) -> Self {
+        Self {
+            key: difference.key,
+            before: difference.before.map(|entry| &entry.value),
+            after: difference.after.map(|entry| &entry.value),
+        }
+    }
+}
+
+impl Course {
+    /// Whether it is of more steps than are taken at once.
+    pub(super) fn is_long(&self) -> bool {
+        match self {
+            Self::Whole(contents) => contents.len() > MANY,
+            Self::Between(served, next) => served.differences(next).nth(MANY).is_some(),
+            Self::Values(values) => values.len() > MANY,
+        }
+    }
+
+    /// The steps in the order of their keys; none is about what is no configuration.
+    pub(super) fn steps(&self) -> Vec<Step<'_>> {
+        let put = |key, value| Step {
+            key,
+            before: None,
+            after: Some(value),
+        };
+        let mut steps: Vec<Step<'_>> = match self {
+            Self::Whole(contents) => contents
+                .iter()
+                .map(|(key, entry)| put(key, &entry.value))
+                .collect(),
+            Self::Between(served, next) => served.differences(next).map(Step::of).collect(),
+            Self::Values(values) => values.iter().map(|(key, value)| put(key, value)).collect(),
+        };
+        steps.retain(|step| !step.key.is_reserved());
+        steps
     }
 }
 
@@ -43,43 +88,60 @@ pub(super) fn identity(kinds: &Kinds, key: &Key) -> Option<(Kind, Uuid)> {
     Some((kinds.by_name(kind)?.kind, id.parse().ok()?))
 }
 
-/// Reads what each step leads to, in order.
-pub(super) fn read(kinds: &Kinds, steps: &[Step]) -> Vec<Reading> {
-    steps.iter().map(|step| read_one(kinds, step)).collect()
-}
-
-/// The same on as many threads as the machine has use for. Blocks.
-pub(super) fn read_many(kinds: &Kinds, steps: &Arc<[Step]>) -> Vec<Reading> {
+/// Reads what each step leads to, in order: on one thread, or if there are many on as many as the machine has use for.
+pub(super) fn read(kinds: &Kinds, steps: &[Step<'_>]) -> Readings {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
-    let share = steps.len().div_ceil(threads).max(MANY);
+    let mut shares = steps.chunks(steps.len().div_ceil(threads).max(MANY));
+    let first = shares.next().unwrap_or_default();
     thread::scope(|scope| {
-        let readers: Vec<_> = steps
-            .chunks(share)
-            .map(|share| scope.spawn(move || read(kinds, share)))
+        let readers: Vec<_> = shares
+            .map(|share| (share, scope.spawn(move || read_share(kinds, share))))
             .collect();
-        let mut readings = Vec::with_capacity(steps.len());
-        for (reader, share) in readers.into_iter().zip(steps.chunks(share)) {
+        let mut readings = read_share(kinds, first);
+        let mut position = first.len();
+        for (share, reader) in readers {
             // What a reader left behind that panicked is read here, where the panic meets who called.
-            readings.extend(reader.join().unwrap_or_else(|_| read(kinds, share)));
+            let read = reader.join().unwrap_or_else(|_| read_share(kinds, share));
+            readings.changes.extend(read.changes);
+            let unread = read.unread.into_iter();
+            readings
+                .unread
+                .extend(unread.map(|(at, why)| (position + at, why)));
+            position += share.len();
         }
         readings
     })
 }
 
-fn read_one(kinds: &Kinds, step: &Step) -> Reading {
-    let Some((kind, id)) = identity(kinds, &step.key) else {
+fn read_share(kinds: &Kinds, steps: &[Step<'_>]) -> Readings {
+    let mut readings = Readings {
+        changes: Vec::with_capacity(steps.len()),
+        unread: Vec::new(),
+    };
+    for (position, step) in steps.iter().enumerate() {
+        match read_one(kinds, *step) {
+            Ok(change) => readings.changes.push(change),
+            Err(unread) => readings.unread.push((position, unread)),
+        }
+    }
+    readings
+}
+
+fn read_one(kinds: &Kinds, step: Step<'_>) -> Result<Change, Unread> {
+    let Some((kind, id)) = identity(kinds, step.key) else {
         return Err(Unread(
             "it is of a kind that this release does not know; install the release that wrote it".into(),
         ));
     };
-    let Some(value) = &step.after else {
+    let Some(value) = step.after else {
         return Ok(Change::Delete(kind, id));
     };
-    let document: Document = serde_json::from_slice(value)
-        .map_err(|error| Unread(format!("it is not a JSON object: {error}").into()))?;
-    let entity = kinds
-        .load(kind, document)
-        .map_err(|violations| Unread(format!("it cannot be read: {violations}").into()))?;
+    let entity = kinds.read(kind, value).map_err(|error| {
+        let cause = error
+            .source()
+            .map_or_else(String::new, |cause| format!(": {cause}"));
+        Unread(format!("{error}{cause}").into())
+    })?;
     // What is filed under another name than its own could never be taken back.
     if (entity.kind(), entity.id()) != (kind, id) {
         return Err(Unread(format!("it says that its id is {}", entity.id()).into()));

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use gw_core::{Change, Config, Kinds};
-use gw_proxy::{Gateway, Problem};
+use gw_core::{Config, Kinds};
+use gw_proxy::Gateway;
+use gw_store::Revision;
 use gw_store::checkpoint::Checkpoint;
-use gw_store::{Key, Revision};
 
-use super::documents::{self, MANY, Reading, Step};
+use super::documents::{self, Course, Readings, Step};
 use super::quarantine::Quarantine;
 
 /// The data plane, and what it was given.
@@ -41,37 +40,29 @@ impl Plane {
     /// Serves what was served last: first what ran in the place of what could not, then all the rest.
     pub(crate) async fn resume(&mut self, checkpoint: &Checkpoint) {
         let Checkpoint { contents, former, .. } = checkpoint;
-        let step = |key: &Key, value: &Bytes| {
-            (!key.is_reserved()).then(|| Step {
-                key: key.clone(),
-                before: None,
-                after: Some(value.clone()),
-            })
-        };
         if !former.is_empty() {
-            let steps = former.iter().filter_map(|(key, value)| step(key, value));
-            self.take(steps.collect(), contents.revision()).await;
+            self.take(Course::Values(former.clone()), contents.revision())
+                .await;
             self.quarantine.resume(former.iter().cloned());
         }
-        let steps = contents.iter().filter_map(|(key, entry)| step(key, &entry.value));
-        self.take(steps.collect(), contents.revision()).await;
+        self.take(Course::Whole(contents.clone()), contents.revision())
+            .await;
     }
 
-    /// Takes these steps, which lead to this revision.
-    pub(super) async fn take(&mut self, steps: Vec<Step>, revision: Revision) {
-        let steps: Arc<[Step]> = steps.into();
+    /// Takes this course, which leads to this revision.
+    pub(super) async fn take(&mut self, course: Course, revision: Revision) {
         let work = Work {
             kinds: self.kinds.clone(),
             gateway: Arc::clone(&self.gateway),
             config: self.config.clone(),
-            steps: Arc::clone(&steps),
+            quarantine: std::mem::take(&mut self.quarantine),
             revision,
             // Another process may have had the store meanwhile: nothing is known of how what runs differs from it.
             anew: !self.is_given && self.gateway.snapshot().revision() != 0,
         };
-        let done = match steps.len() > MANY {
+        let done = match course.is_long() {
             // It takes a while, in which others are to be answered.
-            true => match tokio::task::spawn_blocking(move || work.many()).await {
+            true => match tokio::task::spawn_blocking(move || work.take(&course.steps())).await {
                 Ok(done) => done,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
@@ -79,48 +70,27 @@ impl Plane {
                     Err(_) => return,
                 },
             },
-            false => work.few(),
+            false => work.take(&course.steps()),
         };
-        self.config = done.config;
+        (self.config, self.quarantine) = done;
         self.is_given = true;
-        let at = (revision, SystemTime::now());
-        self.quarantine.note(&steps, &done.readings, &done.problems, at);
     }
 }
 
-/// Steps for the data plane to take, and what it has so far.
+/// What the data plane has so far, to take steps with.
 struct Work {
     kinds: Kinds,
     gateway: Arc<Gateway>,
     config: Config,
-    steps: Arc<[Step]>,
+    quarantine: Quarantine,
     revision: Revision,
     anew: bool,
 }
 
-struct Done {
-    config: Config,
-    readings: Vec<Reading>,
-    problems: Vec<Problem>,
-}
-
 impl Work {
-    fn few(self) -> Done {
-        let readings = documents::read(&self.kinds, &self.steps);
-        self.apply(readings)
-    }
-
-    fn many(self) -> Done {
-        let readings = documents::read_many(&self.kinds, &self.steps);
-        self.apply(readings)
-    }
-
-    fn apply(mut self, readings: Vec<Reading>) -> Done {
+    fn take(mut self, steps: &[Step<'_>]) -> (Config, Quarantine) {
         // What cannot be read changes nothing: its last good version stays.
-        let changes: Vec<Change> = readings
-            .iter()
-            .filter_map(|reading| reading.clone().ok())
-            .collect();
+        let Readings { changes, unread } = documents::read(&self.kinds, steps);
         for change in &changes {
             self.config.apply(change.clone());
         }
@@ -129,10 +99,8 @@ impl Work {
             true => self.gateway.replace(config, revision),
             false => self.gateway.apply(config, &changes, revision),
         };
-        Done {
-            config: self.config,
-            readings,
-            problems,
-        }
+        let at = (self.revision, SystemTime::now());
+        self.quarantine.note(steps, unread, &problems, at);
+        (self.config, self.quarantine)
     }
 }

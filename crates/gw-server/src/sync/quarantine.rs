@@ -11,7 +11,7 @@ use gw_proxy::Problem;
 use gw_store::{Key, Revision};
 use tracing::warn;
 
-use super::documents::{Reading, Step, Unread};
+use super::documents::{Step, Unread};
 
 /// The objects that cannot run as they are stored.
 #[derive(Debug, Default)]
@@ -30,12 +30,12 @@ impl Quarantine {
         self.former.extend(former);
     }
 
-    /// Takes note of what became of steps, of which these are the readings, and of all that the data plane has trouble
+    /// Takes note of what became of steps, of which these could not be read, and of all that the data plane has trouble
     /// with now.
     pub(super) fn note(
         &mut self,
-        steps: &[Step],
-        readings: &[Reading],
+        steps: &[Step<'_>],
+        unread: Vec<(usize, Unread)>,
         unable: &[Problem],
         (revision, now): (Revision, SystemTime),
     ) {
@@ -44,10 +44,11 @@ impl Quarantine {
             let key = Key::from(index::entity_key(problem.kind, problem.id));
             found.insert(key, (problem.message.clone(), problem.kept));
         }
-        for (step, reading) in steps.iter().zip(readings) {
-            match reading {
-                Err(Unread(message)) if step.after.is_some() => {
-                    self.unread.insert(step.key.clone(), message.clone());
+        let mut unread = unread.into_iter().peekable();
+        for (position, step) in steps.iter().enumerate() {
+            match unread.next_if(|(unread, _)| *unread == position) {
+                Some((_, Unread(message))) if step.after.is_some() => {
+                    self.unread.insert(step.key.clone(), message);
                 }
                 _ => {
                     self.unread.remove(step.key.as_str());
@@ -55,7 +56,7 @@ impl Quarantine {
             }
             let is_bad = self.unread.contains_key(step.key.as_str()) || found.contains_key(step.key.as_str());
             let was_good = !self.problems.contains_key(step.key.as_str());
-            match &step.before {
+            match step.before {
                 _ if !is_bad => {
                     self.former.remove(step.key.as_str());
                 }
