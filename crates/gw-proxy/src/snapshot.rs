@@ -4,7 +4,6 @@ mod foreseen;
 mod own;
 mod touched;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,7 +26,7 @@ use crate::plan::{RoutePlan, ServicePlan};
 use crate::probe::Prober;
 use crate::settings::{ClientAuthorities, HealthSettings, RouterFlavor};
 use crate::snapshot::own::OwnUpstreams;
-use crate::snapshot::touched::Touched;
+use crate::snapshot::touched::{Set, Touched};
 use crate::tls::Shown;
 use crate::upstream_tls::{UpstreamTls, UpstreamTlsError};
 
@@ -239,21 +238,22 @@ impl Snapshot {
 
     fn compile(&self, compiler: &Compiler<'_>, config: Config, touched: Touched, revision: u64) -> Self {
         let mut next = self.copy(config, revision);
-        // In this order: each uses what those before have made. Sorted, so that it does not depend on hashing.
-        for id in sorted(&touched.plugins) {
+        let chains = (touched.global_chain, touched.service_chains, touched.route_chains);
+        // In this order: each uses what those before have made.
+        for id in touched.plugins.sorted() {
             next.compile_plugin(compiler, id);
         }
-        for id in sorted(&touched.upstreams) {
+        for id in touched.upstreams.sorted() {
             next.compile_upstream(compiler, id);
         }
-        for id in sorted(&touched.services) {
+        for id in touched.services.sorted() {
             next.compile_service(compiler, id);
         }
-        for id in sorted(&touched.routes) {
+        for id in touched.routes.sorted() {
             next.compile_route(id);
         }
-        next.compile_chains(&touched);
-        for id in sorted(&touched.certificates) {
+        next.compile_chains(chains);
+        for id in touched.certificates.sorted() {
             next.compile_certificate(id);
         }
         if touched.authorities {
@@ -408,14 +408,22 @@ impl Snapshot {
         }
     }
 
-    fn compile_chains(&mut self, touched: &Touched) {
-        let (mut services, mut routes) = (touched.service_chains.clone(), touched.route_chains.clone());
-        if touched.global_chain {
+    /// Compiles the chains of these places: that of all, if it is among them, those of services and those of routes.
+    fn compile_chains(
+        &mut self,
+        (global, mut services, mut routes): (bool, Set<Id<Service>>, Set<Id<Route>>),
+    ) {
+        if global {
             self.chains.global = Arc::new(self.chain_of(None, None));
-            services.extend(self.chains.services.keys());
-            routes.extend(self.chains.routes.keys());
+            services.extend(self.chains.services.keys().copied());
+            routes.extend(self.chains.routes.keys().copied());
         }
-        for id in services {
+        if self.config.plugins().next().is_none() {
+            // No place has a chain of its own.
+            (self.chains.services, self.chains.routes) = (Map::default(), Map::default());
+            return;
+        }
+        for id in services.sorted() {
             let own = self.config.plugins_at((None, Some(id))).next().is_some();
             if own && self.config.service(id).is_some() {
                 self.chains
@@ -432,7 +440,7 @@ impl Snapshot {
                     .filter(|id| self.chains.routes.contains_key(id)),
             );
         }
-        for id in routes {
+        for id in routes.sorted() {
             let service = self.config.route(id).and_then(|route| route.service);
             let mut own = self.config.plugins_at((Some(id), None));
             let mut both = self
@@ -521,12 +529,6 @@ fn host_spec(compiler: &Compiler<'_>, address: TargetAddress) -> Spec {
             priority: 0,
         }],
     }
-}
-
-fn sorted<T: Ord + Copy>(set: &HashSet<T>) -> Vec<T> {
-    let mut list: Vec<T> = set.iter().copied().collect();
-    list.sort_unstable();
-    list
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 
 use gw_core::{Change, Config, Id, Kind, Service};
 
+use super::Snapshot;
 use super::touched::Touched;
-use super::{Snapshot, sorted};
 
 impl Snapshot {
     /// Routes and certificates as they would be after `changes`, of which `config` is the result, and what would be wrong
@@ -13,7 +13,7 @@ impl Snapshot {
     pub(crate) fn foreseen(&self, config: Config, changes: &[Change]) -> Self {
         let touched = Touched::by(changes, &self.config, &config);
         let mut next = self.copy(config, self.revision);
-        for id in sorted(&touched.routes) {
+        for id in touched.routes.sorted() {
             next.compile_route(id);
         }
         for id in sorted(&touched.certificates) {

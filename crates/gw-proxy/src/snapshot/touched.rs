@@ -1,24 +1,54 @@
 //! What a change makes necessary to compile.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use gw_core::{Certificate, Change, Config, Entity, Id, Kind, PluginUse, Route, Scope, Service, Upstream};
 use uuid::Uuid;
 
+/// Identities, as they come. At a start it is all there are, and they come in order.
+#[derive(Clone, Debug)]
+pub(super) struct Set<T>(Vec<T>);
+
 /// The objects to compile: those that changed, and those that see a change of another.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
-    pub(super) services: HashSet<Id<Service>>,
-    pub(super) routes: HashSet<Id<Route>>,
-    pub(super) upstreams: HashSet<Id<Upstream>>,
-    pub(super) plugins: HashSet<Id<PluginUse>>,
-    pub(super) service_chains: HashSet<Id<Service>>,
-    pub(super) route_chains: HashSet<Id<Route>>,
+    pub(super) services: Set<Id<Service>>,
+    pub(super) routes: Set<Id<Route>>,
+    pub(super) upstreams: Set<Id<Upstream>>,
+    pub(super) plugins: Set<Id<PluginUse>>,
+    pub(super) service_chains: Set<Id<Service>>,
+    pub(super) route_chains: Set<Id<Route>>,
     pub(super) global_chain: bool,
-    pub(super) certificates: HashSet<Id<Certificate>>,
+    pub(super) certificates: Set<Id<Certificate>>,
     /// Certificates of authorities.
     pub(super) authorities: bool,
+}
+
+impl<T: Copy + Ord> Set<T> {
+    pub(super) fn insert(&mut self, id: T) {
+        if self.0.last() != Some(&id) {
+            self.0.push(id);
+        }
+    }
+
+    /// Each once, in order, so that nothing depends on how they came.
+    pub(super) fn sorted(mut self) -> Vec<T> {
+        self.0.sort_unstable();
+        self.0.dedup();
+        self.0
+    }
+}
+
+impl<T> Default for Set<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Copy + Ord> Extend<T> for Set<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, ids: I) {
+        ids.into_iter().for_each(|id| self.insert(id));
+    }
 }
 
 impl Touched {
