@@ -33,7 +33,8 @@
 //! A backend is only a [`CommitLog`]: [`MemoryLog`], [`RedbLog`] in one file, or `EtcdLog` (feature `etcd`), which
 //! several processes share. Views, watches, retries, history and checkpoints are written once, above it. The store never
 //! looks inside a value; an [`Indexer`] handed in at opening derives index keys from it, so that uniqueness and
-//! references are looked up in the same view as everything else. Each thousand commits or more the whole contents are
+//! references are looked up in the same view as everything else; after opening they are made when they are first asked for.
+//! Each thousand commits or more the whole contents are
 //! kept as a checkpoint, and opening reads only what came after it.
 //!
 //! Commits are chained: each names the one before it and the [`ContentHash`] of what it leads to. So a log that was wiped,
