@@ -1,9 +1,9 @@
 //! All entities at one revision, indexed as the data plane asks for them; a clone costs nothing.
 
-use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use imbl::shared_ptr::DefaultSharedPtr;
 use imbl::{GenericHashMap, OrdMap, OrdSet};
 use uuid::Uuid;
@@ -11,11 +11,15 @@ use uuid::Uuid;
 use crate::entity::Entity;
 use crate::kind::{CredentialKind, Kind};
 use crate::{
-    CaCertificate, Certificate, Consumer, ConsumerGroup, Credential, FilterChain, GroupMember, Id, Key,
+    AccessGroups, CaCertificate, Certificate, Consumer, ConsumerGroup, Credential, FilterChain, GroupMember,
+    Id, Key,
 };
 use crate::{KeySet, PluginUse, Route, Service, Sni, Target, Upstream, Vault};
 
 type Map<K, V, S = RandomState> = GenericHashMap<K, V, S, DefaultSharedPtr>;
+
+/// What says which groups a consumer is in, for access lists.
+const ACLS: CredentialKind = CredentialKind("acls");
 
 /// One change of one entity.
 #[derive(Clone, Debug)]
@@ -46,6 +50,8 @@ pub struct Config {
     credentials_by_key: Map<CredentialKind, Map<Box<str>, Arc<Credential>>>,
     /// In one order, which takes far less memory than a map for each consumer.
     credentials_by_consumer: OrdMap<(Id<Consumer>, CredentialKind, Id<Credential>), Arc<Credential>>,
+    /// What the credentials of the kind `acls` say, together: access lists ask for it with each request.
+    access_groups: Map<Id<Consumer>, Arc<AccessGroups>>,
     plugins: Map<Id<PluginUse>, Arc<PluginUse>>,
     plugins_by_place: Map<Place, OrdMap<Id<PluginUse>, Arc<PluginUse>>>,
     upstreams: Map<Id<Upstream>, Arc<Upstream>>,
@@ -138,6 +144,12 @@ impl Config {
         self.credentials_by_consumer
             .range((consumer, kind, first)..=(consumer, kind, last))
             .map(|(_, credential)| credential)
+    }
+
+    /// The groups that a consumer's entries of the kind `acls` name; none if there are no entries.
+    #[must_use]
+    pub fn access_groups(&self, consumer: Id<Consumer>) -> Option<&Arc<AccessGroups>> {
+        self.access_groups.get(&consumer)
     }
 
     /// The plugin instance with this id.
@@ -311,6 +323,7 @@ impl Config {
                 let place = (credential.consumer, credential.kind, credential.id);
                 self.credentials_by_consumer
                     .insert(place, Arc::clone(&credential));
+                self.regroup(&credential);
                 self.credentials.insert(credential.id, credential);
             }
             Entity::Plugin(plugin) => {
@@ -439,7 +452,22 @@ impl Config {
         }
         let place = (credential.consumer, credential.kind, credential.id);
         self.credentials_by_consumer.remove(&place);
+        self.regroup(&credential);
         Some(credential)
+    }
+
+    /// Brings the groups of the consumer up to date whose credential has come or gone.
+    fn regroup(&mut self, credential: &Credential) {
+        if credential.kind != ACLS {
+            return;
+        }
+        let consumer = credential.consumer;
+        let groups = AccessGroups::of(self.credentials_of(consumer, ACLS));
+        if groups.names.is_empty() {
+            self.access_groups.remove(&consumer);
+        } else {
+            self.access_groups.insert(consumer, Arc::new(groups));
+        }
     }
 }
 

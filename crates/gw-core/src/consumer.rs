@@ -92,6 +92,28 @@ impl GroupMember {
     }
 }
 
+/// The groups that a consumer's entries of the kind `acls` name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessGroups {
+    /// Their names, in the order of the entries' ids.
+    pub names: Box<[Box<str>]>,
+    /// How upstreams are told of them.
+    pub told: Prepared,
+}
+
+impl AccessGroups {
+    pub(crate) fn of<'c>(acls: impl Iterator<Item = &'c Arc<Credential>>) -> Self {
+        let name = |acl: &Arc<Credential>| {
+            let name = acl.document.get("group").and_then(Value::as_str);
+            Box::from(name.unwrap_or_default())
+        };
+        Self {
+            names: acls.map(name).collect(),
+            told: Prepared::default(),
+        }
+    }
+}
+
 /// What a consumer shows to prove who it is; its fields belong to the plugin that declared the kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Credential {

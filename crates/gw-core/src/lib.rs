@@ -54,7 +54,7 @@ mod vault;
 
 pub use certificate::{CaCertificate, Certificate, Sni};
 pub use config::{Change, Config};
-pub use consumer::{Consumer, ConsumerGroup, Credential, GroupMember, Prepared, expiry};
+pub use consumer::{AccessGroups, Consumer, ConsumerGroup, Credential, GroupMember, Prepared, expiry};
 pub use entity::{Document, Entity, Kinds, ReadError};
 pub use filter_chain::{Filter, FilterChain, FilterPlace};
 pub use hashing::{HashCookie, HashInput, Hashing};

@@ -45,7 +45,7 @@ impl Identity {
     /// The same, with another name of the credential than its id.
     pub(crate) fn stamp_as(&self, headers: &mut HeaderMap, identifier: Option<&str>) {
         // A client rarely sends any, and to look at names costs less than to look five up.
-        if headers.keys().any(|sent| HEADERS.contains(sent)) {
+        if headers.keys().any(|sent| is_ours(sent.as_str())) {
             for name in &HEADERS {
                 headers.remove(name);
             }
@@ -66,6 +66,13 @@ impl Identity {
             headers.insert(ANONYMOUS, HeaderValue::from_static("true"));
         }
     }
+}
+
+/// Whether it may be one of [`HEADERS`]: by what they begin with.
+fn is_ours(name: &str) -> bool {
+    ["x-consumer-", "x-credential-", "x-anonymous-"]
+        .iter()
+        .any(|start| name.starts_with(start))
 }
 
 /// A consumer's headers, made once; whoever has them sent shares them.

@@ -238,6 +238,7 @@ impl Kit {
             now: self.now.unwrap_or_else(SystemTime::now),
             begun: self.begun.unwrap_or_else(Instant::now),
         };
+        let facts = self.facts(&asked);
         let mut slot = self.instance.slot();
         let mut steering = self.steering.clone();
         let mut reply = None;
@@ -250,7 +251,7 @@ impl Kit {
                 body: &mut body,
                 identity: &mut identity,
                 steering: &mut steering,
-                facts: self.facts(&asked),
+                facts: &facts,
             };
             let outcome = match phase {
                 Phase::Rewrite => self.instance.rewrite(parts, &mut slot),
@@ -284,7 +285,7 @@ impl Kit {
             reply: &mut reply,
             upstream: ran.reply.is_none(),
             identity: &ran.identity,
-            facts: self.facts(&ran.asked),
+            facts: &self.facts(&ran.asked),
         };
         self.instance.header_filter(parts, &mut ran.slot);
     }
@@ -311,7 +312,7 @@ impl Kit {
                     reply: &mut reply,
                     upstream: true,
                     identity,
-                    facts,
+                    facts: &facts,
                 },
                 slot,
             ),
@@ -332,7 +333,7 @@ impl Kit {
                 reply: &mut reply,
                 upstream: true,
                 identity,
-                facts,
+                facts: &facts,
             };
             self.instance.header_filter(parts, slot);
         }
@@ -344,7 +345,7 @@ impl Kit {
                 let parts = BodyParts {
                     chunk: &mut chunk,
                     last: position == last,
-                    facts,
+                    facts: &facts,
                 };
                 self.instance.body_filter(parts, slot);
             }

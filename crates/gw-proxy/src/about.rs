@@ -33,7 +33,7 @@ pub(crate) struct About {
     /// How many requests of plugins have led to this one.
     pub(crate) depth: u8,
     /// The name of the request that this one is a part of.
-    pub(crate) parent: Option<HeaderValue>,
+    pub(crate) parent: Option<Box<HeaderValue>>,
     pub(crate) route: Option<Arc<RoutePlan>>,
     pub(crate) service: Option<Arc<ServicePlan>>,
     /// Whom it is from, if a proxy that is trusted says that it is not whoever speaks.

@@ -225,6 +225,9 @@ impl Step {
     fn choose(&self, caller: Caller<'_>, protocol: Protocol) -> u32 {
         let covers = |candidate: &&Candidate| candidate.protocols.contains(protocol);
         let mut best = self.general.iter().find(covers);
+        if self.personal.is_empty() && self.of_groups.is_empty() {
+            return best.map_or(NONE, |candidate| candidate.instance);
+        }
         // Most steps bind nothing to consumers, and then nobody needs to be looked up.
         if let Some(consumer) = caller.consumer {
             let personal = self.personal.get(&consumer);

@@ -150,6 +150,14 @@ mod tests {
     }
 
     #[test]
+    fn an_exchange_is_small() {
+        // What is larger than this the C library's allocator does not keep at hand for the next request.
+        const MOST: usize = 1032;
+        let size = size_of::<Exchange>();
+        assert!(size <= MOST, "{size} bytes");
+    }
+
+    #[test]
     fn the_future_of_a_request_is_small() {
         // It is moved, and it is kept for each connection. What seldom happens has its state in a box.
         let size = size(handle);

@@ -58,7 +58,7 @@ pub(crate) struct Exchange {
     pub(crate) upload: Option<Arc<Upload>>,
     /// What it asks for, if that is a WebSocket.
     pub(crate) upgrade: Option<Upgrade>,
-    pub(crate) tries: SmallVec<[Try; 2]>,
+    pub(crate) tries: SmallVec<[Try; 1]>,
     /// The try under way.
     pub(crate) trying: Option<(Arc<Member>, Instant)>,
     /// Counts the target's requests in flight; dropped with the last byte.
@@ -88,7 +88,12 @@ impl Exchange {
     ) -> Box<Self> {
         conn.worker.counters.requests.fetch_add(1, Relaxed);
         let (snapshot, real, depth, parent) = match within {
-            Some(within) => (within.snapshot, within.real, within.depth, Some(within.parent)),
+            Some(within) => (
+                within.snapshot,
+                within.real,
+                within.depth,
+                Some(Box::new(within.parent)),
+            ),
             None => {
                 conn.heads.fetch_add(1, Relaxed);
                 conn.in_flight.fetch_add(1, Relaxed);

@@ -26,7 +26,7 @@ pub(crate) struct Stuck {
     /// None if it has nothing to stick by: such requests are spread.
     pub(crate) key: Option<u64>,
     /// The cookie it was given.
-    cookie: Option<MadeCookie>,
+    cookie: Option<Box<MadeCookie>>,
 }
 
 /// A cookie for the client to come back with.
@@ -149,10 +149,10 @@ impl Sticking {
             "; SameSite=Lax; HttpOnly",
         ]
         .concat();
-        stuck.cookie = Some(MadeCookie {
+        stuck.cookie = Some(Box::new(MadeCookie {
             name: cookie.name.len() + 1,
             line: HeaderValue::try_from(line).ok()?,
-        });
+        }));
         self.key(value.as_bytes())
     }
 }
@@ -160,7 +160,7 @@ impl Sticking {
 impl Stuck {
     /// Gives the client the cookie that was made for it, in place of one of that name that the upstream sets.
     pub(crate) fn set_cookie(&mut self, headers: &mut HeaderMap) {
-        let Some(MadeCookie { name, line }) = self.cookie.take() else {
+        let Some(MadeCookie { name, line }) = self.cookie.take().map(|cookie| *cookie) else {
             return;
         };
         let name = line.as_bytes().get(..name).unwrap_or_default();

@@ -137,6 +137,38 @@ fn the_credentials_of_a_consumer_follow_every_change() {
 }
 
 #[test]
+fn the_groups_of_a_consumer_follow_every_change() {
+    let mut config = Config::default();
+    let kind = Kind::Credential(CredentialKind("acls"));
+    let join = |config: &mut Config, id: &str, group: &str, consumer: &str| {
+        let acl = json!({ "id": id, "group": group, "consumer": { "id": consumer }, "created_at": 1 });
+        let entity = kinds().complete(kind, &mut acl.as_object().unwrap().clone());
+        config.apply(Change::Put(entity.unwrap()));
+    };
+    let groups = |config: &Config, consumer: &str| -> Option<Vec<String>> {
+        let groups = config.access_groups(consumer.parse().unwrap())?;
+        Some(groups.names.iter().map(|name| name.to_string()).collect())
+    };
+    let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+    assert_eq!(groups(&config, A), None);
+    join(&mut config, B, "gold", A);
+    join(&mut config, A, "admins", A);
+    let before = config.clone();
+    assert_eq!(groups(&config, A), names(&["admins", "gold"]), "by their ids");
+    join(&mut config, B, "silver", A);
+    assert_eq!(groups(&config, A), names(&["admins", "silver"]));
+    join(&mut config, A, "admins", B);
+    assert_eq!(
+        (groups(&config, A), groups(&config, B)),
+        (names(&["silver"]), names(&["admins"])),
+        "it has become another's"
+    );
+    delete(&mut config, kind, B);
+    assert_eq!(groups(&config, A), None);
+    assert_eq!(groups(&before, A), names(&["admins", "gold"]));
+}
+
+#[test]
 fn a_credential_is_brought_into_stored_form() {
     let form = CredentialForm {
         settle: Some(|document| {

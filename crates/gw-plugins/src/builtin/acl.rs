@@ -1,10 +1,9 @@
 //! `acl`: lets in, or keeps out, consumers by the groups they are in.
 
 use bytes::Bytes;
-use gw_core::{Consumer, CredentialKind};
+use gw_core::{AccessGroups, Consumer};
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
-use serde_json::Value;
 use smallvec::SmallVec;
 
 use crate::cx::{Facts, RequestCx};
@@ -12,9 +11,6 @@ use crate::env::BuildEnv;
 use crate::phase::{Phase, Phases};
 use crate::plugin::{BuildError, Definition, Plugin};
 use crate::reply::{Flow, Reply};
-
-/// A kind of gw-core's own: tools write them whatever plugins there are.
-const GROUPS: CredentialKind = CredentialKind("acls");
 
 const CONSUMER_GROUPS: HeaderName = HeaderName::from_static("x-consumer-groups");
 const AUTHENTICATED_GROUPS: HeaderName = HeaderName::from_static("x-authenticated-groups");
@@ -67,7 +63,6 @@ impl Plugin for Acl {
     type State = ();
 
     fn access(&self, cx: &mut RequestCx<'_>) -> Flow {
-        let facts = cx.facts();
         let identity = cx.identity();
         // What is vouched for counts if nobody is known, or only the anonymous consumer, or if it always counts.
         let is_vouched = identity.credential.is_none() || self.always_authenticated;
@@ -77,7 +72,7 @@ impl Plugin for Acl {
                 self.look(&groups.iter().map(|group| &**group).collect()),
                 AUTHENTICATED_GROUPS,
             ),
-            (None, Some(consumer)) => (self.look(&self.groups(&facts, consumer)), CONSUMER_GROUPS),
+            (None, Some(consumer)) => (self.look_up(cx.facts(), consumer), CONSUMER_GROUPS),
             (None, None) => return Reply::message(StatusCode::UNAUTHORIZED, "Unauthorized").into(),
         };
         let (is_let_in, is_asked) = match self.list {
@@ -93,11 +88,15 @@ impl Plugin for Acl {
             };
         }
         let headers = cx.headers_mut();
-        headers.remove(CONSUMER_GROUPS);
-        headers.remove(AUTHENTICATED_GROUPS);
-        if let Some(told) = seen.told {
-            headers.insert(header, told);
-        }
+        let (told, other) = match header == CONSUMER_GROUPS {
+            true => (CONSUMER_GROUPS, AUTHENTICATED_GROUPS),
+            false => (AUTHENTICATED_GROUPS, CONSUMER_GROUPS),
+        };
+        headers.remove(other);
+        match seen.told {
+            Some(groups) => headers.insert(told, groups),
+            None => headers.remove(told),
+        };
         Flow::Continue
     }
 }
@@ -111,45 +110,54 @@ struct Seen {
 }
 
 impl Acl {
-    /// Decides by a caller's groups, and writes them down in one piece of memory.
+    /// Decides by a caller's groups.
     fn look(&self, groups: &Groups<'_>) -> Seen {
-        let (List::Allow(list) | List::Deny(list)) = &self.list;
-        let told = (self.tell && !groups.is_empty()).then(|| {
-            let length: usize = groups.iter().map(|group| group.len() + 2).sum();
-            let mut told = Vec::with_capacity(length - 2);
-            for group in groups {
-                if !told.is_empty() {
-                    told.extend_from_slice(b", ");
-                }
-                told.extend_from_slice(group.as_bytes());
-            }
-            // Note: a name that no header can hold (a line break) leaves the header out rather than altered.
-            HeaderValue::from_maybe_shared(Bytes::from(told)).ok()
-        });
         Seen {
             any: !groups.is_empty(),
-            is_listed: groups
-                .iter()
-                .any(|group| list.iter().any(|listed| **listed == **group)),
-            told: told.flatten(),
+            is_listed: groups.iter().any(|group| self.lists(group)),
+            told: self.tell.then(|| told(groups)).flatten(),
         }
     }
 
-    fn groups<'a>(&self, facts: &Facts<'a>, consumer: &Consumer) -> Groups<'a> {
-        let acls = facts.config.credentials_of(consumer.id, GROUPS);
-        let mut groups: Groups<'a> = acls
-            .map(|acl| {
-                acl.document
-                    .get("group")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-            })
-            .collect();
-        if self.consumer_groups {
-            groups.extend(facts.config.groups_of(consumer.id).map(|group| &*group.name));
+    /// Decides by the groups that a consumer is in.
+    fn look_up(&self, facts: &Facts<'_>, consumer: &Consumer) -> Seen {
+        let access = facts.config.access_groups(consumer.id).map(|access| &**access);
+        let mut more = facts.config.groups_of(consumer.id).peekable();
+        if self.consumer_groups && more.peek().is_some() {
+            let names = access.map_or(&[][..], |access| &access.names);
+            let more = more.map(|group| &*group.name);
+            return self.look(&names.iter().map(|name| &**name).chain(more).collect());
         }
-        groups
+        // Written down once for all of the consumer's requests.
+        let told = |access: &AccessGroups| {
+            let value = || told(&access.names.iter().map(|name| &**name).collect());
+            access.told.get_or(value).cloned().flatten()
+        };
+        Seen {
+            any: access.is_some(),
+            is_listed: access.is_some_and(|access| access.names.iter().any(|name| self.lists(name))),
+            told: access.filter(|_| self.tell).and_then(told),
+        }
     }
+
+    fn lists(&self, group: &str) -> bool {
+        let (List::Allow(list) | List::Deny(list)) = &self.list;
+        list.iter().any(|listed| **listed == *group)
+    }
+}
+
+/// Groups as an upstream is told of them, in one piece of memory; nothing if there are none.
+fn told(groups: &Groups<'_>) -> Option<HeaderValue> {
+    let length: usize = groups.iter().map(|group| group.len() + 2).sum();
+    let mut told = Vec::with_capacity(length.checked_sub(2)?);
+    for group in groups {
+        if !told.is_empty() {
+            told.extend_from_slice(b", ");
+        }
+        told.extend_from_slice(group.as_bytes());
+    }
+    // Note: a name that no header can hold (a line break) leaves the header out rather than altered.
+    HeaderValue::from_maybe_shared(Bytes::from(told)).ok()
 }
 
 /// A caller's groups; more than a few are rare.

@@ -39,14 +39,13 @@ pub(super) struct Door {
 impl Proven {
     /// Whose it is; nobody's if it has expired.
     pub(super) fn of(facts: &Facts<'_>, credential: &Arc<Credential>) -> Option<Self> {
-        let now = facts
-            .now
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis();
+        let now = || {
+            let since = facts.now.duration_since(UNIX_EPOCH);
+            since.unwrap_or_default().as_millis()
+        };
         if credential
             .expires
-            .is_some_and(|expires| u128::from(expires) <= now)
+            .is_some_and(|expires| u128::from(expires) <= now())
         {
             return None;
         }

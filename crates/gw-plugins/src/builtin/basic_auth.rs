@@ -108,12 +108,12 @@ impl BasicAuth {
             let is_too_much = || self.attempts.are_too_many(username, facts.client, facts.begun);
             let verdict = stored.map(|stored| stored.check(password, &self.fresh.0, is_too_much));
             return match verdict {
-                Some(Verdict::Right) => Proven::of(&facts, credential).ok_or_else(refused),
+                Some(Verdict::Right) => Proven::of(facts, credential).ok_or_else(refused),
                 Some(Verdict::NotNow) => Err(not_now()),
-                Some(Verdict::Wrong) | None => Err(self.wrong(&facts, username)),
+                Some(Verdict::Wrong) | None => Err(self.wrong(facts, username)),
             };
         }
-        Err(stranger.map_or_else(refused, |username| self.wrong(&facts, &username)))
+        Err(stranger.map_or_else(refused, |username| self.wrong(facts, &username)))
     }
 
     /// The answer to a wrong password, or to a name that there is not.

@@ -1,19 +1,26 @@
 //! `correlation-id`: gives each request an id by which it can be followed through logs.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use http::header::{HeaderName, HeaderValue};
 use uuid::Uuid;
 
 use crate::cx::{Facts, RequestCx, ResponseCx};
 use crate::env::{BuildEnv, Lender};
+use crate::limits::number;
 use crate::phase::{Phase, Phases};
 use crate::plugin::{BuildError, Definition, Plugin};
 use crate::reply::Flow;
+
+/// How long ids may be without their memory being moved.
+const LONGEST: usize = 128;
+
+/// Memory that is taken at once for ids.
+const BLOCK: usize = 4096;
 
 pub(crate) struct CorrelationId {
     header: HeaderName,
@@ -49,6 +56,8 @@ struct Numbers {
     /// A UUID, as text.
     name: [u8; 36],
     next: AtomicU64,
+    /// Memory for many ids. Other threads that have the worker's number may be at it too.
+    block: Mutex<BytesMut>,
 }
 
 impl Default for Series {
@@ -59,6 +68,7 @@ impl Default for Series {
             Numbers {
                 name,
                 next: AtomicU64::new(1),
+                block: Mutex::default(),
             }
         }))
     }
@@ -114,7 +124,7 @@ impl Plugin for CorrelationId {
         let id = match sent {
             Some(id) => id,
             None => {
-                let id = self.generate(&cx.facts());
+                let id = self.generate(cx.facts());
                 cx.headers_mut().insert(&self.header, id.clone());
                 id
             }
@@ -130,16 +140,20 @@ impl Plugin for CorrelationId {
             return;
         }
         // Somebody else answered before the request came here.
-        let id = cx.state.take().unwrap_or_else(|| self.generate(&cx.facts()));
+        let id = cx.state.take().unwrap_or_else(|| self.generate(cx.facts()));
         cx.headers_mut().insert(&self.header, id);
     }
 }
 
 impl CorrelationId {
-    /// A new id, in one allocation.
+    /// A new id, out of one allocation for many.
     fn generate(&self, facts: &Facts<'_>) -> HeaderValue {
         let numbers = self.series.of(facts.worker);
-        let mut text = BytesMut::with_capacity(96);
+        let mut block = numbers.block.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = &mut *block;
+        if text.capacity() < LONGEST {
+            *text = BytesMut::with_capacity(BLOCK);
+        }
         match self.generator {
             Generator::Uuid => {
                 let id = uuid::Builder::from_random_bytes(self.lender.random().to_ne_bytes()).into_uuid();
@@ -147,7 +161,8 @@ impl CorrelationId {
             }
             Generator::Counter => {
                 text.put_slice(&numbers.name);
-                write(&mut text, format_args!("#{}", numbers.next()));
+                text.put_u8(b'#');
+                number::write(numbers.next(), text);
             }
             Generator::Tracker => {
                 let (ip, port) = (facts.server.ip(), facts.server.port());
@@ -155,15 +170,11 @@ impl CorrelationId {
                 let (seconds, millis) = (time.as_secs(), time.subsec_millis());
                 let (process, worker, number) = (std::process::id(), facts.worker, numbers.next());
                 let id = format_args!("{ip}-{port}-{process}-{worker}-{number}-{seconds}.{millis:03}");
-                write(&mut text, id);
+                text.writer().write_fmt(id).expect("memory takes all");
             }
         }
-        HeaderValue::from_maybe_shared(Bytes::from(text)).expect("visible ASCII")
+        HeaderValue::from_maybe_shared(text.split().freeze()).expect("visible ASCII")
     }
-}
-
-fn write(text: &mut BytesMut, what: std::fmt::Arguments<'_>) {
-    text.writer().write_fmt(what).expect("memory takes all");
 }
 
 #[cfg(test)]

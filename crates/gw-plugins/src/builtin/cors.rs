@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, Entry, HeaderName, HeaderValue, ORIGIN,
+    VARY,
 };
 use http::{HeaderMap, Method, StatusCode};
 
@@ -187,10 +188,15 @@ impl Cors {
 
 /// Says that the response differs by origin, unless it says so already.
 fn vary(headers: &mut HeaderMap) {
-    let mut lines = headers.get_all(VARY).iter().filter_map(|line| line.to_str().ok());
     let says_so = |name: &str| name.trim().eq_ignore_ascii_case("origin") || name.trim() == "*";
-    if !lines.any(|line| line.split(',').any(says_so)) {
-        headers.append(VARY, BY_ORIGIN);
+    match headers.entry(VARY) {
+        Entry::Vacant(none) => drop(none.insert(BY_ORIGIN)),
+        Entry::Occupied(mut some) => {
+            let mut lines = some.iter().filter_map(|line| line.to_str().ok());
+            if !lines.any(|line| line.split(',').any(says_so)) {
+                some.append(BY_ORIGIN);
+            }
+        }
     }
 }
 

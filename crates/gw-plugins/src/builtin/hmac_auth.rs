@@ -150,7 +150,7 @@ impl HmacAuth {
         if !is_signed || self.check_body && !is_digested(cx) {
             return Err(other());
         }
-        Proven::of(&facts, credential).ok_or_else(unknown)
+        Proven::of(facts, credential).ok_or_else(unknown)
     }
 
     fn is_recent(&self, cx: &RequestCx<'_>, name: &HeaderName) -> bool {

@@ -173,7 +173,7 @@ impl Jwt {
         if !errors.is_empty() {
             return Err(self.expired(errors));
         }
-        Proven::of(&facts, credential).ok_or_else(|| {
+        Proven::of(facts, credential).ok_or_else(|| {
             self.invalid(format!(
                 "Could not find consumer for '{}={}'",
                 self.key_claim, token.key

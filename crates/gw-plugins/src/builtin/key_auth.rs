@@ -2,6 +2,8 @@
 
 mod body;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use gw_core::{CredentialForm, CredentialKind};
 use gw_schema::{Violation, Violations};
@@ -10,7 +12,7 @@ use http::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::auth::{Door, Identifier, Proven, challenge, unauthorized};
-use crate::cx::RequestCx;
+use crate::cx::{Facts, RequestCx};
 use crate::env::BuildEnv;
 use crate::phase::{Phase, Phases};
 use crate::plugin::{BodyNeed, BuildError, CredentialDefinition, Definition, Needs, Plugin};
@@ -55,9 +57,9 @@ pub(crate) struct Config {
 
 /// What was found under the names of a key.
 #[derive(Debug, PartialEq, Eq)]
-enum Shown {
+enum Shown<'r> {
     Nothing,
-    Key(String),
+    Key(Cow<'r, str>),
     Several,
 }
 
@@ -129,51 +131,47 @@ impl Plugin for KeyAuth {
 
 impl KeyAuth {
     fn authenticate(&self, cx: &mut RequestCx<'_>) -> Result<Proven, &'static str> {
-        let key = match self.shown(cx) {
-            Shown::Key(key) if !key.is_empty() => key,
-            Shown::Several => return Err("Duplicate API key found"),
-            Shown::Key(_) | Shown::Nothing => return Err("No API key found in request"),
-        };
-        let facts = cx.facts();
-        let named = |key: &str| facts.config.credential(CREDENTIALS, key);
-        let plain = (!key.starts_with(DIGEST)).then(|| named(&key)).flatten();
-        let credential = plain.or_else(|| named(&digest(&key))).ok_or("Unauthorized")?;
-        Proven::of(&facts, credential).ok_or("Unauthorized")
+        let (name, shown) = self.shown(cx);
+        let proven = prove(cx.facts(), shown);
+        if let Some(name) = name.filter(|_| self.hide) {
+            self.hide(name, cx);
+        }
+        proven
     }
 
     /// Looks under each name in turn: header, query, body. The first name that is there at all decides.
-    fn shown(&self, cx: &mut RequestCx<'_>) -> Shown {
-        for name in &self.names {
-            let shown = self.shown_as(name, cx);
-            if shown != Shown::Nothing {
-                if self.hide {
-                    self.hide(name, cx);
-                }
-                return shown;
-            }
-        }
-        Shown::Nothing
+    fn shown<'r>(&self, cx: &'r RequestCx<'_>) -> (Option<&KeyName>, Shown<'r>) {
+        let shown = self
+            .names
+            .iter()
+            .map(|name| (Some(name), self.shown_as(name, cx)));
+        let mut there = shown.filter(|(_, shown)| *shown != Shown::Nothing);
+        there.next().unwrap_or((None, Shown::Nothing))
     }
 
-    fn shown_as(&self, name: &KeyName, cx: &RequestCx<'_>) -> Shown {
+    fn shown_as<'r>(&self, name: &KeyName, cx: &'r RequestCx<'_>) -> Shown<'r> {
         if self.in_header {
             let values = cx.headers().get_all(&name.header).iter();
-            let shown = one(values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()));
+            let shown = one(values.map(|value| match std::str::from_utf8(value.as_bytes()) {
+                Ok(text) => Cow::Borrowed(text),
+                Err(_) => String::from_utf8_lossy(value.as_bytes()),
+            }));
             if shown != Shown::Nothing {
                 return shown;
             }
         }
         if self.in_query {
-            let shown = one(values_in(
-                cx.uri().query().unwrap_or_default().as_bytes(),
-                &name.text,
-            ));
+            let query = cx.uri().query().unwrap_or_default();
+            let shown = one(values_in(query.as_bytes(), &name.text).map(Cow::Owned));
             if shown != Shown::Nothing {
                 return shown;
             }
         }
         match cx.body() {
-            Some(bytes) if self.in_body => one(body::values(cx.headers(), bytes, &name.text).into_iter()),
+            Some(bytes) if self.in_body => {
+                let values = body::values(cx.headers(), bytes, &name.text);
+                one(values.into_iter().map(Cow::Owned))
+            }
             _ => Shown::Nothing,
         }
     }
@@ -225,7 +223,20 @@ fn settle(credential: &mut Map<String, Value>) -> Result<(), Violations> {
     Ok(())
 }
 
-fn one(mut values: impl Iterator<Item = String>) -> Shown {
+/// Whose a key is.
+fn prove(facts: &Facts<'_>, shown: Shown<'_>) -> Result<Proven, &'static str> {
+    let key = match shown {
+        Shown::Key(key) if !key.is_empty() => key,
+        Shown::Several => return Err("Duplicate API key found"),
+        Shown::Key(_) | Shown::Nothing => return Err("No API key found in request"),
+    };
+    let named = |key: &str| facts.config.credential(CREDENTIALS, key);
+    let plain = (!key.starts_with(DIGEST)).then(|| named(&key)).flatten();
+    let credential = plain.or_else(|| named(&digest(&key))).ok_or("Unauthorized")?;
+    Proven::of(facts, credential).ok_or("Unauthorized")
+}
+
+fn one<'r>(mut values: impl Iterator<Item = Cow<'r, str>>) -> Shown<'r> {
     match (values.next(), values.next()) {
         (None, _) => Shown::Nothing,
         (Some(key), None) => Shown::Key(key),

@@ -16,7 +16,7 @@ use self::synced::Synced;
 use crate::cx::{RequestCx, ResponseCx};
 use crate::env::BuildEnv;
 use crate::limits::calendar::{Calendar, Limits, LimitsConfig, Usage};
-use crate::limits::caller::{LimitBy, LimitByName};
+use crate::limits::caller::{CallerKeys, LimitBy, LimitByName};
 use crate::limits::period::Period;
 use crate::limits::redis::WithRedis;
 use crate::limits::remote::Remote;
@@ -40,11 +40,11 @@ pub(crate) struct RateLimiting {
 
 /// Where it counts.
 enum Counts {
-    Local(Arc<Table<Calendar>>),
+    Local(Arc<Table<Calendar>>, CallerKeys),
     /// In Redis, each call.
     Remote(Remote),
     /// Here, and every now and then in Redis.
-    Synced(Arc<Table<Calendar>>, Arc<Synced>),
+    Synced(Arc<Table<Calendar>>, CallerKeys, Arc<Synced>),
 }
 
 /// How clients are told of a limit.
@@ -127,8 +127,16 @@ impl Definition for RateLimiting {
                 "sync_rate must be greater than 0.02, or -1 to disable",
             ));
         }
+        let table = || {
+            let table = env.shared().get::<Table<Calendar>>();
+            let keys = CallerKeys::new(&table, &env.instance());
+            (table, keys)
+        };
         let counts = match own.policy {
-            Policy::Local | Policy::Cluster => Counts::Local(env.shared().get()),
+            Policy::Local | Policy::Cluster => {
+                let (table, keys) = table();
+                Counts::Local(table, keys)
+            }
             Policy::Redis => {
                 let remote = Remote::open(&redis.place()?, env)?;
                 match is_synced {
@@ -136,7 +144,8 @@ impl Definition for RateLimiting {
                     true => {
                         let every = Duration::from_secs_f64(own.sync_rate.min(86_400.0));
                         let synced = Synced::new(remote, every, Arc::clone(env.lender()));
-                        Counts::Synced(env.shared().get(), Arc::new(synced))
+                        let (table, keys) = table();
+                        Counts::Synced(table, keys, Arc::new(synced))
                     }
                 }
             }
@@ -167,16 +176,16 @@ impl Plugin for RateLimiting {
         let millis = unix_millis(cx.facts().now);
         let at = millis / 1000;
         let usage = match &self.counts {
-            Counts::Local(table) => {
-                let key = table.key(&(self.instance, self.by.caller(cx)));
+            Counts::Local(table, keys) => {
+                let key = keys.of(table, &self.by.caller(cx));
                 table.with(key, millis, |calendar| calendar.take(&self.limits, 1, at))
             }
-            Counts::Synced(table, synced) => {
+            Counts::Synced(table, keys, synced) => {
                 let caller = self.by.caller(cx);
-                let key = table.key(&(self.instance, caller));
+                let key = keys.of(table, &caller);
                 let usage = table.with(key, millis, |calendar| calendar.take(&self.limits, 1, at));
                 if usage.passes {
-                    let keys = Keys::of(self.instance, &cx.facts(), &caller, &self.limits, at);
+                    let keys = Keys::of(self.instance, cx.facts(), &caller, &self.limits, at);
                     synced.count(table, key, &self.limits, keys, at);
                 }
                 usage
@@ -201,7 +210,7 @@ impl WaitingPlugin for RateLimiting {
             return Box::pin(std::future::ready(self.access(&mut cx)));
         };
         let at = unix_millis(cx.facts().now) / 1000;
-        let keys = Keys::of(self.instance, &cx.facts(), &self.by.caller(&cx), &self.limits, at);
+        let keys = Keys::of(self.instance, cx.facts(), &self.by.caller(&cx), &self.limits, at);
         Box::pin(async move {
             match keys.take(remote, cx.facts().worker, &self.limits, at).await {
                 Ok(usage) => self.answer(&mut cx, Counted { usage, at }),

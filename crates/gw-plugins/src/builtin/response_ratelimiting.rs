@@ -242,7 +242,7 @@ impl WaitingPlugin for ResponseRatelimiting {
         let at = unix_millis(cx.facts().now);
         let keys = Keys::of(
             self.instance,
-            &cx.facts(),
+            cx.facts(),
             &self.by.caller(&cx),
             &self.quotas,
             at / 1000,

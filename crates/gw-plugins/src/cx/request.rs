@@ -24,7 +24,7 @@ pub struct RequestParts<'a> {
     /// Where it goes.
     pub steering: &'a mut Steering,
     /// What does not change.
-    pub facts: Facts<'a>,
+    pub facts: &'a Facts<'a>,
 }
 
 /// A request as one plugin sees it, with that instance's own state.
@@ -123,7 +123,7 @@ impl<'a, S> RequestCx<'a, S> {
 
     /// What does not change while the request goes through its phases.
     #[must_use]
-    pub fn facts(&self) -> Facts<'a> {
+    pub fn facts(&self) -> &'a Facts<'a> {
         self.parts.facts
     }
 
@@ -182,18 +182,13 @@ impl<'a, S> RequestCx<'a, S> {
     /// Whether the request, as it is now, meets an expression.
     #[must_use]
     pub fn admits(&self, expression: &Expr) -> bool {
-        variables::admits(
-            expression,
-            self.parts.head,
-            self.parts.identity,
-            &self.parts.facts,
-        )
+        variables::admits(expression, self.parts.head, self.parts.identity, self.parts.facts)
     }
 
     /// The value of a variable (`remote_addr`, `http_x_env`, `arg_page`, `consumer_name`, …); see [`variables`](crate::variables).
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<String> {
-        variables::value(name, self.parts.head, self.parts.identity, &self.parts.facts)
+        variables::value(name, self.parts.head, self.parts.identity, self.parts.facts)
     }
 
     fn identify(&mut self, identity: Identity) {

@@ -21,7 +21,7 @@ pub struct ResponseParts<'a> {
     /// Who called.
     pub identity: &'a Identity,
     /// What does not change.
-    pub facts: Facts<'a>,
+    pub facts: &'a Facts<'a>,
 }
 
 /// A response's head as one plugin sees it.
@@ -90,7 +90,7 @@ impl<'a, S> ResponseCx<'a, S> {
 
     /// What does not change.
     #[must_use]
-    pub fn facts(&self) -> Facts<'a> {
+    pub fn facts(&self) -> &'a Facts<'a> {
         self.parts.facts
     }
 }
@@ -103,7 +103,7 @@ pub struct BodyParts<'a> {
     /// Whether it is the last; a last chunk may be empty.
     pub last: bool,
     /// What does not change.
-    pub facts: Facts<'a>,
+    pub facts: &'a Facts<'a>,
 }
 
 /// A chunk of a response's body as one plugin sees it.

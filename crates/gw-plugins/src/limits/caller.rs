@@ -1,6 +1,7 @@
 //! Whom a call is counted for, as Kong's limiting plugins say it.
 
 use std::fmt;
+use std::hash::Hash;
 use std::net::IpAddr;
 
 use gw_core::{Consumer, Credential, Id, Service};
@@ -9,6 +10,7 @@ use http::HeaderName;
 use crate::cx::{Facts, RequestCx};
 use crate::identity::Identity;
 use crate::limits::refused;
+use crate::limits::table::{Kept, Key, Table};
 use crate::plugin::BuildError;
 
 /// What callers are told apart by. Where a call does not have it, the client's address stands in.
@@ -44,6 +46,44 @@ pub(crate) enum Caller<'a> {
     Text(&'a [u8]),
 }
 
+/// The keys that the calls of callers are counted under, in the name of one who counts them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallerKeys {
+    consumer: Key,
+    credential: Key,
+    ip_v4: Key,
+    ip_v6: Key,
+    service: Key,
+    text: Key,
+}
+
+impl CallerKeys {
+    /// Those of whoever has this name in a table.
+    pub(crate) fn new<V: Kept>(table: &Table<V>, of: &impl Hash) -> Self {
+        let kind = |name: &str| table.key(&(of, name));
+        Self {
+            consumer: kind("consumer"),
+            credential: kind("credential"),
+            ip_v4: kind("ip_v4"),
+            ip_v6: kind("ip_v6"),
+            service: kind("service"),
+            text: kind("text"),
+        }
+    }
+
+    /// A caller's. Whoever has an identity or an address needs no hash; what a client can choose at will is hashed.
+    pub(crate) fn of<V: Kept>(&self, table: &Table<V>, caller: &Caller<'_>) -> Key {
+        match caller {
+            Caller::Consumer(id) => self.consumer.part(id.uuid().as_u128()),
+            Caller::Credential(id) => self.credential.part(id.uuid().as_u128()),
+            Caller::Service(id) => self.service.part(id.uuid().as_u128()),
+            Caller::Ip(IpAddr::V4(address)) => self.ip_v4.part(address.to_bits().into()),
+            Caller::Ip(IpAddr::V6(address)) => self.ip_v6.part(address.to_bits()),
+            Caller::Text(text) => table.key(&(self.text, text)),
+        }
+    }
+}
+
 impl LimitBy {
     /// Reads `limit_by` and the settings that go with it.
     pub(crate) fn read(
@@ -75,7 +115,7 @@ impl LimitBy {
         match self {
             Self::Header(name) => cx.headers().get(name).map(|value| Caller::Text(value.as_bytes())),
             Self::Path(path) => (*cx.uri().path() == **path).then_some(Caller::Text(path.as_bytes())),
-            _ => self.of(cx.identity(), &cx.facts()),
+            _ => self.of(cx.identity(), cx.facts()),
         }
         .unwrap_or(Caller::Ip(cx.facts().client))
     }

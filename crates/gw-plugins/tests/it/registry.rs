@@ -181,7 +181,7 @@ fn state_goes_from_phase_to_phase() {
             body: &mut body,
             identity: &mut identity,
             steering: &mut steering,
-            facts,
+            facts: &facts,
         };
         let Outcome::Wait(waiting) = instance.access(parts, &mut slot) else {
             panic!("it waits")
@@ -201,7 +201,7 @@ fn state_goes_from_phase_to_phase() {
             reply: &mut None,
             upstream: true,
             identity: &identity,
-            facts,
+            facts: &facts,
         },
         &mut slot,
     );
@@ -211,7 +211,7 @@ fn state_goes_from_phase_to_phase() {
         BodyParts {
             chunk: &mut chunk,
             last: true,
-            facts,
+            facts: &facts,
         },
         &mut slot,
     );

@@ -7,14 +7,17 @@ use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
-use gw_plugins::cx::{BodyParts, RequestParts, ResponseParts};
-use gw_plugins::{BodyNeed, Flow, Instance, Outcome, Phase, Reply, Slot, Waiting, variables};
+use gw_plugins::cx::{BodyParts, Facts, RequestParts, ResponseParts};
+use gw_plugins::{
+    BodyNeed, Flow, Identity, Instance, Outcome, Phase, Reply, Slot, Steering, Waiting, variables,
+};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{request, response};
 use smallvec::SmallVec;
 use tracing::error;
 
-use super::{Caller, Chain, NONE};
+use super::{Caller, Chain, NONE, Step};
+use crate::about::About;
 use crate::exchange::{Ending, Exchange};
 use crate::failure::Failure;
 
@@ -22,11 +25,15 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) chain: Arc<Chain>,
-    /// For each step so far, the instance chosen.
-    chosen: SmallVec<[u32; 8]>,
-    /// For each instance, its state once it has run.
-    slots: SmallVec<[Option<Slot>; 8]>,
+    chosen: Chosen,
+    slots: Slots,
 }
+
+/// For each step so far, the instance chosen.
+type Chosen = SmallVec<[u32; 8]>;
+
+/// For each instance, its state once it has run.
+type Slots = SmallVec<[Option<Slot>; 6]>;
 
 impl Run {
     pub(crate) fn new(chain: Arc<Chain>) -> Self {
@@ -65,101 +72,97 @@ impl Run {
     }
 }
 
+/// What a request phase works on: the exchange in its parts, and what does not change, put together once.
+struct Stage<'e> {
+    chain: &'e Chain,
+    about: &'e About,
+    facts: &'e Facts<'e>,
+    identity: &'e mut Identity,
+    steering: &'e mut Steering,
+    chosen: &'e mut Chosen,
+    slots: &'e mut Slots,
+}
+
 /// Rewrite, then access. The first instance that answers ends it.
 pub(crate) async fn request(
     exchange: &mut Exchange,
     head: &mut request::Parts,
     body: &mut Option<Bytes>,
 ) -> Result<Flow, Failure> {
-    let chain = Arc::clone(&exchange.run.chain);
-    if chain.is_empty() {
+    if exchange.run.chain.is_empty() {
         return Ok(Flow::Continue);
     }
     exchange.about.stamp();
-    for index in &chain.rewrite {
-        if !applies(exchange, &chain, *index, Some(head)) {
-            continue;
-        }
-        let flow = step(exchange, *index, Phase::Rewrite, head, body).await?;
-        if let Flow::Respond(_) = flow {
-            choose_rest(exchange, &chain, Some(head));
-            return Ok(flow);
-        }
+    let Exchange {
+        about,
+        identity,
+        steering,
+        run: Run { chain, chosen, slots },
+        ..
+    } = exchange;
+    let facts = about.facts();
+    let mut stage = Stage {
+        chain,
+        about,
+        facts: &facts,
+        identity,
+        steering,
+        chosen,
+        slots,
+    };
+    let flow = stage.run(head, body).await?;
+    if let Flow::Respond(_) = flow {
+        stage.choose_rest(head);
     }
-    for position in 0..chain.steps.len() {
-        // Settled here and not before: the steps above may have found out who calls.
-        let index = choose(exchange, &chain, position, Some(head));
-        if exchange.run.has(index, Phase::Access) {
-            let flow = step(exchange, index, Phase::Access, head, body).await?;
+    Ok(flow)
+}
+
+impl Stage<'_> {
+    async fn run(&mut self, head: &mut request::Parts, body: &mut Option<Bytes>) -> Result<Flow, Failure> {
+        let chain = self.chain;
+        for index in &chain.rewrite {
+            if !applies(chain, *index, Some(head), self.identity, self.facts) {
+                continue;
+            }
+            let flow = self.step(*index, Phase::Rewrite, head, body).await?;
             if let Flow::Respond(_) = flow {
-                choose_rest(exchange, &chain, Some(head));
                 return Ok(flow);
             }
         }
+        for step in &chain.steps {
+            // Settled here and not before: the steps above may have found out who calls.
+            let index = choose(chain, step, Some(head), self.identity, self.facts);
+            self.chosen.push(index);
+            let instance = chain.instances.get(index as usize);
+            if instance.is_some_and(|instance| instance.phases.contains(Phase::Access)) {
+                let flow = self.step(index, Phase::Access, head, body).await?;
+                if let Flow::Respond(_) = flow {
+                    return Ok(flow);
+                }
+            }
+        }
+        Ok(Flow::Continue)
     }
-    Ok(Flow::Continue)
-}
 
-fn choose(exchange: &mut Exchange, chain: &Chain, position: usize, head: Option<&request::Parts>) -> u32 {
-    let caller = Caller {
-        consumer: exchange.identity.consumer.as_deref().map(|consumer| consumer.id),
-        config: exchange.about.snapshot.config(),
-    };
-    let chosen = chain
-        .steps
-        .get(position)
-        .map_or(NONE, |step| step.choose(caller, exchange.about.conn.scheme));
-    let index = match applies(exchange, chain, chosen, head) {
-        true => chosen,
-        false => NONE,
-    };
-    exchange.run.chosen.push(index);
-    index
-}
-
-/// Whether the request meets what the instance asks of requests. Where there is no head any more, it does not.
-fn applies(exchange: &Exchange, chain: &Chain, index: u32, head: Option<&request::Parts>) -> bool {
-    let Some(Some(filter)) = chain.filters.get(index as usize) else {
-        return true;
-    };
-    let facts = exchange.about.facts();
-    head.is_some_and(|head| variables::admits(filter, head, &exchange.identity, &facts))
-}
-
-/// Chooses for the steps that were not reached: they see the response all the same.
-fn choose_rest(exchange: &mut Exchange, chain: &Chain, head: Option<&request::Parts>) {
-    for position in exchange.run.chosen.len()..chain.steps.len() {
-        choose(exchange, chain, position, head);
-    }
-}
-
-async fn step(
-    exchange: &mut Exchange,
-    index: u32,
-    phase: Phase,
-    head: &mut request::Parts,
-    body: &mut Option<Bytes>,
-) -> Result<Flow, Failure> {
-    let chain = Arc::clone(&exchange.run.chain);
-    let index = index as usize;
-    let worker = exchange.about.conn.worker.index;
-    let flow = {
-        let Exchange {
-            about,
-            identity,
-            run,
-            steering,
-            ..
-        } = &mut *exchange;
-        let (Some(instance), Some(slot)) = (chain.instances.get(index), run.slots.get_mut(index)) else {
+    async fn step(
+        &mut self,
+        index: u32,
+        phase: Phase,
+        head: &mut request::Parts,
+        body: &mut Option<Bytes>,
+    ) -> Result<Flow, Failure> {
+        let index = index as usize;
+        let (Some(instance), Some(slot)) = (self.chain.instances.get(index), self.slots.get_mut(index))
+        else {
             return Ok(Flow::Continue);
         };
+        let worker = self.facts.worker;
         let parts = RequestParts {
             head,
             body,
-            identity,
-            steering,
-            facts: about.facts(),
+            identity: self.identity,
+            steering: self.steering,
+            facts: self.facts,
         };
         // Taken of few requests, of which the clock is read.
         let begun = (slot.is_none() && instance.stats.run(worker)).then(Instant::now);
@@ -174,9 +177,50 @@ async fn step(
         if let Ok(Flow::Respond(_)) = flow {
             instance.stats.answered(worker);
         }
-        flow
+        flow.map_err(|Panicked| panicked(self.about, instance))
+    }
+
+    /// Chooses for the steps that were not reached: they see the response all the same.
+    fn choose_rest(&mut self, head: &request::Parts) {
+        let chain = self.chain;
+        for step in chain.steps.iter().skip(self.chosen.len()) {
+            let index = choose(chain, step, Some(head), self.identity, self.facts);
+            self.chosen.push(index);
+        }
+    }
+}
+
+/// The instance of a step that runs.
+fn choose(
+    chain: &Chain,
+    step: &Step,
+    head: Option<&request::Parts>,
+    identity: &Identity,
+    facts: &Facts<'_>,
+) -> u32 {
+    let caller = Caller {
+        consumer: identity.consumer.as_deref().map(|consumer| consumer.id),
+        config: facts.config,
     };
-    flow.map_err(|Panicked| panicked(exchange, &chain.instances[index]))
+    let chosen = step.choose(caller, facts.scheme);
+    match applies(chain, chosen, head, identity, facts) {
+        true => chosen,
+        false => NONE,
+    }
+}
+
+/// Whether the request meets what the instance asks of requests. Where there is no head any more, it does not.
+fn applies(
+    chain: &Chain,
+    index: u32,
+    head: Option<&request::Parts>,
+    identity: &Identity,
+    facts: &Facts<'_>,
+) -> bool {
+    let Some(Some(filter)) = chain.filters.get(index as usize) else {
+        return true;
+    };
+    head.is_some_and(|head| variables::admits(filter, head, identity, facts))
 }
 
 /// A plugin panicked; the hook has printed where.
@@ -213,43 +257,45 @@ async fn wait(mut waiting: Waiting<'_>) -> Result<Flow, Panicked> {
 fn each(
     exchange: &mut Exchange,
     phase: Phase,
-    mut call: impl FnMut(&mut Exchange, &Instance, &mut Slot),
+    mut call: impl FnMut(&Exchange, &Facts<'_>, &Instance, &mut Slot),
 ) -> Result<(), Failure> {
-    let chain = Arc::clone(&exchange.run.chain);
-    if chain.is_empty() {
+    if exchange.run.chain.is_empty() {
         return Ok(());
     }
     exchange.about.stamp();
-    choose_rest(exchange, &chain, None);
+    // Taken out, so that the calls may have the exchange.
+    let mut slots = std::mem::take(&mut exchange.run.slots);
+    let mut chosen = std::mem::take(&mut exchange.run.chosen);
+    let lent = &*exchange;
+    let (chain, facts) = (&*lent.run.chain, lent.about.facts());
+    for step in chain.steps.iter().skip(chosen.len()) {
+        chosen.push(choose(chain, step, None, &lent.identity, &facts));
+    }
     let mut result = Ok(());
-    for position in 0..exchange.run.chosen.len() {
-        let index = exchange.run.chosen[position];
-        let Some(instance) = chain.instances.get(index as usize) else {
+    for index in &chosen {
+        let index = *index as usize;
+        let (Some(instance), Some(slot)) = (chain.instances.get(index), slots.get_mut(index)) else {
             continue;
         };
         if !instance.phases.contains(phase) {
             continue;
         }
-        // Taken out, so that the call may have the exchange.
-        let slot = exchange.run.slots[index as usize].take();
         let called = catch_unwind(AssertUnwindSafe(|| {
-            let mut slot = slot.unwrap_or_else(|| {
-                instance.stats.run(exchange.about.conn.worker.index);
+            let slot = slot.get_or_insert_with(|| {
+                instance.stats.run(facts.worker);
                 instance.slot()
             });
-            call(exchange, instance, &mut slot);
-            slot
+            call(lent, &facts, instance, slot);
         }));
-        match called {
-            Ok(slot) => exchange.run.slots[index as usize] = Some(slot),
-            Err(_) => {
-                result = Err(panicked(exchange, instance));
-                if phase != Phase::Log {
-                    break;
-                }
+        if called.is_err() {
+            *slot = None;
+            result = Err(panicked(&lent.about, instance));
+            if phase != Phase::Log {
+                break;
             }
         }
     }
+    (exchange.run.slots, exchange.run.chosen) = (slots, chosen);
     result
 }
 
@@ -269,42 +315,50 @@ pub(crate) fn response_body(
     head: &mut response::Parts,
 ) -> Result<BodyNeed, Failure> {
     let mut need = BodyNeed::None;
-    each(exchange, Phase::HeaderFilter, |exchange, instance, slot| {
-        if !instance.needs.response_body {
-            return;
-        }
-        let parts = ResponseParts {
-            head,
-            body: &mut None,
-            reply: &mut None,
-            upstream: true,
-            identity: &exchange.identity,
-            facts: exchange.about.facts(),
-        };
-        need = need.and(instance.response_body(parts, slot));
-    })?;
+    each(
+        exchange,
+        Phase::HeaderFilter,
+        |exchange, facts, instance, slot| {
+            if !instance.needs.response_body {
+                return;
+            }
+            let parts = ResponseParts {
+                head,
+                body: &mut None,
+                reply: &mut None,
+                upstream: true,
+                identity: &exchange.identity,
+                facts,
+            };
+            need = need.and(instance.response_body(parts, slot));
+        },
+    )?;
     Ok(need)
 }
 
 /// Lets the instances see the response's head. One may answer in the response's place: `body` is the answer's then, and it is
 /// no longer the upstream's.
 pub(crate) fn header_filter(exchange: &mut Exchange, passing: &mut Passing<'_>) -> Result<(), Failure> {
-    each(exchange, Phase::HeaderFilter, |exchange, instance, slot| {
-        let mut reply = None;
-        let parts = ResponseParts {
-            head: passing.head,
-            body: passing.body,
-            reply: &mut reply,
-            upstream: passing.upstream,
-            identity: &exchange.identity,
-            facts: exchange.about.facts(),
-        };
-        instance.header_filter(parts, slot);
-        if let Some(reply) = reply {
-            instance.stats.answered(exchange.about.conn.worker.index);
-            replace(exchange, passing, *reply);
-        }
-    })
+    each(
+        exchange,
+        Phase::HeaderFilter,
+        |exchange, facts, instance, slot| {
+            let mut reply = None;
+            let parts = ResponseParts {
+                head: passing.head,
+                body: passing.body,
+                reply: &mut reply,
+                upstream: passing.upstream,
+                identity: &exchange.identity,
+                facts,
+            };
+            instance.header_filter(parts, slot);
+            if let Some(reply) = reply {
+                instance.stats.answered(facts.worker);
+                replace(exchange, passing, *reply);
+            }
+        },
+    )
 }
 
 fn replace(exchange: &Exchange, passing: &mut Passing<'_>, reply: Reply) {
@@ -325,34 +379,27 @@ impl Passing<'_> {
 }
 
 pub(crate) fn body_filter(exchange: &mut Exchange, chunk: &mut Bytes, last: bool) -> Result<(), Failure> {
-    each(exchange, Phase::BodyFilter, |exchange, instance, slot| {
-        instance.body_filter(
-            BodyParts {
-                chunk,
-                last,
-                facts: exchange.about.facts(),
-            },
-            slot,
-        );
+    each(exchange, Phase::BodyFilter, |_, facts, instance, slot| {
+        instance.body_filter(BodyParts { chunk, last, facts }, slot);
     })
 }
 
 /// A panic here has nobody left to be told but the operator.
 pub(crate) fn log(exchange: &mut Exchange, ending: &Ending) {
-    let logged = each(exchange, Phase::Log, |exchange, instance, slot| {
-        instance.log(exchange.log_parts(ending), slot);
+    let logged = each(exchange, Phase::Log, |exchange, facts, instance, slot| {
+        instance.log(exchange.log_parts(ending, *facts), slot);
     });
     drop(logged);
 }
 
 /// Counted and logged once.
-fn panicked(exchange: &Exchange, instance: &Instance) -> Failure {
-    let worker = &exchange.about.conn.worker;
+fn panicked(about: &About, instance: &Instance) -> Failure {
+    let worker = &about.conn.worker;
     worker.counters.panics.fetch_add(1, Relaxed);
     instance.stats.panicked(worker.index);
     error!(
         plugin = instance.name,
-        request_id = exchange.about.request_id(),
+        request_id = about.request_id(),
         "plugin panicked"
     );
     Failure::PluginPanicked

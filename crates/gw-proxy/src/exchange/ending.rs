@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
-use gw_plugins::cx::{LogParts, Source, Tries, TryRecord};
+use gw_plugins::cx::{Facts, LogParts, Source, Tries, TryRecord};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode};
 
@@ -123,7 +123,7 @@ impl Exchange {
     }
 
     /// What plugins are told of it.
-    pub(crate) fn log_parts(&self, ending: &Ending) -> LogParts<'_> {
+    pub(crate) fn log_parts<'e>(&'e self, ending: &Ending, facts: Facts<'e>) -> LogParts<'e> {
         let asked = self.asked.or(self.answered);
         LogParts {
             status: self.status,
@@ -143,7 +143,7 @@ impl Exchange {
             tries: self,
             kept: self.record.as_deref().map(Record::kept),
             identity: &self.identity,
-            facts: self.about.facts(),
+            facts,
         }
     }
 
