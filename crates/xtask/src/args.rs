@@ -48,7 +48,7 @@ Runs everything that must pass before a change is done, stopping at the first fa
   test     cargo test --workspace                         unit, integration and doc tests; builds the examples
   doc      cargo doc --workspace --no-deps --quiet        with RUSTDOCFLAGS=\"-D warnings\"
 
-What tests start beside our own programs (etcd, redis-server, nginx, dnsmasq, valgrind) is installed first where it is missing,
+What tests start beside our own programs (etcd, redis-server, nginx, dnsmasq, valgrind, strace) is installed first where it is missing,
 with apt, as root or by sudo; no daemon is started. Tests run with GW_REQUIRE_SERVERS=1: one that needs a server fails
 where it would else end early. The open clients that drive the Admin API come from PyPI, in pinned versions, into a
 virtual environment below the target directory; GW_PYTHON tells tests which interpreter has them.

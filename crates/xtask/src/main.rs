@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 fn test(install: bool) -> Result<(), String> {
     components::require(install)?;
     programs::require(&programs::SERVERS, install)?;
-    programs::require(&[programs::VALGRIND], install)?;
+    programs::require(&[programs::VALGRIND, programs::STRACE], install)?;
     let python = python::require(python::CLIENTS, install)?;
     let took = suite::run(&suite::TEST, &python).map_err(|failure| failure.to_string())?;
     eprintln!(

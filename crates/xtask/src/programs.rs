@@ -56,6 +56,14 @@ pub(crate) const VALGRIND: Program = Program {
     probe: &["--version"],
 };
 
+/// Counts the system calls of a request. It may be there and not be allowed to trace.
+pub(crate) const STRACE: Program = Program {
+    name: "strace",
+    package: "strace",
+    unit: None,
+    probe: &["-V"],
+};
+
 /// What the tests start, each as `gw_testkit::server(name)`.
 pub(crate) const SERVERS: [Program; 5] = [
     Program {

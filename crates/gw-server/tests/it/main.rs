@@ -36,6 +36,7 @@ mod secrets; // what is sealed where it is stored; what a change would do to req
 mod spread; // which target gets the next request, by algorithm and priority
 mod sticking; // requests that stick to a target, by each hash input
 mod streaming; // bodies of any size in flat memory; HEAD, 204, 304, chunks
+mod system_calls; // what a request costs in system calls
 mod tidy; // arrows between crates, no runtime in the pure ones, how files are kept
 mod tls; // certificates from the Admin API, seen by a client that verifies
 mod tutorial; // Kong's load-balancing tutorial, call by call
