@@ -73,6 +73,17 @@ pub(crate) fn hash(mut text: &[u8]) -> u32 {
     }
 }
 
+/// A hash of all the bytes; of those without a slash it is the same.
+#[inline]
+pub(crate) fn hash_all(mut text: &[u8]) -> u32 {
+    let mut hash = 0;
+    while let Some((word, behind)) = text.split_first_chunk::<8>() {
+        hash = mix(hash, u64::from_le_bytes(*word)).into();
+        text = behind;
+    }
+    mix(hash, short(text))
+}
+
 #[inline]
 fn mix(hash: u64, word: u64) -> u32 {
     // Half of the digits of the golden ratio and of pi.

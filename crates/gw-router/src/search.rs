@@ -12,7 +12,7 @@ use crate::{
     slot::{Slot, Visitor},
     spans::{Span, Spans},
     template,
-    tree::{Kids, MARK, Node, Run, Side},
+    tree::{By, Crowd, Kids, MARK, Node, Run, Side, hash_path},
 };
 
 type PathNode<T> = Node<Slot<T>>;
@@ -51,6 +51,10 @@ struct Choice<'r, T> {
 /// The ways on from a node, in the order in which they are tried.
 #[derive(Clone, Copy)]
 enum Next {
+    /// What stands by whole paths, once more, and everything after it: a slash at the end was left out before.
+    Slashed,
+    /// The children that stand by a segment, and everything after them.
+    Segment,
     /// The children that do not stand by hash, and everything after them.
     Rest,
     Side,
@@ -126,12 +130,9 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
                 self.slash(node, rest)?;
             }
             if let Kids::Crowd { crowd, .. } = &node.kids
-                && let Some(segment) = crowd.segments.get(bytes::hash(rest))
+                && let Some(hashed) = self.hashed(node, crowd, rest)
             {
-                if node.is_open() || crowd.has_rest() {
-                    self.note(node, path.len() - rest.len(), Next::Rest);
-                }
-                node = segment;
+                node = hashed;
                 match self.enter(node, rest) {
                     Some(entered) => rest = entered,
                     None => return ControlFlow::Continue(()),
@@ -161,6 +162,58 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
                 None => return ControlFlow::Continue(()),
             }
         }
+    }
+
+    /// The child in a crowd that stands by a hash, the other ways on noted.
+    #[inline(always)]
+    fn hashed(
+        &mut self,
+        node: &'r PathNode<T>,
+        crowd: &'r Crowd<PathNode<T>>,
+        rest: &[u8],
+    ) -> Option<&'r PathNode<T>> {
+        if crowd.paths.is_some()
+            && let Some(path) = self.path(node, crowd, rest)
+        {
+            return Some(path);
+        }
+        self.segment_of(node, crowd, rest)
+    }
+
+    #[inline(always)]
+    fn segment_of(
+        &mut self,
+        node: &'r PathNode<T>,
+        crowd: &'r Crowd<PathNode<T>>,
+        rest: &[u8],
+    ) -> Option<&'r PathNode<T>> {
+        let segment = crowd.segments.get(bytes::hash(rest))?;
+        if node.is_open() || crowd.has_rest() {
+            self.note(node, self.path.len() - rest.len(), Next::Rest);
+        }
+        Some(segment)
+    }
+
+    /// The child that has the rest of the path, or has the hash of it.
+    #[inline(never)]
+    fn path(
+        &mut self,
+        node: &'r PathNode<T>,
+        crowd: &'r Crowd<PathNode<T>>,
+        rest: &[u8],
+    ) -> Option<&'r PathNode<T>> {
+        self.request.count(rest.len());
+        let at = self.path.len() - rest.len();
+        if self.ignore_slash
+            && let Some(trimmed) = rest.strip_suffix(b"/")
+            && let Some(path) = crowd.get(By::Path, hash_path(trimmed)?)
+        {
+            self.note(node, at, Next::Slashed);
+            return Some(path);
+        }
+        let path = crowd.get(By::Path, hash_path(rest)?)?;
+        self.note(node, at, Next::Segment);
+        Some(path)
     }
 
     /// Matches the run of a node with the rest of the path, and returns what lies behind.
@@ -270,7 +323,12 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
         let at = at as usize;
         match next {
             // Everything here has a shorter literal head than what was found below.
-            Next::Rest | Next::Side if spans == 0 && !self.guide.is_open() => ControlFlow::Break(()),
+            Next::Slashed | Next::Segment | Next::Rest | Next::Side
+                if spans == 0 && !self.guide.is_open() =>
+            {
+                ControlFlow::Break(())
+            }
+            Next::Slashed | Next::Segment => self.crowd(choice),
             Next::Rest => {
                 let child = self.path.get(at).and_then(|byte| node.kids.child(*byte));
                 let Some(child) = child else {
@@ -298,6 +356,28 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
             Next::Wild { least, end } => self.wild(node, at, least, end as usize),
             Next::Tail => self.visit(&node.tail, at),
         }
+    }
+
+    /// What is left to be tried in a crowd.
+    fn crowd(&mut self, choice: Choice<'r, T>) -> ControlFlow<()> {
+        let Choice { node, at, next, .. } = choice;
+        let at = at as usize;
+        let rest = self.path.get(at..).unwrap_or_default();
+        if let Kids::Crowd { crowd, .. } = &node.kids {
+            if let Next::Slashed = next
+                && let Some(path) = hash_path(rest).and_then(|hash| crowd.get(By::Path, hash))
+            {
+                self.note(node, at, Next::Segment);
+                return self.descend(path, at);
+            }
+            if let Some(segment) = self.segment_of(node, crowd, rest) {
+                return self.descend(segment, at);
+            }
+        }
+        self.resume(Choice {
+            next: Next::Rest,
+            ..choice
+        })
     }
 
     fn param(&mut self, node: &'r PathNode<T>, at: usize) -> ControlFlow<()> {

@@ -14,7 +14,7 @@ use crate::{
     bytes,
     key::{Hop, Key},
 };
-pub(crate) use kids::Kids;
+pub(crate) use kids::{By, Crowd, Kids, Way};
 pub(crate) use run::{MARK, Run};
 use segments::Bounded;
 
@@ -95,12 +95,13 @@ pub(crate) fn update<L: Leaf>(
             match *first {
                 MARK => node.param.get_or_insert_with(|| Arc::new(Node::leading_to(rest))),
                 _ => {
-                    let whole = whole(rest, hops.len() == 0 && place == Place::Exact);
-                    if whole.is_some() {
+                    let last = hops.len() == 0 && place == Place::Exact;
+                    if whole(rest, last).is_some() {
                         node.one_more_segment();
                     }
+                    let way = node.way_in(rest, last);
                     node.kids
-                        .toward_mut(rest, whole, bound, || Node::leading_to(rest))
+                        .toward_mut(rest, way, bound, || Node::leading_to(rest))
                 }
             }
         } else if let Some((hop, next)) = hops.next() {
@@ -131,10 +132,8 @@ pub(crate) fn prune<L: Leaf>(root: &mut Root<L>, key: &Key, place: Place, change
         let branch = if let Some(first) = rest.first() {
             match *first {
                 MARK => Branch::Param,
-                byte => match whole(rest, hops.len() == 0 && place == Place::Exact) {
-                    Some(length) if node.kids.is_crowd() => {
-                        Branch::Segment(bytes::hash(rest.get(..length).unwrap_or_default()))
-                    }
+                byte => match node.way_to(rest, hops.len() == 0 && place == Place::Exact) {
+                    Way::Hash(by, hash) if node.kids.is_crowd() => Branch::Hashed(by, hash),
                     _ => Branch::Child(byte),
                 },
             }
@@ -162,9 +161,10 @@ pub(crate) fn seek<'n, L: Leaf>(root: &'n Node<L>, key: &Key, place: Place) -> O
         node = if let Some(first) = rest.first() {
             match *first {
                 MARK => node.param.as_deref()?,
-                _ => node
-                    .kids
-                    .toward(rest, whole(rest, hops.len() == 0 && place == Place::Exact))?,
+                _ => {
+                    let way = node.way_to(rest, hops.len() == 0 && place == Place::Exact);
+                    node.kids.toward(rest, way)?
+                }
             }
         } else if let Some((hop, next)) = hops.next() {
             rest = next;
@@ -183,8 +183,17 @@ pub(crate) fn exact<'n, L: Leaf>(root: &'n Node<L>, bytes: &[u8]) -> Option<&'n 
         if rest.is_empty() {
             return Some(node);
         }
-        node = node.kids.toward(rest, whole(rest, true))?;
+        node = node.kids.toward(rest, node.way_to(rest, true))?;
     }
+}
+
+/// Bound: how many bytes of a path are hashed at once.
+const LONGEST: usize = 128;
+
+/// The hash of what may stand by all its bytes: several segments, not too long.
+#[inline]
+pub(crate) fn hash_path(rest: &[u8]) -> Option<u32> {
+    (rest.len() <= LONGEST).then(|| bytes::hash_all(rest))
 }
 
 /// How many bytes go on to the end of a segment, if it is known by them alone: a slash follows, or the end of the key,
@@ -200,8 +209,8 @@ pub(crate) fn whole(rest: &[u8], last: bool) -> Option<usize> {
 
 enum Branch {
     Child(u8),
-    /// By the hash. It is not taken out, for where it stands is found again only by looking.
-    Segment(u32),
+    /// It is not taken out, for where it stands is found again only by looking.
+    Hashed(By, u32),
     Param,
     Template(Box<[u8]>),
     Wild {
@@ -215,9 +224,7 @@ fn rejoin<L: Leaf>(changed: Root<L>, trail: Vec<(Arc<Node<L>>, Branch)>) -> Root
     for (mut held, branch) in trail.into_iter().rev() {
         match (carried.take(), branch) {
             (Some(below), branch) => Arc::make_mut(&mut held).put(branch, below),
-            (None, Branch::Segment(hash)) => {
-                Arc::make_mut(&mut held).kids.remove_segment(hash);
-            }
+            (None, Branch::Hashed(by, hash)) => Arc::make_mut(&mut held).kids.remove_hashed(by, hash),
             (None, _) => {}
         }
         carried = settle(held);
@@ -277,6 +284,46 @@ impl<L: Leaf> Node<L> {
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.kids.is_open()
+    }
+
+    /// The way to the child that has a key, of which nothing but this is left; `last` says that it is the end of a
+    /// path without wildcards. If there is none, the way by which it would be looked for last.
+    #[inline]
+    pub(crate) fn way_to(&self, rest: &[u8], last: bool) -> Way {
+        if !self.kids.is_crowd() {
+            return Way::Byte;
+        }
+        self.way_in_crowd(rest, last, |path, _| self.has(rest, path))
+    }
+
+    /// The way to the child that is to have a key.
+    fn way_in(&self, rest: &[u8], last: bool) -> Way {
+        if !self.kids.is_crowd() {
+            return Way::Byte;
+        }
+        // What came before the crowd did stands where it stood: moving all of it would take long.
+        self.way_in_crowd(rest, last, |_, segment| !self.has(rest, segment))
+    }
+
+    /// By a segment, or by all bytes up to the end of the path, if there are more segments and it is `so`.
+    #[inline(never)]
+    fn way_in_crowd(&self, rest: &[u8], last: bool, so: impl Fn(Way, Way) -> bool) -> Way {
+        let Some(length) = whole(rest, last) else {
+            return Way::Byte;
+        };
+        let hash = bytes::hash(rest.get(..length).unwrap_or_default());
+        let segment = Way::Hash(By::Segment, hash);
+        if !last || length == rest.len() || rest.contains(&MARK) {
+            return segment;
+        }
+        let path = hash_path(rest).map(|hash| Way::Hash(By::Path, hash));
+        path.filter(|path| so(*path, segment)).unwrap_or(segment)
+    }
+
+    /// Whether something ends where these bytes do, on this way.
+    fn has(&self, rest: &[u8], way: Way) -> bool {
+        let found = self.kids.toward(rest, way).and_then(|node| exact(node, rest));
+        found.is_some_and(|node| !node.exact.is_empty())
     }
 
     /// All nodes right below this one.
@@ -340,7 +387,7 @@ impl<L: Leaf> Node<L> {
     fn take(&mut self, branch: &Branch) -> Root<L> {
         match branch {
             Branch::Child(byte) => self.kids.remove(*byte),
-            Branch::Segment(hash) => self.kids.segment(*hash),
+            Branch::Hashed(by, hash) => self.kids.hashed(*by, *hash),
             Branch::Param => self.param.take(),
             Branch::Wild { least } => Arc::make_mut(self.side.as_mut()?).wilds[usize::from(*least)].take(),
             Branch::Template(template) => {
@@ -356,7 +403,7 @@ impl<L: Leaf> Node<L> {
     fn put(&mut self, branch: Branch, below: Arc<Self>) {
         match branch {
             Branch::Child(byte) => self.kids.insert(byte, below),
-            Branch::Segment(hash) => self.kids.put_segment(hash, below),
+            Branch::Hashed(by, hash) => self.kids.put_hashed(by, hash, below),
             Branch::Param => self.param = Some(below),
             Branch::Wild { least } => {
                 Arc::make_mut(self.side.get_or_insert_default()).wilds[usize::from(least)] = Some(below);

@@ -13,7 +13,7 @@ use crate::{
     order::Profile,
     router::Router,
     slot::{Level, Slot},
-    tree::{MARK, Node, Place, seek, whole},
+    tree::{By, Crowd, MARK, Node, Place, hash_path, seek, whole},
 };
 
 type PathNode<T> = Node<Slot<T>>;
@@ -107,7 +107,7 @@ struct Step<'r, T> {
     plain: bool,
 }
 
-impl<'r, T> Search<'_, '_, 'r, T> {
+impl<'c, 'r, T> Search<'c, '_, 'r, T> {
     fn slot(&mut self, slot: &'r Slot<T>) -> ControlFlow<()> {
         let (left, visit) = (&mut self.budget.entries, &mut *self.visit);
         slot.each(&mut |entry| {
@@ -204,13 +204,17 @@ impl<'r, T> Search<'_, '_, 'r, T> {
         };
         let first = |child: &PathNode<T>| child.run.bytes().first().copied();
         // Of a crowd only one is of interest, if the claim has no choice in this segment.
-        let (segments, plain_kids) = node.kids.parted();
-        let segment = segments.and_then(|_| language.segment(&states));
-        let one = segment.as_ref().and_then(|text| segments?.get(bytes::hash(text)));
-        let all = segments.filter(|_| segment.is_none());
-        let several = all.into_iter().flat_map(|all| all.iter().take(self.budget.nodes));
-        let kids = several.chain(plain_kids.iter()).map(|child| &**child);
-        for child in one.into_iter().chain(kids) {
+        let (crowd, plain_kids) = node.kids.parted();
+        let segment = crowd.and_then(|_| language.segment(&states));
+        let one = segment
+            .as_ref()
+            .and_then(|text| crowd?.get(By::Segment, bytes::hash(text)));
+        let all = crowd.filter(|_| segment.is_none());
+        let several = all.into_iter().flat_map(|all| all.segments.iter());
+        let kids = several.take(self.budget.nodes).chain(plain_kids.iter());
+        let paths = crowd.into_iter().flat_map(|crowd| self.paths(crowd, depth, plain));
+        let kids = paths.chain(one).chain(kids.map(|child| &**child));
+        for child in kids {
             let fits = |byte| !language.after_byte(&states, byte).is_empty();
             if first(child).is_none_or(fits) {
                 open.push(below(child, states.clone(), plain));
@@ -237,9 +241,54 @@ impl<'r, T> Search<'_, '_, 'r, T> {
         }
     }
 
+    /// Of what stands by whole paths the one that a claim without wildcards is, else all, as far as the budget goes.
+    fn paths(
+        &self,
+        crowd: &'r Crowd<PathNode<T>>,
+        depth: usize,
+        plain: bool,
+    ) -> impl Iterator<Item = &'r PathNode<T>> + use<'r, T> {
+        let sole = plain && self.claim.is_literal();
+        let rest = self.claim.key.start().get(depth..).filter(|_| sole);
+        let one = rest.and_then(|rest| crowd.get(By::Path, hash_path(rest)?));
+        let all = crowd.paths.iter().filter(move |_| !sole);
+        let several = all.flat_map(|paths| paths.iter()).map(|path| &**path);
+        one.into_iter().chain(several.take(self.budget.nodes))
+    }
+
     // --- Only prefixes that cut segments ---
 
     fn cuts(&mut self, root: &'r PathNode<T>) -> ControlFlow<()> {
+        let mut passed = Vec::new();
+        self.along(root, &mut passed)?;
+        for (crowd, rest) in passed {
+            self.cut_paths(crowd, rest)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// What a prefix cuts of what stands by whole paths, which do not tell where to look.
+    fn cut_paths(&mut self, crowd: &'r Crowd<PathNode<T>>, rest: &[u8]) -> ControlFlow<()> {
+        for path in crowd.paths.iter().flat_map(|paths| paths.iter()) {
+            self.budget.node()?;
+            let run = path.run.bytes();
+            // One that is shorter stands for several with one hash.
+            if run.starts_with(rest) || rest.starts_with(run) {
+                self.all_below(path)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Follows the claim's path, and notes the crowds it passes with what is left of it there.
+    fn along<'k>(
+        &mut self,
+        root: &'r PathNode<T>,
+        passed: &mut Vec<(&'r Crowd<PathNode<T>>, &'k [u8])>,
+    ) -> ControlFlow<()>
+    where
+        'c: 'k,
+    {
         let key = &self.claim.key;
         let (mut node, mut rest, mut hops) = (root, key.start(), key.hops());
         loop {
@@ -261,6 +310,12 @@ impl<'r, T> Search<'_, '_, 'r, T> {
                 && rest.first().is_some_and(|byte| *byte != b'/');
             if inside {
                 self.slot(&node.tail)?;
+            }
+            if let (Some(crowd), _) = node.kids.parted()
+                && hops.len() == 0
+                && self.claim.is_raw_prefix()
+            {
+                passed.push((crowd, rest));
             }
             let next = match rest.first() {
                 Some(&MARK) => node.param.as_deref(),
@@ -288,7 +343,7 @@ impl<'r, T> Search<'_, '_, 'r, T> {
         rest: &[u8],
         last: bool,
     ) -> ControlFlow<(), Option<&'r PathNode<T>>> {
-        let (Some(segments), plain) = node.kids.parted() else {
+        let (Some(crowd), plain) = node.kids.parted() else {
             return ControlFlow::Continue(None);
         };
         if let Some(length) = whole(rest, last && self.claim.place == Place::Exact) {
@@ -306,10 +361,10 @@ impl<'r, T> Search<'_, '_, 'r, T> {
                 self.slot(&cut.tail)?;
                 node = left.first().and_then(|byte| cut.kids.child(*byte));
             }
-            return ControlFlow::Continue(segments.get(bytes::hash(segment)));
+            return ControlFlow::Continue(crowd.segments.get(bytes::hash(segment)));
         }
         if last && self.claim.is_raw_prefix() {
-            for segment in segments.iter() {
+            for segment in crowd.segments.iter() {
                 self.budget.node()?;
                 let run = segment.run.bytes();
                 // One that is shorter stands for several with one hash.

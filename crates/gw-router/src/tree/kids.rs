@@ -6,8 +6,6 @@ use super::{
     run::MARK,
     segments::{Bounded, Segments},
 };
-use crate::bytes;
-
 /// Bound: how many children stand in place.
 const FIVE: usize = 5;
 /// Bound: how many stand in one piece, with their first bytes in place.
@@ -49,6 +47,8 @@ pub(crate) enum Kids<N> {
 pub(crate) struct Crowd<N> {
     /// What has all the bytes of a segment, by these.
     pub(crate) segments: Segments<N>,
+    /// What ends after several segments without a wildcard, by all its bytes, unless it came before the crowd did.
+    pub(crate) paths: Option<Box<Segments<N>>>,
     /// What has a slash next, or a part of a segment.
     pub(crate) rest: Kids<N>,
 }
@@ -60,6 +60,24 @@ pub(crate) struct Wide<N> {
 }
 
 struct Group<N>([Option<Arc<N>>; 16]);
+
+/// How a child is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By its first byte.
+    Byte,
+    /// In a crowd by this hash, elsewhere by its first byte.
+    Hash(By, u32),
+}
+
+/// Of what the children in a crowd have a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Of the segment they begin with.
+    Segment,
+    /// Of all their bytes.
+    Path,
+}
 
 type Places<'k, N> = &'k [Option<Arc<N>>];
 
@@ -81,18 +99,18 @@ impl<N: Bounded> Kids<N> {
         }
     }
 
-    /// The child that these bytes lead to. If a segment goes to its end with them, `whole` is its length.
-    pub(crate) fn toward(&self, rest: &[u8], whole: Option<usize>) -> Option<&N> {
-        match (self, whole) {
-            (Self::Crowd { crowd, .. }, Some(length)) => crowd.segments.get(hash(rest, length)),
+    /// The child that these bytes lead to on this way.
+    pub(crate) fn toward(&self, rest: &[u8], way: Way) -> Option<&N> {
+        match (self, way) {
+            (Self::Crowd { crowd, .. }, Way::Hash(by, hash)) => crowd.get(by, hash),
             _ => self.child(*rest.first()?),
         }
     }
 
     /// Those that stand by hash, if there are such, and the others.
-    pub(crate) fn parted(&self) -> (Option<&Segments<N>>, &Self) {
+    pub(crate) fn parted(&self) -> (Option<&Crowd<N>>, &Self) {
         match self {
-            Self::Crowd { crowd, .. } => (Some(&crowd.segments), &crowd.rest),
+            Self::Crowd { crowd, .. } => (Some(crowd), &crowd.rest),
             plain => (None, plain),
         }
     }
@@ -140,13 +158,13 @@ impl<N: Bounded> Kids<N> {
             Self::Five { nodes, .. } => len(nodes),
             Self::Fourteen { nodes, .. } => len(&**nodes),
             Self::Wide { wide, .. } => wide.count,
-            Self::Crowd { crowd, .. } => crowd.segments.len() + crowd.rest.len(),
+            Self::Crowd { crowd, .. } => crowd.len() + crowd.rest.len(),
         }
     }
 
     /// In the order of their first bytes, after those that stand by hash.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<N>> {
-        let (segments, plain) = self.parted();
+        let (crowd, plain) = self.parted();
         let (few, groups): (Places<'_, N>, Places<'_, Group<N>>) = match plain {
             Self::Five { nodes, .. } => (nodes, &[]),
             Self::Fourteen { nodes, .. } => (&**nodes, &[]),
@@ -154,21 +172,21 @@ impl<N: Bounded> Kids<N> {
             Self::Crowd { .. } => (&[], &[]),
         };
         let many = groups.iter().flatten().flat_map(|group| group.0.iter());
-        let segments = segments.into_iter().flat_map(Segments::iter);
-        segments.chain(few.iter().chain(many).flatten())
+        let hashed = crowd.into_iter().flat_map(Crowd::iter);
+        hashed.chain(few.iter().chain(many).flatten())
     }
 
-    /// The child for these bytes, made if there is none.
+    /// The child for these bytes on this way, made if there is none.
     pub(crate) fn toward_mut(
         &mut self,
         rest: &[u8],
-        whole: Option<usize>,
+        way: Way,
         bound: u64,
         make: impl FnOnce() -> N,
     ) -> &mut Arc<N> {
-        match (self, whole) {
-            (Self::Crowd { crowd, .. }, Some(length)) => {
-                crowd.segments.get_mut(hash(rest, length), bound, make)
+        match (self, way) {
+            (Self::Crowd { crowd, .. }, Way::Hash(by, hash)) => {
+                crowd.by_mut(by).get_mut(hash, bound, make)
             }
             (plain, _) => plain.child_mut(rest.first().copied().unwrap_or_default(), make),
         }
@@ -234,22 +252,22 @@ impl<N: Bounded> Kids<N> {
         Some(node)
     }
 
-    /// A child among whole segments, which stays.
-    pub(crate) fn segment(&self, hash: u32) -> Option<Arc<N>> {
-        self.parted().0?.shared(hash)
+    /// A child that stands by hash, which stays.
+    pub(crate) fn hashed(&self, by: By, hash: u32) -> Option<Arc<N>> {
+        self.parted().0?.by(by)?.shared(hash)
     }
 
-    /// Puts a child in the place of one among whole segments, of which it has no better bound.
-    pub(crate) fn put_segment(&mut self, hash: u32, node: Arc<N>) {
+    /// Puts a child in the place of one that stands by hash, of which it has no better bound.
+    pub(crate) fn put_hashed(&mut self, by: By, hash: u32, node: Arc<N>) {
         if let Self::Crowd { crowd, .. } = self {
-            crowd.segments.put(hash, node);
+            crowd.by_mut(by).put(hash, node);
         }
     }
 
-    pub(crate) fn remove_segment(&mut self, hash: u32) -> Option<Arc<N>> {
-        match self {
-            Self::Crowd { crowd, .. } => crowd.segments.remove(hash),
-            _ => None,
+    pub(crate) fn remove_hashed(&mut self, by: By, hash: u32) {
+        if let Self::Crowd { crowd, .. } = self {
+            crowd.by_mut(by).remove(hash);
+            crowd.paths = crowd.paths.take().filter(|paths| paths.len() > 0);
         }
     }
 
@@ -264,14 +282,18 @@ impl<N: Bounded> Kids<N> {
         let segments = Segments::default();
         *self = Self::Crowd {
             open,
-            crowd: Box::new(Crowd { segments, rest }),
+            crowd: Box::new(Crowd {
+                segments,
+                paths: None,
+                rest,
+            }),
         };
     }
 
     /// A crowd of which nobody is left takes the form of the rest.
     pub(crate) fn disband(&mut self) {
         if let Self::Crowd { open, crowd } = self
-            && crowd.segments.len() == 0
+            && crowd.len() == 0
         {
             let open = *open;
             *self = std::mem::replace(&mut crowd.rest, Self::NONE);
@@ -282,7 +304,7 @@ impl<N: Bounded> Kids<N> {
     /// The best bound of all children and `own`, if it is known that none is above `most`.
     pub(crate) fn bound(&self, own: u64, most: u64) -> u64 {
         let (own, plain) = match self {
-            Self::Crowd { crowd, .. } => (own.max(crowd.segments.bound()), &crowd.rest),
+            Self::Crowd { crowd, .. } => (own.max(crowd.bound()), &crowd.rest),
             plain => (own, plain),
         };
         best(own, most, plain.iter().map(|child| child.bound()))
@@ -292,8 +314,13 @@ impl<N: Bounded> Kids<N> {
     pub(crate) fn drain(&mut self, mut take: impl FnMut(Arc<N>)) {
         let mut taken = self.empty();
         if let Self::Crowd { crowd, .. } = taken {
-            let Crowd { segments, rest } = *crowd;
+            let Crowd {
+                segments,
+                paths,
+                rest,
+            } = *crowd;
             segments.drain(&mut take);
+            paths.into_iter().for_each(|paths| paths.drain(&mut take));
             taken = rest;
         }
         match taken {
@@ -313,8 +340,13 @@ impl<N: Bounded> Kids<N> {
     pub(crate) fn release(&mut self, take: &mut impl FnMut(Arc<N>)) {
         let mut taken = self.empty();
         if let Self::Crowd { crowd, .. } = taken {
-            let Crowd { segments, rest } = *crowd;
+            let Crowd {
+                segments,
+                paths,
+                rest,
+            } = *crowd;
             segments.release(take);
+            paths.into_iter().for_each(|paths| paths.release(take));
             taken = rest;
         }
         match taken {
@@ -397,6 +429,42 @@ impl<N: Bounded> Kids<N> {
 }
 
 impl<N: Bounded> Crowd<N> {
+    pub(crate) fn get(&self, by: By, hash: u32) -> Option<&N> {
+        self.by(by)?.get(hash)
+    }
+
+    fn by(&self, by: By) -> Option<&Segments<N>> {
+        match by {
+            By::Segment => Some(&self.segments),
+            By::Path => self.paths.as_deref(),
+        }
+    }
+
+    fn by_mut(&mut self, by: By) -> &mut Segments<N> {
+        match by {
+            By::Segment => &mut self.segments,
+            By::Path => self.paths.get_or_insert_default(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Segments<N>> {
+        std::iter::once(&self.segments).chain(self.paths.as_deref())
+    }
+
+    /// How many stand by hash.
+    pub(crate) fn len(&self) -> usize {
+        self.all().map(Segments::len).sum()
+    }
+
+    /// Those that stand by hash.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<N>> {
+        self.all().flat_map(Segments::iter)
+    }
+
+    fn bound(&self) -> u64 {
+        self.all().map(Segments::bound).fold(0, u64::max)
+    }
+
     /// Whether there are children that stand by their first byte.
     #[inline]
     pub(crate) fn has_rest(&self) -> bool {
@@ -429,10 +497,6 @@ pub(super) fn best(own: u64, most: u64, others: impl Iterator<Item = u64>) -> u6
         }
     });
     folded.unwrap_or_else(|best| best)
-}
-
-fn hash(rest: &[u8], length: usize) -> u32 {
-    bytes::hash(rest.get(..length).unwrap_or_default())
 }
 
 impl<N: Bounded> Clone for Kids<N> {
@@ -469,6 +533,7 @@ impl<N: Bounded> Clone for Kids<N> {
                 open: *open,
                 crowd: Box::new(Crowd {
                     segments: crowd.segments.clone(),
+                    paths: crowd.paths.clone(),
                     rest: crowd.rest.clone(),
                 }),
             },
