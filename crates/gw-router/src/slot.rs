@@ -239,7 +239,7 @@ impl<T> Many<T> {
 
     fn offer<'r>(&'r self, request: &Request<'_>, met: Met<'_>, visitor: &mut impl Visitor<'r, T>) {
         if let Some(hosts) = &self.hosts
-            && hosts.bound() >= visitor.floor()
+            && (visitor.floor() == 0 || hosts.bound() >= visitor.floor())
             && let Some(host) = request.host()
         {
             let met = Met { host: true, ..met };
@@ -250,7 +250,7 @@ impl<T> Many<T> {
             });
         }
         if let Some(values) = &self.values
-            && values.bound() >= visitor.floor()
+            && (visitor.floor() == 0 || values.bound() >= visitor.floor())
         {
             values.offer(request, met, visitor);
         }

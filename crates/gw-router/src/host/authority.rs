@@ -22,9 +22,8 @@ impl<'q> Authority<'q> {
     #[inline]
     pub(crate) fn parse(raw: &'q str) -> Option<Self> {
         // Nearly all hosts are plain names in lower case, which one look tells.
-        let plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
         let bytes = raw.as_bytes();
-        if bytes.iter().all(plain) && !matches!(bytes.last(), None | Some(b'.')) {
+        if is_plain(bytes) && !matches!(bytes.last(), None | Some(b'.')) {
             return Some(Self {
                 name: Name::Borrowed(bytes),
                 explicit_port: None,
@@ -78,6 +77,21 @@ impl<'q> Authority<'q> {
     }
 }
 
+/// Whether nothing has a meaning of its own and nothing is in upper case. All of that lies between `:` and `[`.
+#[inline]
+fn is_plain(text: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let plain = |word: u64| {
+        let from_colon = word.wrapping_add(ONES * u64::from(0x80 - b':'));
+        let behind_bracket = word.wrapping_add(ONES * u64::from(0x7f - b'['));
+        (word | from_colon & !behind_bracket) & (ONES << 7) == 0
+    };
+    let (words, rest) = text.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    words.iter().all(|word| plain(u64::from_ne_bytes(*word))) && plain(u64::from_ne_bytes(last))
+}
+
 /// The port in `:80`, none in `` and `:`; the outer `None` means that there is something else.
 fn port(rest: &str) -> Option<Option<u16>> {
     match rest.strip_prefix(':') {
@@ -99,4 +113,24 @@ fn address_name(address: Ipv6Addr) -> Name<'static> {
     let mut buffer = Buffer(SmallVec::new());
     write!(buffer, "[{address}]").expect("writing to memory cannot fail");
     Name::Own(buffer.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain;
+
+    #[test]
+    fn what_has_a_meaning_is_found_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            for length in 1..20 {
+                for at in 0..length {
+                    let mut text = vec![b'a'; length];
+                    text[at] = byte;
+                    let expected = byte.is_ascii() && !(b':'..=b'[').contains(&byte);
+                    assert_eq!(is_plain(&text), expected, "{byte} at {at} of {length}");
+                }
+            }
+        }
+        assert!(is_plain(b""));
+    }
 }

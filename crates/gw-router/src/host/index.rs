@@ -56,32 +56,14 @@ impl<L: Leaf> HostIndex<L> {
     /// The leaves of all hosts that a name matches: the exact one, those of longer suffixes, those of longer prefixes,
     /// that of any.
     pub(crate) fn visit<'r>(&'r self, name: &[u8], visit: &mut impl FnMut(&'r L)) {
-        let last = name.len().saturating_sub(1);
         let mut tails: SmallVec<[&L; 8]> = SmallVec::new();
         if let Some(forward) = &self.forward {
-            let exact = descend(
-                forward,
-                name.len(),
-                |at| name[at],
-                |at| name.get(at..),
-                |leaf, at| {
-                    // `name.*` wants something in place of the star.
-                    if at < name.len() {
-                        tails.push(leaf);
-                    }
-                },
-            );
+            let exact = descend(forward, name, |leaf| tails.push(leaf));
             exact.into_iter().for_each(&mut *visit);
         }
         if let Some(reverse) = &self.reverse {
             let mut suffixes: SmallVec<[&L; 8]> = SmallVec::new();
-            descend(
-                reverse,
-                name.len(),
-                |at| name[last - at],
-                |_| None,
-                |leaf, _| suffixes.push(leaf),
-            );
+            ascend(reverse, name, |leaf| suffixes.push(leaf));
             suffixes.into_iter().rev().for_each(&mut *visit);
         }
         tails.into_iter().rev().for_each(&mut *visit);
@@ -116,37 +98,51 @@ impl<L: Leaf> HostIndex<L> {
     }
 }
 
-/// Visits the tails along a name of `length` bytes, the shortest first, and returns what ends with it.
-fn descend<'r, 'n, L: Leaf>(
-    root: &'r Node<L>,
-    length: usize,
-    byte: impl Fn(usize) -> u8,
-    rest: impl Fn(usize) -> Option<&'n [u8]>,
-    mut tail: impl FnMut(&'r L, usize),
-) -> Option<&'r L> {
-    let (mut node, mut at, mut found) = (root, 0, None);
+/// Visits the tails along a name, the shortest first, and returns what ends with it.
+fn descend<'r, L: Leaf>(root: &'r Node<L>, name: &[u8], mut tail: impl FnMut(&'r L)) -> Option<&'r L> {
+    let (mut node, mut rest, mut found) = (root, name, None);
     loop {
-        let run = node.run.bytes();
-        let end = at + run.len();
-        if end > length || !run.iter().zip(at..).all(|(run, at)| *run == byte(at)) {
+        let Some(behind) = bytes::strip(rest, node.run.bytes()) else {
             return found;
-        }
-        at = end;
-        if !node.tail.is_empty() {
-            tail(&node.tail, at);
-        }
-        if at == length {
+        };
+        rest = behind;
+        // `name.*` wants something in place of the star.
+        let Some(byte) = rest.first() else {
             return found.or(Some(&node.exact)).filter(|exact| !exact.is_empty());
+        };
+        if !node.tail.is_empty() {
+            tail(&node.tail);
         }
-        if let Kids::Crowd { crowd, .. } = &node.kids
-            && let Some(rest) = rest(at)
-            && let Some(segment) = crowd.segments.get(bytes::hash(rest))
-        {
+        if let Kids::Crowd { crowd, .. } = &node.kids {
             // Tails stand elsewhere, and go on.
-            found = exact(segment, rest).map(|node| &node.exact);
+            let named = crowd.segments.get(bytes::hash(rest));
+            found = named
+                .and_then(|named| exact(named, rest))
+                .map(|node| &node.exact)
+                .or(found);
         }
-        let Some(child) = node.kids.child(byte(at)) else {
+        let Some(child) = node.kids.child(*byte) else {
             return found;
+        };
+        node = child;
+    }
+}
+
+/// Visits the tails along a name from its end on, the shortest first.
+fn ascend<'r, L: Leaf>(root: &'r Node<L>, name: &[u8], mut tail: impl FnMut(&'r L)) {
+    let (mut node, mut rest) = (root, name);
+    loop {
+        for byte in node.run.bytes() {
+            match rest.split_last() {
+                Some((last, before)) if last == byte => rest = before,
+                _ => return,
+            }
+        }
+        if !node.tail.is_empty() {
+            tail(&node.tail);
+        }
+        let Some(child) = rest.last().and_then(|byte| node.kids.child(*byte)) else {
+            return;
         };
         node = child;
     }
