@@ -109,6 +109,7 @@ mod list;
 mod regex;
 mod request;
 mod search;
+mod several;
 mod slot;
 mod spans;
 mod template;

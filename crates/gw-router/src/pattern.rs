@@ -47,10 +47,17 @@ pub(crate) const MAX_PATTERN: usize = 4096;
 /// ```
 #[derive(Clone)]
 pub struct Pattern {
-    text: Arc<str>,
+    text: Text,
     syntax: Syntax,
     shape: Shape,
-    regex: Option<Arc<PathRegex>>,
+}
+
+/// The pattern as it was written, with what it was compiled to where it is a regular expression.
+#[derive(Clone)]
+enum Text {
+    Plain(Arc<str>),
+    // Two words in all, for most patterns of a large table are none of these.
+    Regex(Arc<(Box<str>, PathRegex)>),
 }
 
 /// Which spellings of a parameter a pattern may use. The others stand for themselves.
@@ -215,16 +222,22 @@ impl Pattern {
 
     fn new(text: &str, syntax: Syntax, shape: Shape, regex: Option<PathRegex>) -> Self {
         Self {
-            text: text.into(),
+            text: match regex {
+                None => Text::Plain(text.into()),
+                Some(regex) => Text::Regex(Arc::new((text.into(), regex))),
+            },
             syntax,
             shape,
-            regex: regex.map(Arc::new),
         }
     }
 
     /// The pattern as it was written.
+    #[inline]
     pub fn as_str(&self) -> &str {
-        &self.text
+        match &self.text {
+            Text::Plain(text) => text,
+            Text::Regex(regex) => &regex.0,
+        }
     }
 
     /// The names of the parameters, in the order in which they stand.
@@ -237,14 +250,14 @@ impl Pattern {
     /// The names of the wildcards, empty where one has none.
     #[inline]
     pub(crate) fn wildcards(&self) -> impl Iterator<Item = &str> {
-        let groups = self.regex.iter().flat_map(|regex| regex.names());
-        let names = self.params_syntax().map(|syntax| Names::new(&self.text, syntax));
+        let groups = self.regex().into_iter().flat_map(|regex| regex.names());
+        let names = self.params_syntax().map(|syntax| Names::new(self.as_str(), syntax));
         groups.chain(names.into_iter().flatten())
     }
 
     /// Whether this is a regular expression.
     pub fn is_regex(&self) -> bool {
-        self.regex.is_some()
+        self.regex().is_some()
     }
 
     /// Whether this matches exactly one path.
@@ -257,22 +270,25 @@ impl Pattern {
     }
 
     pub(crate) fn regex(&self) -> Option<&PathRegex> {
-        self.regex.as_deref()
+        match &self.text {
+            Text::Plain(_) => None,
+            Text::Regex(regex) => Some(&regex.1),
+        }
     }
 
     /// The same pattern without regard to the case of ASCII letters.
     pub(crate) fn ignoring_case(mut self) -> Self {
-        if let Some(regex) = &mut self.regex {
-            let folded = regex.ignoring_case();
+        if let Text::Regex(regex) = &mut self.text {
+            let folded = regex.1.ignoring_case();
             self.shape.head = folded.head().len() as u16;
             self.shape.literal = self.shape.head;
-            *regex = Arc::new(folded);
+            *regex = Arc::new((regex.0.clone(), folded));
         }
         self
     }
 
     fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
-        let pieces = self.params_syntax().map(|syntax| Pieces::new(&self.text, syntax));
+        let pieces = self.params_syntax().map(|syntax| Pieces::new(self.as_str(), syntax));
         // An error would have been the constructor's.
         pieces.into_iter().flatten().flatten().map(|(_, piece)| piece)
     }
@@ -292,11 +308,11 @@ impl Pattern {
         } else {
             Place::Tail
         };
-        if let Some(regex) = &self.regex {
+        if let Some(regex) = self.regex() {
             return (Key::of_bytes(regex.head().iter().copied()), place);
         }
         if self.syntax == Syntax::Kong {
-            return (Key::of_bytes(self.text.bytes()), place);
+            return (Key::of_bytes(self.as_str().bytes()), place);
         }
         let pieces: SmallVec<[Piece<'_>; 8]> = self.pieces().collect();
         let mut key = keyed(&pieces);
@@ -376,17 +392,17 @@ impl FromStr for Pattern {
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.syntax {
-            Syntax::Native(ParamSyntax::Both) => write!(f, "Pattern({:?})", self.text),
-            Syntax::Native(params) => write!(f, "Pattern({:?}, {params:?})", self.text),
-            Syntax::Prefix(_) => write!(f, "Pattern::prefix({:?})", self.text),
-            Syntax::Kong => write!(f, "Pattern::kong({:?})", self.text),
+            Syntax::Native(ParamSyntax::Both) => write!(f, "Pattern({:?})", self.as_str()),
+            Syntax::Native(params) => write!(f, "Pattern({:?}, {params:?})", self.as_str()),
+            Syntax::Prefix(_) => write!(f, "Pattern::prefix({:?})", self.as_str()),
+            Syntax::Kong => write!(f, "Pattern::kong({:?})", self.as_str()),
         }
     }
 }
@@ -394,7 +410,7 @@ impl fmt::Debug for Pattern {
 impl PartialEq for Pattern {
     /// Everything else follows from the text and the syntax it is written in.
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text && self.syntax == other.syntax
+        self.as_str() == other.as_str() && self.syntax == other.syntax
     }
 }
 

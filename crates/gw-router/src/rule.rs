@@ -13,6 +13,7 @@ use crate::{
     lookup::Lookup,
     pattern::{Pattern, PatternError},
     request::Request,
+    several::Several,
     socket::Endpoint,
 };
 
@@ -23,7 +24,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Rule {
-    pub(crate) patterns: SmallVec<[Pattern; 1]>,
+    pub(crate) patterns: Several<Pattern>,
     /// Not with the rest, for a gateway's rules all have one.
     age: u64,
     /// Apart, for most rules of a large table are nothing but a path; shared, for whoever makes a rule keeps a copy of what a
@@ -33,8 +34,14 @@ pub struct Rule {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct More {
-    methods: Vec<Method>,
-    hosts: Vec<HostPattern>,
+    hosts: Several<HostPattern>,
+    methods: Several<Method>,
+    /// Apart, for a route of a gateway has a host or methods, and seldom anything else.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rare {
     /// The cheap ones first.
     conditions: Vec<Condition>,
     expression: Option<Expr>,
@@ -104,19 +111,19 @@ impl Rule {
 
     /// Adds a method. A rule without methods matches any. Methods are compared as they are: `HEAD` is not `GET`.
     pub fn method(mut self, method: Method) -> Self {
-        self.more().methods.push(method);
+        self.more_mut().methods.push(method);
         self
     }
 
     /// Adds a host. A rule without hosts matches any, and requests that name none.
     pub fn host(mut self, host: HostPattern) -> Self {
-        self.more().hosts.push(host);
+        self.more_mut().hosts.push(host);
         self
     }
 
     /// Adds a condition on a header, a query argument or a cookie.
     pub fn condition(mut self, condition: Condition) -> Self {
-        let conditions = &mut self.more().conditions;
+        let conditions = &mut self.rare_mut().conditions;
         conditions.push(condition);
         conditions.sort_by_key(Condition::cost);
         self
@@ -124,32 +131,32 @@ impl Rule {
 
     /// Sets the expression that must hold. One without conditions is the same as none.
     pub fn expression(mut self, expression: Expr) -> Self {
-        self.more().expression = Some(expression).filter(|expression| expression.conditions() > 0);
+        self.rare_mut().expression = Some(expression).filter(|expression| expression.conditions() > 0);
         self
     }
 
     /// Sets the networks of which the client's address must be in one; none stand for any.
     pub fn remotes(mut self, networks: impl IntoIterator<Item = Cidr>) -> Self {
         let networks: CidrSet = networks.into_iter().collect();
-        self.more().remotes = Some(networks).filter(|networks| !networks.is_empty());
+        self.rare_mut().remotes = Some(networks).filter(|networks| !networks.is_empty());
         self
     }
 
     /// Adds a server name of the TLS handshake; a port in it has no meaning.
     pub fn sni(mut self, sni: HostPattern) -> Self {
-        self.more().snis.push(sni);
+        self.rare_mut().snis.push(sni);
         self
     }
 
     /// Adds a source of the connection.
     pub fn source(mut self, source: Endpoint) -> Self {
-        self.more().sources.push(source);
+        self.rare_mut().sources.push(source);
         self
     }
 
     /// Adds a destination of the connection.
     pub fn destination(mut self, destination: Endpoint) -> Self {
-        self.more().destinations.push(destination);
+        self.rare_mut().destinations.push(destination);
         self
     }
 
@@ -159,14 +166,14 @@ impl Rule {
         mut self,
         filter: impl Fn(&Lookup<'_>) -> bool + Send + Sync + RefUnwindSafe + 'static,
     ) -> Self {
-        self.more().filter = Some(Filter(Arc::new(filter)));
+        self.rare_mut().filter = Some(Filter(Arc::new(filter)));
         self
     }
 
     /// Sets the explicit priority; larger wins. It is 0 unless set.
     pub fn priority(mut self, priority: i64) -> Self {
         if priority != self.explicit_priority() {
-            self.more().priority = priority;
+            self.rare_mut().priority = priority;
         }
         self
     }
@@ -174,7 +181,7 @@ impl Rule {
     /// Sets the rank among regular expressions, for [`Profile::Kong`](crate::Profile::Kong); larger wins.
     pub fn regex_priority(mut self, priority: i64) -> Self {
         if priority != self.regex_rank() {
-            self.more().regex_priority = priority;
+            self.rare_mut().regex_priority = priority;
         }
         self
     }
@@ -185,12 +192,21 @@ impl Rule {
         self
     }
 
-    fn more(&mut self) -> &mut More {
+    fn more_mut(&mut self) -> &mut More {
         Arc::make_mut(self.more.get_or_insert_default())
     }
 
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.more_mut().rare.get_or_insert_default()
+    }
+
+    #[inline]
+    fn rare(&self) -> Option<&Rare> {
+        self.more.as_ref()?.rare.as_deref()
+    }
+
     pub(crate) fn ignore_case(&mut self) {
-        for pattern in &mut self.patterns {
+        for pattern in &mut *self.patterns {
             *pattern = pattern.clone().ignoring_case();
         }
     }
@@ -219,42 +235,42 @@ impl Rule {
 
     /// The conditions that must hold, the cheap ones first.
     pub fn conditions(&self) -> &[Condition] {
-        self.more.as_ref().map_or(&[], |more| &more.conditions)
+        self.rare().map_or(&[], |rare| &rare.conditions)
     }
 
     /// The expression that must hold.
     pub fn expr(&self) -> Option<&Expr> {
-        self.more.as_ref()?.expression.as_ref()
+        self.rare()?.expression.as_ref()
     }
 
     /// The networks of which the client must be in one.
     pub fn networks(&self) -> Option<&CidrSet> {
-        self.more.as_ref()?.remotes.as_ref()
+        self.rare()?.remotes.as_ref()
     }
 
     /// The server names of which one must match; none stand for any.
     pub fn snis(&self) -> &[HostPattern] {
-        self.more.as_ref().map_or(&[], |more| &more.snis)
+        self.rare().map_or(&[], |rare| &rare.snis)
     }
 
     /// The sources of which one must match; none stand for any.
     pub fn sources(&self) -> &[Endpoint] {
-        self.more.as_ref().map_or(&[], |more| &more.sources)
+        self.rare().map_or(&[], |rare| &rare.sources)
     }
 
     /// The destinations of which one must match; none stand for any.
     pub fn destinations(&self) -> &[Endpoint] {
-        self.more.as_ref().map_or(&[], |more| &more.destinations)
+        self.rare().map_or(&[], |rare| &rare.destinations)
     }
 
     /// The explicit priority, 0 unless set.
     pub fn explicit_priority(&self) -> i64 {
-        self.more.as_ref().map_or(0, |more| more.priority)
+        self.rare().map_or(0, |rare| rare.priority)
     }
 
     /// The rank among regular expressions, 0 unless set.
     pub fn regex_rank(&self) -> i64 {
-        self.more.as_ref().map_or(0, |more| more.regex_priority)
+        self.rare().map_or(0, |rare| rare.regex_priority)
     }
 
     /// When the rule came to be, 0 unless set.
@@ -264,7 +280,7 @@ impl Rule {
 
     /// Whether there is a condition of the caller's own.
     pub fn has_filter(&self) -> bool {
-        self.more.as_ref().is_some_and(|more| more.filter.is_some())
+        self.rare().is_some_and(|rare| rare.filter.is_some())
     }
 }
 
@@ -273,7 +289,7 @@ impl Rule {
 impl Rule {
     /// Whether both have one filter, or neither has.
     pub(crate) fn has_filter_of(&self, other: &Self) -> bool {
-        let filter = |rule: &Self| Some(rule.more.as_ref()?.filter.as_ref()?.0.clone());
+        let filter = |rule: &Self| Some(rule.rare()?.filter.as_ref()?.0.clone());
         match (filter(self), filter(other)) {
             (None, None) => true,
             (Some(one), Some(two)) => Arc::ptr_eq(&one, &two),
@@ -282,17 +298,17 @@ impl Rule {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let Some(more) = &self.more else {
+        let Some(rare) = self.rare() else {
             return Counts::default();
         };
         let mut counts = Counts {
-            expression: more.expression.as_ref().map_or(0, Expr::conditions),
-            snis: more.snis.len(),
-            sources: more.sources.len(),
-            destinations: more.destinations.len(),
+            expression: rare.expression.as_ref().map_or(0, Expr::conditions),
+            snis: rare.snis.len(),
+            sources: rare.sources.len(),
+            destinations: rare.destinations.len(),
             ..Counts::default()
         };
-        for condition in &more.conditions {
+        for condition in &rare.conditions {
             match condition.source() {
                 Source::Header(_) => counts.headers += 1,
                 Source::Query { .. } => counts.query += 1,
@@ -304,23 +320,23 @@ impl Rule {
 
     /// The longest prefix among the networks of the client.
     pub(crate) fn longest_remote(&self) -> Option<u8> {
-        let remotes = self.more.as_ref()?.remotes.as_ref()?;
+        let remotes = self.rare()?.remotes.as_ref()?;
         remotes.iter().map(|network| network.prefix_len()).max()
     }
 
     /// The longest prefix among the networks that the client is in.
     pub(crate) fn remote_prefix(&self, request: &Request<'_>) -> Option<u8> {
-        let remotes = self.more.as_ref()?.remotes.as_ref()?;
+        let remotes = self.rare()?.remotes.as_ref()?;
         Some(remotes.longest_match(request.lookup.remote_addr?)?.prefix_len())
     }
 
     /// The conditions by whose value rules can be told apart, in an order that is the same for all rules.
     pub(crate) fn equalities(&self) -> SmallVec<[Equality<'_>; 4]> {
-        let Some(more) = &self.more else {
+        let Some(rare) = self.rare() else {
             return SmallVec::new();
         };
-        let own = more.conditions.iter().filter_map(Condition::equality);
-        let inner = more.expression.iter().flat_map(Expr::equalities);
+        let own = rare.conditions.iter().filter_map(Condition::equality);
+        let inner = rare.expression.iter().flat_map(Expr::equalities);
         // What asks for none of any values holds nowhere, and is found out as any condition is.
         let few = |equality: &Equality<'_>| (1..=MAX_VALUES).contains(&equality.values.len());
         let mut equalities: SmallVec<[Equality<'_>; 4]> = own.chain(inner).filter(few).collect();
@@ -330,12 +346,12 @@ impl Rule {
     }
 
     pub(crate) fn has_conditions(&self) -> bool {
-        self.more.as_ref().is_some_and(|more| {
+        self.rare().is_some_and(|rare| {
             let conditions =
-                !more.conditions.is_empty() || more.expression.is_some() || more.filter.is_some();
+                !rare.conditions.is_empty() || rare.expression.is_some() || rare.filter.is_some();
             let connection =
-                !more.snis.is_empty() || !more.sources.is_empty() || !more.destinations.is_empty();
-            conditions || connection || more.remotes.is_some()
+                !rare.snis.is_empty() || !rare.sources.is_empty() || !rare.destinations.is_empty();
+            conditions || connection || rare.remotes.is_some()
         })
     }
 
@@ -345,39 +361,39 @@ impl Rule {
         request: &Request<'_>,
         mut tell: impl FnMut(Refusal<'r>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let Some(more) = &self.more else {
+        let Some(rare) = self.rare() else {
             return ControlFlow::Continue(());
         };
         let lookup = request.lookup;
-        if !more.snis.is_empty() && !more.admits_sni(lookup) {
+        if !rare.snis.is_empty() && !rare.admits_sni(lookup) {
             tell(Refusal::Sni)?;
         }
         let outside = |endpoints: &[Endpoint], address| {
             let admits = |endpoint: &Endpoint| endpoint.admits(address);
             !endpoints.is_empty() && !endpoints.iter().any(admits)
         };
-        if outside(&more.sources, lookup.source) {
+        if outside(&rare.sources, lookup.source) {
             tell(Refusal::Source)?;
         }
-        if outside(&more.destinations, lookup.destination) {
+        if outside(&rare.destinations, lookup.destination) {
             tell(Refusal::Destination)?;
         }
-        if let Some(remotes) = &more.remotes
+        if let Some(remotes) = &rare.remotes
             && !lookup
                 .remote_addr
                 .is_some_and(|address| remotes.contains(address))
         {
             tell(Refusal::Remote)?;
         }
-        if !more.conditions.is_empty() {
+        if !rare.conditions.is_empty() {
             let sources = request.sources();
-            for condition in &more.conditions {
+            for condition in &rare.conditions {
                 if !condition.admits(&sources) {
                     tell(Refusal::Condition(condition))?;
                 }
             }
         }
-        if let Some(expression) = &more.expression
+        if let Some(expression) = &rare.expression
             && !expression.admits(&request.facts())
         {
             tell(Refusal::Expression(expression))?;
@@ -387,7 +403,7 @@ impl Rule {
 
     /// Whether the filter lets a request pass.
     pub(crate) fn passes(&self, request: &Request<'_>) -> bool {
-        let filter = self.more.as_ref().and_then(|more| more.filter.as_ref());
+        let filter = self.rare().and_then(|rare| rare.filter.as_ref());
         filter.is_none_or(|filter| filter.admits(request.lookup))
     }
 }
@@ -396,7 +412,7 @@ impl Rule {
 const MAX_VALUES: usize = 8;
 const MAX_LEVELS: usize = 3;
 
-impl More {
+impl Rare {
     fn admits_sni(&self, lookup: &Lookup<'_>) -> bool {
         let Some(asked) = lookup.sni else {
             return lookup.plaintext;
