@@ -1,4 +1,4 @@
-//! Things by a number that counts up: a persistent trie of sixteen ways.
+//! Things by a number that counts up: a persistent trie of eight ways.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ enum Node<V> {
     Leaf([Option<V>; WAYS]),
 }
 
-const BITS: u32 = 4;
+const BITS: u32 = 3;
 const WAYS: usize = 1 << BITS;
 
 impl<V: Clone> Ids<V> {
@@ -92,7 +92,7 @@ fn digit(id: u64, height: u32) -> usize {
     (id >> (height * BITS)) as usize % WAYS
 }
 
-/// Takes a value out and drops the nodes that it leaves empty. Bound: sixteen levels.
+/// Takes a value out and drops the nodes that it leaves empty. Bound: as many levels as a number has digits.
 fn remove<V: Clone>(node: &mut Arc<Node<V>>, id: u64, height: u32) -> Option<V> {
     let way = digit(id, height);
     match Arc::make_mut(node) {
