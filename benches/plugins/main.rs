@@ -89,7 +89,7 @@ fn main() -> Result<(), Failed> {
             }
         }
     }
-    let table = table(&cases, &costs);
+    let table = format!("On {}.\n\n{}", page::machine(), table(&cases, &costs));
     io::stdout().write_all(table.as_bytes())?;
     if asked("--record") {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
