@@ -16,10 +16,10 @@ impl Snapshot {
         for id in touched.routes.sorted() {
             next.compile_route(id);
         }
-        for id in sorted(&touched.certificates) {
+        for id in touched.certificates.sorted() {
             next.compile_certificate(id);
         }
-        for id in sorted(&touched.services) {
+        for id in touched.services.sorted() {
             next.foresee_service(id);
         }
         next
