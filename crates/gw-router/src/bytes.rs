@@ -73,15 +73,17 @@ pub(crate) fn hash(mut text: &[u8]) -> u32 {
     }
 }
 
-/// A hash of all the bytes; of those without a slash it is the same.
+/// A hash of all the bytes. The last word overlaps the one before.
 #[inline]
-pub(crate) fn hash_all(mut text: &[u8]) -> u32 {
-    let mut hash = 0;
-    while let Some((word, behind)) = text.split_first_chunk::<8>() {
-        hash = mix(hash, u64::from_le_bytes(*word)).into();
-        text = behind;
-    }
-    mix(hash, short(text))
+pub(crate) fn hash_all(text: &[u8]) -> u32 {
+    let Some(last) = text.last_chunk::<8>() else {
+        return mix(0, short(text));
+    };
+    let words = text.as_chunks::<8>().0.iter();
+    let hash = words.fold(text.len() as u64, |hash, word| {
+        mix(hash, u64::from_le_bytes(*word)).into()
+    });
+    mix(hash, u64::from_le_bytes(*last))
 }
 
 #[inline]

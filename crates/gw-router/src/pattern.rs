@@ -251,7 +251,9 @@ impl Pattern {
     #[inline]
     pub(crate) fn wildcards(&self) -> impl Iterator<Item = &str> {
         let groups = self.regex().into_iter().flat_map(|regex| regex.names());
-        let names = self.params_syntax().map(|syntax| Names::new(self.as_str(), syntax));
+        let names = self
+            .params_syntax()
+            .map(|syntax| Names::new(self.as_str(), syntax));
         groups.chain(names.into_iter().flatten())
     }
 
@@ -288,7 +290,9 @@ impl Pattern {
     }
 
     fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
-        let pieces = self.params_syntax().map(|syntax| Pieces::new(self.as_str(), syntax));
+        let pieces = self
+            .params_syntax()
+            .map(|syntax| Pieces::new(self.as_str(), syntax));
         // An error would have been the constructor's.
         pieces.into_iter().flatten().flatten().map(|(_, piece)| piece)
     }

@@ -14,7 +14,9 @@ use crate::{
     bytes,
     key::{Hop, Key},
 };
-pub(crate) use kids::{By, Crowd, Kids, Way};
+use crowd::PATHS;
+pub(crate) use crowd::{By, Crowd, Way};
+pub(crate) use kids::Kids;
 pub(crate) use run::{MARK, Run};
 use segments::Bounded;
 
@@ -34,9 +36,10 @@ pub(crate) type Root<L> = Option<Arc<Node<L>>>;
 #[derive(Clone)]
 #[repr(C)] // Most nodes of a large table are not in a cache: what a search reads stands in as few lines as can be.
 pub(crate) struct Node<L: Leaf> {
-    /// What lies between the parent and this node, the byte the parent chose it by included.
-    pub(crate) run: Run,
     pub(crate) kids: Kids<Self>,
+    /// What lies between the parent and this node, the byte the parent chose it by included. It is mostly short where a
+    /// search goes on to the children, and read to its end where it goes on to what ends here.
+    pub(crate) run: Run,
     /// What ends here.
     pub(crate) exact: L,
     /// The child whose run begins with a whole segment.
@@ -100,8 +103,7 @@ pub(crate) fn update<L: Leaf>(
                         node.one_more_segment();
                     }
                     let way = node.way_in(rest, last);
-                    node.kids
-                        .toward_mut(rest, way, bound, || Node::leading_to(rest))
+                    node.kids.toward_mut(rest, way, bound, || Node::leading_to(rest))
                 }
             }
         } else if let Some((hop, next)) = hops.next() {
@@ -297,17 +299,31 @@ impl<L: Leaf> Node<L> {
     }
 
     /// The way to the child that is to have a key.
-    fn way_in(&self, rest: &[u8], last: bool) -> Way {
+    fn way_in(&mut self, rest: &[u8], last: bool) -> Way {
         if !self.kids.is_crowd() {
             return Way::Byte;
         }
-        // What came before the crowd did stands where it stood: moving all of it would take long.
-        self.way_in_crowd(rest, last, |_, segment| !self.has(rest, segment))
+        let mut segment = Way::Byte;
+        let way = self.way_in_crowd(rest, last, |_, other| {
+            segment = other;
+            // What came before stands where it stood: moving all of it would take long.
+            !self.has(rest, other)
+        });
+        let Way::Hash(By::Path, _) = way else {
+            return way;
+        };
+        match &mut self.kids {
+            Kids::Crowd { crowd, .. } if crowd.came < PATHS => {
+                crowd.came += 1;
+                segment
+            }
+            _ => way,
+        }
     }
 
     /// By a segment, or by all bytes up to the end of the path, if there are more segments and it is `so`.
     #[inline(never)]
-    fn way_in_crowd(&self, rest: &[u8], last: bool, so: impl Fn(Way, Way) -> bool) -> Way {
+    fn way_in_crowd(&self, rest: &[u8], last: bool, so: impl FnOnce(Way, Way) -> bool) -> Way {
         let Some(length) = whole(rest, last) else {
             return Way::Byte;
         };
@@ -423,13 +439,22 @@ impl<L: Leaf> Bounded for Node<L> {
     }
 }
 
+/// As [`Arc::get_mut`], which writes to the counters before it looks: nearly all that a change leaves behind is shared, and
+/// there a look is enough.
+fn sole<V>(shared: &mut Arc<V>) -> Option<&mut V> {
+    if Arc::strong_count(shared) > 1 {
+        return None;
+    }
+    Arc::get_mut(shared)
+}
+
 impl<L: Leaf> Drop for Node<L> {
     /// A chain of nodes can be as long as a pattern; taking it apart here keeps the stack flat.
     fn drop(&mut self) {
         let mut orphans = Vec::new();
         orphan(self, &mut orphans);
         while let Some(mut node) = orphans.pop() {
-            if let Some(node) = Arc::get_mut(&mut node) {
+            if let Some(node) = sole(&mut node) {
                 orphan(node, &mut orphans);
             }
         }
@@ -440,7 +465,7 @@ impl<L: Leaf> Drop for Node<L> {
 fn orphan<L: Leaf>(node: &mut Node<L>, orphans: &mut Vec<Arc<Node<L>>>) {
     let mut take = |mut child: Arc<Node<L>>| {
         // What is held elsewhere as well is no orphan; what has no branches can be dropped as it is.
-        if Arc::get_mut(&mut child)
+        if sole(&mut child)
             .is_some_and(|child| child.kids.len() > 0 || child.param.is_some() || child.side.is_some())
         {
             orphans.push(child);

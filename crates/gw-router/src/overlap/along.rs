@@ -212,7 +212,9 @@ impl<'c, 'r, T> Search<'c, '_, 'r, T> {
         let all = crowd.filter(|_| segment.is_none());
         let several = all.into_iter().flat_map(|all| all.segments.iter());
         let kids = several.take(self.budget.nodes).chain(plain_kids.iter());
-        let paths = crowd.into_iter().flat_map(|crowd| self.paths(crowd, depth, plain));
+        let paths = crowd
+            .into_iter()
+            .flat_map(|crowd| self.paths(crowd, depth, plain));
         let kids = paths.chain(one).chain(kids.map(|child| &**child));
         for child in kids {
             let fits = |byte| !language.after_byte(&states, byte).is_empty();

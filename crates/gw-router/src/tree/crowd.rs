@@ -2,15 +2,91 @@
 
 use std::{mem, sync::Arc};
 
-use super::{Branch, Kids, Leaf, MARK, Node, Run, rejoin, settle};
+use super::{
+    Branch, Kids, Leaf, MARK, Node, Run, rejoin,
+    segments::{Bounded, Segments},
+    settle,
+};
 use crate::bytes;
 
 /// Bound: about how many segments are told apart byte by byte. Where there are fewer, a hash takes longer to make than the
 /// bytes to follow: not in instructions, but each of them waits for the one before.
 pub(crate) const CROWD: u8 = 64;
 
+/// Bound: how many paths without wildcards go on from a crowd by segments. Where there are fewer, as in most real tables, to
+/// look for one in vain costs more than is won.
+pub(super) const PATHS: u8 = 100;
+
 /// Bound: how many nodes are looked at to find out how many segments there are.
 const LOOK: usize = 8 * CROWD as usize;
+
+/// What goes on from a place where many segments do.
+pub(crate) struct Crowd<N> {
+    /// What has all the bytes of a segment, by these.
+    pub(crate) segments: Segments<N>,
+    /// What ends after several segments without a wildcard, by all its bytes, unless it came early.
+    pub(crate) paths: Option<Box<Segments<N>>>,
+    /// How many such came, up to [`PATHS`]: before, they go with their first segments.
+    pub(super) came: u8,
+    /// What has a slash next, or a part of a segment.
+    pub(crate) rest: Kids<N>,
+}
+
+/// How a child is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By its first byte.
+    Byte,
+    /// In a crowd by this hash, elsewhere by its first byte.
+    Hash(By, u32),
+}
+
+/// Of what the children in a crowd have a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Of the segment they begin with.
+    Segment,
+    /// Of all their bytes.
+    Path,
+}
+
+impl<N: Bounded> Crowd<N> {
+    pub(crate) fn get(&self, by: By, hash: u32) -> Option<&N> {
+        self.by(by)?.get(hash)
+    }
+
+    pub(super) fn by(&self, by: By) -> Option<&Segments<N>> {
+        match by {
+            By::Segment => Some(&self.segments),
+            By::Path => self.paths.as_deref(),
+        }
+    }
+
+    pub(super) fn by_mut(&mut self, by: By) -> &mut Segments<N> {
+        match by {
+            By::Segment => &mut self.segments,
+            By::Path => self.paths.get_or_insert_default(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Segments<N>> {
+        std::iter::once(&self.segments).chain(self.paths.as_deref())
+    }
+
+    /// How many stand by hash.
+    pub(crate) fn len(&self) -> usize {
+        self.all().map(Segments::len).sum()
+    }
+
+    /// Those that stand by hash.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<N>> {
+        self.all().flat_map(Segments::iter)
+    }
+
+    pub(super) fn bound(&self) -> u64 {
+        self.all().map(Segments::bound).fold(0, u64::max)
+    }
+}
 
 impl<L: Leaf> Node<L> {
     /// Makes ready for a segment that is to go on below.

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::{
+    crowd::{By, Crowd, Way},
     run::MARK,
     segments::{Bounded, Segments},
+    sole,
 };
 /// Bound: how many children stand in place.
 const FIVE: usize = 5;
@@ -43,16 +45,6 @@ pub(crate) enum Kids<N> {
     Crowd { open: bool, crowd: Box<Crowd<N>> },
 }
 
-/// What goes on from a place where many segments do.
-pub(crate) struct Crowd<N> {
-    /// What has all the bytes of a segment, by these.
-    pub(crate) segments: Segments<N>,
-    /// What ends after several segments without a wildcard, by all its bytes, unless it came before the crowd did.
-    pub(crate) paths: Option<Box<Segments<N>>>,
-    /// What has a slash next, or a part of a segment.
-    pub(crate) rest: Kids<N>,
-}
-
 /// By the high half of the byte, then by the low one; a change copies two pieces.
 pub(crate) struct Wide<N> {
     count: usize,
@@ -60,24 +52,6 @@ pub(crate) struct Wide<N> {
 }
 
 struct Group<N>([Option<Arc<N>>; 16]);
-
-/// How a child is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// By its first byte.
-    Byte,
-    /// In a crowd by this hash, elsewhere by its first byte.
-    Hash(By, u32),
-}
-
-/// Of what the children in a crowd have a hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum By {
-    /// Of the segment they begin with.
-    Segment,
-    /// Of all their bytes.
-    Path,
-}
 
 type Places<'k, N> = &'k [Option<Arc<N>>];
 
@@ -185,9 +159,7 @@ impl<N: Bounded> Kids<N> {
         make: impl FnOnce() -> N,
     ) -> &mut Arc<N> {
         match (self, way) {
-            (Self::Crowd { crowd, .. }, Way::Hash(by, hash)) => {
-                crowd.by_mut(by).get_mut(hash, bound, make)
-            }
+            (Self::Crowd { crowd, .. }, Way::Hash(by, hash)) => crowd.by_mut(by).get_mut(hash, bound, make),
             (plain, _) => plain.child_mut(rest.first().copied().unwrap_or_default(), make),
         }
     }
@@ -285,6 +257,7 @@ impl<N: Bounded> Kids<N> {
             crowd: Box::new(Crowd {
                 segments,
                 paths: None,
+                came: 0,
                 rest,
             }),
         };
@@ -318,6 +291,7 @@ impl<N: Bounded> Kids<N> {
                 segments,
                 paths,
                 rest,
+                ..
             } = *crowd;
             segments.drain(&mut take);
             paths.into_iter().for_each(|paths| paths.drain(&mut take));
@@ -344,6 +318,7 @@ impl<N: Bounded> Kids<N> {
                 segments,
                 paths,
                 rest,
+                ..
             } = *crowd;
             segments.release(take);
             paths.into_iter().for_each(|paths| paths.release(take));
@@ -354,7 +329,7 @@ impl<N: Bounded> Kids<N> {
             Self::Fourteen { nodes, .. } => nodes.into_iter().flatten().for_each(take),
             Self::Wide { wide, .. } => {
                 for mut group in wide.groups.into_iter().flatten() {
-                    if let Some(group) = Arc::get_mut(&mut group) {
+                    if let Some(group) = sole(&mut group) {
                         group.0.iter_mut().filter_map(Option::take).for_each(&mut *take);
                     }
                 }
@@ -429,42 +404,6 @@ impl<N: Bounded> Kids<N> {
 }
 
 impl<N: Bounded> Crowd<N> {
-    pub(crate) fn get(&self, by: By, hash: u32) -> Option<&N> {
-        self.by(by)?.get(hash)
-    }
-
-    fn by(&self, by: By) -> Option<&Segments<N>> {
-        match by {
-            By::Segment => Some(&self.segments),
-            By::Path => self.paths.as_deref(),
-        }
-    }
-
-    fn by_mut(&mut self, by: By) -> &mut Segments<N> {
-        match by {
-            By::Segment => &mut self.segments,
-            By::Path => self.paths.get_or_insert_default(),
-        }
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Segments<N>> {
-        std::iter::once(&self.segments).chain(self.paths.as_deref())
-    }
-
-    /// How many stand by hash.
-    pub(crate) fn len(&self) -> usize {
-        self.all().map(Segments::len).sum()
-    }
-
-    /// Those that stand by hash.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<N>> {
-        self.all().flat_map(Segments::iter)
-    }
-
-    fn bound(&self) -> u64 {
-        self.all().map(Segments::bound).fold(0, u64::max)
-    }
-
     /// Whether there are children that stand by their first byte.
     #[inline]
     pub(crate) fn has_rest(&self) -> bool {
@@ -534,6 +473,7 @@ impl<N: Bounded> Clone for Kids<N> {
                 crowd: Box::new(Crowd {
                     segments: crowd.segments.clone(),
                     paths: crowd.paths.clone(),
+                    came: crowd.came,
                     rest: crowd.rest.clone(),
                 }),
             },

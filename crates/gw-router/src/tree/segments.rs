@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::kids::best;
+use super::{kids::best, sole};
 
 /// Bound: how many branches a table has; a change copies one table per digit of the hash.
 const WAYS: usize = 8;
@@ -214,12 +214,12 @@ impl<N: Bounded> Table<N> {
                 Cell::Empty => {}
                 Cell::One(_, node) => take(node),
                 Cell::Few(mut few) => {
-                    if let Some(few) = Arc::get_mut(&mut few) {
+                    if let Some(few) = sole(&mut few) {
                         few.nodes.iter_mut().filter_map(Option::take).for_each(&mut *take);
                     }
                 }
                 Cell::Table(mut below) => {
-                    if let Some(below) = Arc::get_mut(&mut below) {
+                    if let Some(below) = sole(&mut below) {
                         below.release(take);
                     }
                 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{By, Leaf, MARK, Node, Place, prune, seek, update};
+use super::{By, Leaf, MARK, Node, Place, exact, prune, seek, update};
 use crate::{
     bytes,
     key::{Hop, Key},
@@ -308,6 +308,33 @@ fn bounds_are_exact_in_crowds_as_well() {
     for number in (1..200).rev() {
         assert_eq!(root.as_ref().unwrap().bound, u64::from(number));
         dump(&root);
+        take(&mut root, &text(number));
+    }
+    assert!(root.is_none());
+}
+
+#[test]
+fn many_paths_stand_by_all_their_bytes() {
+    let mut root = Root::None;
+    let text = |number: u32| format!("/team-{}/orders/v{}/{number}", number % 97, number % 3);
+    let hashed = |root: &Root| {
+        let crowd = root.as_ref().unwrap().kids.parted().0;
+        crowd.map_or(0, |crowd| crowd.len() - crowd.segments.len())
+    };
+    let mut before = 0;
+    for number in 1..=1_000 {
+        put(&mut root, &text(number), number);
+        before += u32::from(hashed(&root) == 0);
+    }
+    assert_eq!(hashed(&root), 1_000 - before as usize);
+    assert!(
+        (100..200).contains(&before),
+        "{before} came before they were many"
+    );
+    let lookup = |number| exact(root.as_ref().unwrap(), text(number).as_bytes()).map(|node| node.exact.0);
+    assert!((1..=1_000).all(|number| lookup(number) == Some(number)));
+    dump(&root);
+    for number in (1..=1_000).rev() {
         take(&mut root, &text(number));
     }
     assert!(root.is_none());

@@ -310,9 +310,12 @@ pub(crate) fn crowd() -> impl Iterator<Item = PathSpec> {
     let texts =
         (b'a'..=b'w').flat_map(move |letter| bases.map(|base| format!("{base}{}", char::from(letter))));
     let ends = ["", "/", "/x", "b"].into_iter().cycle();
+    let texts = texts.zip(ends).map(|(text, end)| text + end);
+    // And so many of several segments that the next ones are found by all their bytes.
+    let several = (0..110).map(|number| format!("/z/{number}"));
     texts
-        .zip(ends)
-        .map(move |(text, end)| PathSpec::Native(literal(text + end)))
+        .chain(several)
+        .map(move |text| PathSpec::Native(literal(text)))
 }
 
 /// Patterns of which many match one path, each in another way.
