@@ -224,6 +224,39 @@ async fn a_running_gateway_is_compared_with_a_file_and_brought_to_it() {
 }
 
 #[tokio::test]
+async fn that_most_of_a_running_gateway_goes_must_be_meant() {
+    let files = Files::new();
+    let empty = files.add("empty.yml", "_format_version: '3.0'\n");
+    let stage = Stage::start().await;
+    let routes = async || stage.read("/routes").await["data"].as_array().map(Vec::len);
+    stage.service("app", "http://127.0.0.1:9").await;
+    let nearly_nothing = stage.read("/status").await["configuration"]["revision"].to_string();
+    for n in 0..12 {
+        stage.route("/services/app", &format!("/r{n}")).await;
+    }
+    let admin = stage.gateway.admin_url("");
+    let call = async |args: &[&str]| refusal(program().env("GW_ADMIN_URL", &admin).args(args)).await;
+    for command in [["sync", &empty], ["rollback", &nearly_nothing]] {
+        let rehearsed = [&command[..], &["--dry-run"]].concat();
+        for args in [&command[..], &rehearsed] {
+            let (code, said) = call(args).await;
+            assert_eq!(code, Some(1), "{args:?}: {said}");
+            for part in ["all 12 routes", "--allow-mass-delete", "delete"] {
+                assert!(said.contains(part), "{args:?}: `{part}` is not in:\n{said}");
+            }
+            assert_eq!(routes().await, Some(12), "{args:?}");
+        }
+    }
+    let full = stage.read("/status").await["configuration"]["revision"].to_string();
+    let (code, said) = call(&["rollback", &nearly_nothing, "--allow-mass-delete"]).await;
+    assert_eq!((code, routes().await), (Some(0), Some(0)), "{said}");
+    let (code, said) = call(&["rollback", &full]).await;
+    assert_eq!((code, routes().await), (Some(0), Some(12)), "{said}");
+    let (code, said) = call(&["sync", &empty, "--allow-mass-delete"]).await;
+    assert_eq!((code, routes().await), (Some(0), Some(0)), "{said}");
+}
+
+#[tokio::test]
 async fn who_may_not_call_or_does_not_reach_it_is_told_so() {
     let stage = Stage::from(program().args(["--admin-token", "s3cret"])).await;
     let url = stage.gateway.admin_url("");
