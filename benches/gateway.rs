@@ -5,8 +5,8 @@
 //! `-- --only CHAIN REQUESTS` serves so many requests through one chain and prints nothing, to be run below callgrind.
 
 use std::error::Error;
-use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,8 +17,14 @@ use http::Request;
 use http_body_util::{BodyExt as _, Empty};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tower::Service as _;
+
+/// Requests that are served one after the other: what they are made of stays in the caches meanwhile, as it does where
+/// connections are served.
+const BURST: u32 = 40;
 
 /// Bound: what the chain of six may add to a request, in nanoseconds of CPU.
 const GOAL: f64 = 2_500.0;
@@ -28,13 +34,13 @@ type Failed = Box<dyn Error + Send + Sync>;
 fn main() -> Result<(), Failed> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let only = match args.as_slice() {
-        [flag, chain, requests, ..] if flag == "--only" => Some((chain, requests.parse()?)),
+        [flag, chain, requests, ..] if flag == "--only" => Some((chain, requests.parse::<u32>()?)),
         _ => None,
     };
     let (rounds, count) = match (only, args.iter().any(|arg| arg == "--bench")) {
-        (Some((_, count)), _) => (1, count),
-        (None, true) => (60, 2_000),
-        (None, false) => (1, 50),
+        (Some((_, count)), _) => (count / BURST, BURST),
+        (None, true) => (1_000, BURST),
+        (None, false) => (1, BURST),
     };
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -43,7 +49,7 @@ fn main() -> Result<(), Failed> {
     let worker = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let origin = origin()?;
+    let origin = origin(&worker)?;
     let mut chains = vec![("no plugin", Vec::new())];
     chains.extend(six().map(|plugin| (plugin.0, vec![plugin])));
     chains.push(("all six", six().to_vec()));
@@ -56,7 +62,10 @@ fn main() -> Result<(), Failed> {
         serve(&worker, &mut service, asked(count)?)?;
         served.push((name, service, Vec::new()));
     }
-    for _ in 0..rounds {
+    for round in 0..rounds as usize {
+        // Another one begins each time.
+        let chains = served.len();
+        served.rotate_left(round % chains);
         for (_, service, times) in &mut served {
             let requests = asked(count)?;
             let begun = if only.is_none() { thread_time() } else { 0.0 };
@@ -64,6 +73,7 @@ fn main() -> Result<(), Failed> {
             let ended = if only.is_none() { thread_time() } else { 0.0 };
             times.push((ended - begun) / f64::from(count));
         }
+        served.rotate_right(round % chains);
     }
     if only.is_some() {
         return Ok(());
@@ -101,18 +111,19 @@ fn six() -> [(&'static str, Value); 6] {
     ]
 }
 
-/// Answers each request with the same few bytes, from a thread of its own.
-fn origin() -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+/// Answers each request with the same few bytes, from a task of the thread that serves: a thread of its own would have to
+/// be woken for each request, which takes longer than the request and differs from one to the next.
+fn origin(worker: &Runtime) -> io::Result<SocketAddr> {
+    let listener = worker.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
     let address = listener.local_addr()?;
-    std::thread::spawn(move || {
-        while let Ok((mut stream, _)) = listener.accept() {
-            std::thread::spawn(move || {
+    worker.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
                 let mut buffer = [0; 4096];
-                while let Ok(1..) = stream.read(&mut buffer) {
+                while let Ok(1..) = stream.read(&mut buffer).await {
                     let answer =
                         b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello";
-                    if stream.write_all(answer).is_err() {
+                    if stream.write_all(answer).await.is_err() {
                         return;
                     }
                 }

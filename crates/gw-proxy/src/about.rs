@@ -38,7 +38,7 @@ pub(crate) struct About {
     pub(crate) service: Option<Arc<ServicePlan>>,
     /// Whom it is from, if a proxy that is trusted says that it is not whoever speaks.
     pub(crate) real: Option<Box<RealClient>>,
-    /// When the request began; read only if somebody wants to know.
+    /// When the request began, once somebody has wanted to know.
     pub(crate) wall: Option<SystemTime>,
 }
 
@@ -120,8 +120,13 @@ impl About {
         std::str::from_utf8(self.id.as_bytes()).unwrap_or_default()
     }
 
-    /// Reads the wall clock, if that has not been done. Needed before [`About::facts`].
+    /// When the request began.
+    pub(crate) fn wall(&self) -> SystemTime {
+        self.wall.unwrap_or_else(|| self.conn.worker.wall.at(self.begun))
+    }
+
+    /// Finds out when that was, if that has not been done. Needed before [`About::facts`].
     pub(crate) fn stamp(&mut self) {
-        self.wall.get_or_insert_with(SystemTime::now);
+        self.wall = Some(self.wall());
     }
 }

@@ -237,12 +237,17 @@ async fn attempt(
         target,
         wanted,
     };
-    let whole = exchange.upgrade.is_none() && !matches!(request.body(), RequestBody::Stream(_));
-    if whole && service.speaks == Speaks::Http1 {
+    if is_direct(exchange, service, request.body()) {
         return direct::attempt(exchange, &road, request, patience).await;
     }
     // Its state apart, for it would make the future of every request larger.
     Box::pin(driven(exchange, &road, request, patience)).await
+}
+
+/// Whether the exchange drives its connection to the upstream itself: what it sends is there whole.
+pub(crate) fn is_direct(exchange: &Exchange, service: &ServicePlan, body: &RequestBody) -> bool {
+    let whole = exchange.upgrade.is_none() && !matches!(body, RequestBody::Stream(_));
+    whole && service.speaks == Speaks::Http1
 }
 
 /// One try over a connection of hyper's, which drives it beside this exchange.

@@ -221,14 +221,22 @@ impl Step {
         candidates.iter().find(covers).copied()
     }
 
+    /// Whether it may matter who calls.
+    fn is_personal(&self) -> bool {
+        !(self.personal.is_empty() && self.of_groups.is_empty())
+    }
+
+    /// Kong's choice where it does not matter who calls.
+    fn choose_for_all(&self, protocol: Protocol) -> u32 {
+        let covers = |candidate: &&Candidate| candidate.protocols.contains(protocol);
+        let best = self.general.iter().find(covers);
+        best.map_or(NONE, |candidate| candidate.instance)
+    }
+
     /// Kong's choice: the most specific instance that covers the request.
     fn choose(&self, caller: Caller<'_>, protocol: Protocol) -> u32 {
         let covers = |candidate: &&Candidate| candidate.protocols.contains(protocol);
         let mut best = self.general.iter().find(covers);
-        if self.personal.is_empty() && self.of_groups.is_empty() {
-            return best.map_or(NONE, |candidate| candidate.instance);
-        }
-        // Most steps bind nothing to consumers, and then nobody needs to be looked up.
         if let Some(consumer) = caller.consumer {
             let personal = self.personal.get(&consumer);
             best = fitter(

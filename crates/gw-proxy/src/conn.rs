@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::admission::Place;
 use crate::arrival::Arrival;
 use crate::client_tls::ClientTls;
+use crate::forward::told;
 use crate::gateway::Gateway;
 use crate::pool::Pool;
 use crate::proxy_protocol::Origin;
@@ -51,6 +52,8 @@ pub(crate) struct Conn {
     pub(crate) client: IpAddr,
     pub(crate) client_port: u16,
     pub(crate) client_value: HeaderValue,
+    /// Lines of heads that say the same of all of its requests, once one has needed them.
+    told: OnceLock<Box<[u8]>>,
     /// The port it connected to.
     pub(crate) port: u16,
     pub(crate) port_value: HeaderValue,
@@ -110,6 +113,7 @@ impl Conn {
             client,
             client_port: peer.address.port(),
             client_value: text_value(client.to_string()),
+            told: OnceLock::new(),
             port: connection.local.port(),
             port_value: HeaderValue::from(connection.local.port()),
             server_name: None,
@@ -145,6 +149,11 @@ impl Conn {
             Some(b"http") => Protocol::Http,
             _ => self.scheme,
         }
+    }
+
+    /// Lines of heads that tell upstreams of it.
+    pub(crate) fn told(&self) -> &[u8] {
+        self.told.get_or_init(|| told::shared(self))
     }
 
     /// Connections to upstreams that serve nobody else.

@@ -5,7 +5,7 @@ mod record;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::Bytes;
 use gw_balancer::Handle;
@@ -52,6 +52,8 @@ pub(crate) struct Exchange {
     pub(crate) steering: Steering,
     /// What plugins need of it when it is over.
     record: Option<Box<Record>>,
+    /// What the gateway calls itself to the upstream, if what it tells it is not among the request's headers.
+    pub(crate) told_apart: Option<&'static str>,
     /// What it sticks to a target by.
     pub(crate) stuck: Stuck,
     pub(crate) run: Run,
@@ -101,7 +103,6 @@ impl Exchange {
                 (snapshot, conn.real_client(request.headers()), 0, None)
             }
         };
-        let log_wants_time = conn.gateway.log().is_on();
         Box::new(Self {
             run: Run::new(Arc::clone(snapshot.global_chain())),
             about: About {
@@ -111,7 +112,7 @@ impl Exchange {
                 route: None,
                 service: None,
                 real,
-                wall: log_wants_time.then(SystemTime::now),
+                wall: None,
                 begun: Instant::now(),
                 method: request.method().clone(),
                 target: request.uri().path_and_query().cloned(),
@@ -126,6 +127,7 @@ impl Exchange {
             identity: Identity::default(),
             steering: Steering::default(),
             record: None,
+            told_apart: None,
             stuck: Stuck::default(),
             upload: request.body().upload(),
             upgrade: None,
@@ -481,6 +483,11 @@ impl Exchange {
             let (headers, uri) = (request.headers().clone(), request.uri().clone());
             record.goes_up(&headers, &uri, request.body_mut());
         }
+    }
+
+    /// Whether plugins need to know what went up and came down.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.record.is_some()
     }
 
     /// Has it go where plugins want it to go.

@@ -1,5 +1,7 @@
 //! What is added to and taken from requests on their way up and responses on their way down.
 
+pub(crate) mod told;
+
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -34,9 +36,7 @@ const RESPONSE_LATENCY: HeaderName = HeaderName::from_static("x-kong-response-la
 /// What the gateway calls itself.
 pub(crate) const SERVER_TEXT: &str = concat!("gw/", env!("CARGO_PKG_VERSION"));
 const SERVER_VALUE: HeaderValue = HeaderValue::from_static(SERVER_TEXT);
-const VIA_11: HeaderValue = HeaderValue::from_static(concat!("1.1 gw/", env!("CARGO_PKG_VERSION")));
-const VIA_10: HeaderValue = HeaderValue::from_static(concat!("1.0 gw/", env!("CARGO_PKG_VERSION")));
-const VIA_2: HeaderValue = HeaderValue::from_static(concat!("2 gw/", env!("CARGO_PKG_VERSION")));
+const VIA_11: HeaderValue = HeaderValue::from_static(told::via(Version::HTTP_11));
 const KEEP_ALIVE: HeaderValue = HeaderValue::from_static("keep-alive");
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
 
@@ -186,10 +186,12 @@ fn uri(pieces: &path::Pieces<'_>, query: Option<&str>) -> Result<Uri, Failure> {
 
 /// Makes the request for the upstream: all but `Host`, which depends on the target that is picked.
 pub(crate) fn upstream(
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     mut head: request::Parts,
     body: RequestBody,
 ) -> Result<Request<RequestBody>, Failure> {
+    exchange.told_apart = told::is_apart(exchange, &head.headers, &body).then(|| told::via(head.version));
+    let exchange = &*exchange;
     let Some(route) = &exchange.about.route else {
         return Err(Failure::NoRoute);
     };
@@ -204,8 +206,9 @@ pub(crate) fn upstream(
         &route.route,
         service.service.target.path.as_deref().unwrap_or("/"),
     );
-    // A room for what follows, at once.
-    head.headers.reserve(12);
+    if exchange.told_apart.is_none() {
+        head.headers.reserve(12); // for what follows, at once
+    }
     let path = head.uri.path();
     let prefix = exchange.matched.and_then(|matched| path.get(..matched));
     if !(exchange.about.conn.trusted && head.headers.contains_key(FORWARDED_PREFIX)) {
@@ -238,16 +241,14 @@ pub(crate) fn upstream(
             head.uri = uri(&pieces, head.uri.query())?;
         }
     }
-    let via = match head.version {
-        Version::HTTP_10 => VIA_10,
-        Version::HTTP_2 => VIA_2,
-        _ => VIA_11,
-    };
-    head.version = Version::HTTP_11;
     head.headers.remove(EXPECT); // The gateway answers that itself; plugins may have asked for it.
-    forwarded(exchange, &mut head.headers);
-    head.headers.append(VIA, via);
-    head.headers.insert(CONNECTION, KEEP_ALIVE);
+    if exchange.told_apart.is_none() {
+        forwarded(exchange, &mut head.headers);
+        let via = HeaderValue::from_static(told::via(head.version));
+        head.headers.append(VIA, via);
+        head.headers.insert(CONNECTION, KEEP_ALIVE);
+    }
+    head.version = Version::HTTP_11;
     match (&exchange.steering.host, &exchange.about.host) {
         (Some(host), _) => head.headers.insert(HOST, host.clone()),
         (None, Some(host)) if route.preserve_host => head.headers.insert(HOST, host.clone()),

@@ -145,6 +145,7 @@ mod pool;
 mod probe;
 mod tls_client;
 mod upstream_tls;
+mod wall;
 mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

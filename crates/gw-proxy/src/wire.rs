@@ -152,15 +152,21 @@ impl Wire {
         poll_fn(|cx| self.poll_answer(cx)).await
     }
 
-    /// Takes up a request. What is waited for is waited for since `at`.
-    pub(crate) fn begin(&mut self, request: &Request<RequestBody>, limits: Limits, at: Instant) {
+    /// Takes up a request, in whose head `more` writes lines beside its headers. What is waited for is waited for since `at`.
+    pub(crate) fn begin(
+        &mut self,
+        request: &Request<RequestBody>,
+        more: impl FnOnce(&mut Vec<u8>),
+        limits: Limits,
+        at: Instant,
+    ) {
         self.state = State::Busy;
         (self.answered, self.late, self.flushed, self.waited) = (false, false, false, false);
         self.bodiless = *request.method() == Method::HEAD;
         self.limits = limits;
         (self.sent, self.early) = (0, 0);
         self.head.clear();
-        head::write(request, &mut self.head);
+        head::write(request, more, &mut self.head);
         self.body = match request.body() {
             RequestBody::Buffered(bytes) => bytes.clone(),
             RequestBody::Empty | RequestBody::Stream(_) => Bytes::new(),

@@ -20,6 +20,7 @@ use crate::server::{Door, Serve};
 use crate::socket::Accepted;
 use crate::streams::Passing;
 use crate::traffic::Traffic;
+use crate::wall::WallClock;
 
 /// What the connections of one worker share. Its locks are taken by one thread only, but for shutdown and for an
 /// address that leaves.
@@ -30,6 +31,7 @@ pub(crate) struct Worker {
     pub(crate) load: AtomicUsize,
     pub(crate) pool: Mutex<Pool>,
     pub(crate) ids: Mutex<Ids>,
+    pub(crate) wall: WallClock,
     pub(crate) counters: Counters,
     /// Bytes of request bodies that its exchanges hold.
     pub(crate) held: AtomicUsize,
@@ -84,6 +86,7 @@ impl Worker {
             load: AtomicUsize::new(0),
             pool: Mutex::new(pool),
             ids: Mutex::new(Ids::new()),
+            wall: WallClock::new(),
             counters: Counters::default(),
             held: AtomicUsize::new(0),
             passing: Passing::default(),

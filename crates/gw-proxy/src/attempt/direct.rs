@@ -11,6 +11,7 @@ use crate::body::{Content, RequestBody};
 use crate::cell::Member;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
+use crate::forward::told;
 use crate::lock;
 use crate::own::OwnAddresses;
 use crate::plan::ServicePlan;
@@ -95,7 +96,8 @@ async fn ask(
         return Err((Unanswered::Unsent, false));
     };
     let at = at.unwrap_or_else(Instant::now);
-    wire.begin(request, road.limits(), at);
+    let told = |head: &mut Vec<u8>| told::write(exchange, head);
+    wire.begin(request, told, road.limits(), at);
     let answer = wire.answer();
     let answer = match patience.end {
         None => answer.await,

@@ -198,11 +198,15 @@ fn choose(
     identity: &Identity,
     facts: &Facts<'_>,
 ) -> u32 {
-    let caller = Caller {
-        consumer: identity.consumer.as_deref().map(|consumer| consumer.id),
-        config: facts.config,
+    let chosen = if step.is_personal() {
+        let caller = Caller {
+            consumer: identity.consumer.as_deref().map(|consumer| consumer.id),
+            config: facts.config,
+        };
+        step.choose(caller, facts.scheme)
+    } else {
+        step.choose_for_all(facts.scheme)
     };
-    let chosen = step.choose(caller, facts.scheme);
     match applies(chain, chosen, head, identity, facts) {
         true => chosen,
         false => NONE,

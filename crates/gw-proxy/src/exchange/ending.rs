@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use gw_plugins::cx::{Facts, LogParts, Source, Tries, TryRecord};
 use http::uri::PathAndQuery;
@@ -166,7 +166,7 @@ impl Exchange {
         conn.gateway.log().write(
             conn.worker.index,
             &access_log::Record {
-                time: self.about.wall.unwrap_or_else(SystemTime::now),
+                time: self.about.wall(),
                 request_id: self.about.request_id(),
                 parent: self.about.parent.as_ref().and_then(|parent| parent.to_str().ok()),
                 client: self.about.client(),

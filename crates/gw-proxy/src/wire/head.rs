@@ -25,8 +25,8 @@ pub(super) struct Answer {
 /// Bound: the headers of an answer.
 const MOST: usize = 100;
 
-/// Writes the head of a request.
-pub(super) fn write<B>(request: &Request<B>, out: &mut Vec<u8>) {
+/// Writes the head of a request; `more` writes lines beside its headers.
+pub(super) fn write<B>(request: &Request<B>, more: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
     let target = request
         .uri()
         .path_and_query()
@@ -43,6 +43,7 @@ pub(super) fn write<B>(request: &Request<B>, out: &mut Vec<u8>) {
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
+    more(out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -289,7 +290,7 @@ mod tests {
             .header("x-a", "1")
             .header("x-a", "2");
         let mut out = Vec::new();
-        write(&request.body(()).unwrap(), &mut out);
+        write(&request.body(()).unwrap(), |_| {}, &mut out);
         assert_eq!(
             out,
             b"PUT /a%20b?c HTTP/1.1\r\nhost: h\r\nx-a: 1\r\nx-a: 2\r\n\r\n"

@@ -97,6 +97,52 @@ async fn nothing_a_client_claims_is_believed() {
 }
 
 #[tokio::test]
+async fn what_an_upstream_is_told_it_is_told_once() {
+    let upstream = Upstream::echo();
+    let proxy = Proxy::to(&upstream);
+    let told = [
+        "x-forwarded-for",
+        "x-real-ip",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-path",
+        "connection",
+        "via",
+        "x-kong-request-id",
+    ];
+    let plain = seen(&proxy, &upstream, "Host: A.test:1").await;
+    for sent in told {
+        let name = sent.to_uppercase();
+        let request = seen(
+            &proxy,
+            &upstream,
+            &format!("Host: A.test:1\r\n{name}: keep-alive"),
+        )
+        .await;
+        for name in told {
+            let values = match (sent, name) {
+                ("x-forwarded-for", "x-forwarded-for") => vec!["keep-alive, 127.0.0.1"],
+                ("via", "via") => vec!["keep-alive", "1.1 gw/0.1.0"],
+                (_, "x-kong-request-id") => continue,
+                _ => plain.headers_named(name),
+            };
+            assert_eq!(request.headers_named(name), values, "{name}, sent {sent}");
+        }
+        let ids = request.headers_named("x-kong-request-id");
+        assert!(ids.len() == 1 && ids[0].len() == 32, "{ids:?}, sent {sent}");
+    }
+    let old = {
+        let mut raw = Raw::connect(proxy.addr()).await;
+        raw.send("GET /a HTTP/1.0\r\n\r\n").await;
+        assert_eq!(raw.read_response().await.status, 200);
+        upstream.requests().pop().expect("a request")
+    };
+    assert_eq!(old.headers_named("via"), ["1.0 gw/0.1.0"]);
+    assert_eq!(old.headers_named("x-forwarded-host"), [""; 0], "there is none");
+}
+
+#[tokio::test]
 async fn hop_by_hop_headers_stay_on_their_hop() {
     let upstream = Upstream::start(|_| {
         Reply::ok("")
