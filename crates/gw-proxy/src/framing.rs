@@ -155,6 +155,11 @@ impl Framing {
         self.state == State::Upgrade
     }
 
+    /// Whether a message has come whole and no other has begun.
+    pub(crate) fn is_between(&self) -> bool {
+        matches!(self.state, State::Gap | State::Upgrade)
+    }
+
     /// Whether nothing that follows is looked at.
     pub(crate) fn is_over(&self) -> bool {
         self.state == State::Over

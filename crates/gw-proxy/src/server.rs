@@ -58,7 +58,7 @@ impl Door {
         http1
             .header_read_timeout(settings.header_timeout)
             .max_header_size(limits.head.max(1024))
-            .half_close(settings.half_close)
+            .half_close(true) // `ClientIo` sees who leaves
             .max_buf_size(limits.head.max(SMALLEST_BUFFER).max(64 << 10));
         if limits.headers > USUAL_HEADERS {
             http1.max_headers(limits.headers);

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -32,8 +33,10 @@ pub(crate) struct ClientIo {
     framing: Framing,
     /// What hyper still reads in place of what was refused.
     poison: &'static [u8],
-    /// What came behind a request for an upgrade, before its answer.
+    /// What came behind a request, before its answer.
     ahead: Bytes,
+    /// Whether a client that closes its side is gone.
+    may_leave: bool,
     conn: Arc<Conn>,
     /// Of HTTP/2.
     watch: Option<Box<Watch>>,
@@ -65,6 +68,7 @@ impl ClientIo {
             framing: Framing::new(),
             poison: b"",
             ahead: Bytes::new(),
+            may_leave: !http2 && !settings.half_close,
             watch: http2.then(|| Box::new(Watch::new(settings.limits.frames))),
             write: Pace::new(settings.client_timeout, settings.limits.min_rate),
             conn,
@@ -177,6 +181,33 @@ impl ClientIo {
         Poll::Ready(Ok(()))
     }
 
+    /// Fails if the client has left while it waits for its answer. hyper would look as well, but makes room for 8 KiB before
+    /// each look, while the head that it has read is in use: memory that each request would have to be given. What comes
+    /// in place of the end is read later.
+    fn unless_gone(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        /// Bound: what is read of it at once.
+        const LOOK: usize = 1024;
+        let conn = &self.conn;
+        let waits = self.may_leave
+            && conn.in_flight.load(Relaxed) > 0
+            && self.framing.is_between()
+            && self.framing.heads() == conn.heads.load(Relaxed)
+            && !conn.tunnel.load(Relaxed);
+        if !waits || !self.ahead.is_empty() {
+            return Ok(());
+        }
+        let mut room = [const { MaybeUninit::uninit() }; LOOK];
+        let mut buf = ReadBuf::uninit(&mut room);
+        if let Poll::Ready(read) = self.poll_stream(cx, &mut buf) {
+            read?;
+            if buf.filled().is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.ahead = Bytes::copy_from_slice(buf.filled());
+        }
+        Ok(())
+    }
+
     fn wrote(
         &mut self,
         cx: &mut Context<'_>,
@@ -204,7 +235,10 @@ impl ClientIo {
                 }
                 Poll::Ready(result)
             }
-            Poll::Pending => self.poll_patience(cx),
+            Poll::Pending => {
+                self.unless_gone(cx)?;
+                self.poll_patience(cx)
+            }
         }
     }
 
@@ -369,6 +403,7 @@ impl AsyncWrite for ClientIo {
         }
         let flushed = Pin::new(&mut this.stream).poll_flush(cx);
         ready!(this.unless_stalled(cx, flushed))?;
+        this.unless_gone(cx)?;
         // hyper flushes when all it has is written.
         if this.conn.in_flight.load(Relaxed) == 0 {
             this.settled = this.conn.heads.load(Relaxed);
