@@ -190,7 +190,7 @@ impl Framing {
                     self.begin();
                     self.skip_line(rest)
                 }
-                State::Line if is_other(rest[0]) => {
+                State::Line if is_other(rest) => {
                     self.rest(State::Rest);
                     self.skip_line(rest)
                 }
@@ -198,6 +198,10 @@ impl Framing {
                     self.state = self.complete();
                     Ok(2)
                 }
+                State::Line => match self.plain_length(rest) {
+                    Some(taken) => Ok(taken),
+                    None => self.head(rest[0]),
+                },
                 State::Body | State::ChunkData => Ok(self.skip_data(rest)),
                 State::ChunkSize
                 | State::ChunkSpace
@@ -250,6 +254,27 @@ impl Framing {
             _ => State::Line,
         };
         Ok(end + 1)
+    }
+
+    /// Takes a line that gives the body's length, if it has come whole and is written as nearly all are. What is written
+    /// otherwise is looked at byte by byte.
+    fn plain_length(&mut self, rest: &[u8]) -> Option<usize> {
+        const NAME: &[u8] = b"content-length: ";
+        const MOST: usize = 15;
+        let (name, value) = rest.split_at_checked(NAME.len())?;
+        if !name.eq_ignore_ascii_case(NAME) || self.chunked || self.length.is_some() {
+            return None;
+        }
+        let count = value.iter().position(|byte| !byte.is_ascii_digit())?;
+        let (digits, end) = value.split_at(count);
+        if !matches!(digits, [b'1'..=b'9', more @ ..] if more.len() < MOST) || !end.starts_with(b"\r\n") {
+            return None;
+        }
+        let number = digits
+            .iter()
+            .fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+        self.length = Some(number);
+        Some(NAME.len() + count + 2)
     }
 
     fn skip_data(&mut self, rest: &[u8]) -> usize {
@@ -431,11 +456,17 @@ impl Framing {
 }
 
 /// Whether a line of a head that begins so neither ends the head nor frames the message.
-fn is_other(byte: u8) -> bool {
-    !matches!(
-        byte,
-        b'c' | b'C' | b't' | b'T' | b'u' | b'U' | b' ' | b'\t' | b'\r' | b'\n'
-    )
+fn is_other(rest: &[u8]) -> bool {
+    let known = match rest.first() {
+        Some(b'c' | b'C') => Known::Length,
+        Some(b't' | b'T') => Known::Coding,
+        Some(b'u' | b'U') => Known::Upgrade,
+        Some(b' ' | b'\t' | b'\r' | b'\n') | None => return false,
+        Some(_) => return true,
+    };
+    let name = known.name();
+    let come = rest.get(..name.len());
+    come.is_some_and(|come| !come.eq_ignore_ascii_case(name))
 }
 
 fn is_token(byte: u8) -> bool {
