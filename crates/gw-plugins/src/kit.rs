@@ -26,6 +26,9 @@ use crate::registry::Registry;
 use crate::reply::{Flow, Reply};
 use crate::steering::Steering;
 
+/// The name of every request.
+static ID: HeaderValue = HeaderValue::from_static("00000000000000000000000000000000");
+
 /// One instance of a plugin, and the configuration it runs under.
 #[derive(Debug)]
 pub struct Kit {
@@ -388,7 +391,7 @@ impl Kit {
             server: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
             scheme: self.scheme,
             client_certificate: None,
-            request_id: "00000000000000000000000000000000",
+            id: &ID,
             method: &asked.method,
             target: asked.target.as_ref(),
             host: asked.host.as_ref(),

@@ -128,7 +128,7 @@ impl Recorder {
         };
         let (scheme, port) = (facts.scheme.as_str(), facts.server.port());
         let mut request = json!({
-            "id": facts.request_id,
+            "id": facts.request_id(),
             "method": facts.method.as_str(),
             "uri": uri,
             "url": format!("{scheme}://{bare}:{port}{uri}"),

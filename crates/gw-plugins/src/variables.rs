@@ -63,7 +63,7 @@ pub fn value(name: &str, head: &request::Parts, identity: &Identity, facts: &Fac
         "uri" => owned(head.uri.path()),
         "request_uri" => facts.target.map(|target| target.as_str().to_owned()),
         "query_string" | "args" => head.uri.query().map(str::to_owned),
-        "request_id" => owned(facts.request_id),
+        "request_id" => owned(facts.request_id()),
         "consumer_name" => {
             let consumer = identity.consumer.as_deref()?;
             consumer

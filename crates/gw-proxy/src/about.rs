@@ -51,7 +51,7 @@ impl About {
             server: self.conn.local,
             scheme: self.conn.scheme,
             client_certificate: self.conn.tls.certificate(),
-            request_id: self.request_id(),
+            id: &self.id,
             method: &self.method,
             target: self.target.as_ref(),
             host: self.host.as_ref(),

@@ -18,6 +18,8 @@ pub(crate) struct Chain {
     filters: Box<[Option<Expr>]>,
     /// One per plugin name and one per global rule, in the order in which they run.
     steps: Box<[Step]>,
+    /// For each step the instance that runs, for plain requests and for those over TLS; if that depends on nothing else.
+    settled: [Option<Box<[u32]>>; 2],
     /// Instances bound to nothing that have the rewrite phase, in the order in which they run.
     rewrite: Box<[u32]>,
     /// What may be needed for plain requests, and for those over TLS.
@@ -138,6 +140,8 @@ impl Chain {
                 (None, None) => step.general = step.general.iter().copied().chain([candidate]).collect(),
             }
         }
+        let depends = uses.iter().any(|(bound, _)| bound.filter.is_some())
+            || steps.iter().any(|(_, step)| step.is_personal());
         let instances: Box<[Instance]> = uses.iter().map(|(_, instance)| (*instance).clone()).collect();
         Self {
             needs: [Protocol::Http, Protocol::Https].map(|protocol| {
@@ -145,6 +149,10 @@ impl Chain {
                 possible.fold(Needs::none(), |needs, index| {
                     needs.and(instances[index as usize].needs)
                 })
+            }),
+            settled: [Protocol::Http, Protocol::Https].map(|protocol| {
+                let chosen = steps.iter().map(|(_, step)| step.choose_for_all(protocol));
+                (!depends).then(|| chosen.collect())
             }),
             has_log: instances
                 .iter()
@@ -160,6 +168,16 @@ impl Chain {
     pub(crate) fn needs(&self, protocol: Protocol) -> Needs {
         let [plain, tls] = self.needs;
         if protocol == Protocol::Https { tls } else { plain }
+    }
+
+    /// The instances that run, one for each step, if neither callers nor requests decide on that.
+    fn settled(&self, protocol: Protocol) -> Option<&[u32]> {
+        let [plain, tls] = &self.settled;
+        match protocol {
+            Protocol::Http => plain.as_deref(),
+            Protocol::Https => tls.as_deref(),
+            _ => None,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -52,8 +52,8 @@ pub(crate) struct Exchange {
     pub(crate) steering: Steering,
     /// What plugins need of it when it is over.
     record: Option<Box<Record>>,
-    /// What the gateway calls itself to the upstream, if what it tells it is not among the request's headers.
-    pub(crate) told_apart: Option<&'static str>,
+    /// What the client spoke, if what the upstream is told of it is not among the request's headers.
+    pub(crate) told_apart: Option<Version>,
     /// What it sticks to a target by.
     pub(crate) stuck: Stuck,
     pub(crate) run: Run,

@@ -190,7 +190,7 @@ pub(crate) fn upstream(
     mut head: request::Parts,
     body: RequestBody,
 ) -> Result<Request<RequestBody>, Failure> {
-    exchange.told_apart = told::is_apart(exchange, &head.headers, &body).then(|| told::via(head.version));
+    exchange.told_apart = told::is_apart(exchange, &head.headers, &body).then_some(head.version);
     let exchange = &*exchange;
     let Some(route) = &exchange.about.route else {
         return Err(Failure::NoRoute);

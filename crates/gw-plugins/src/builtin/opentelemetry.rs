@@ -223,7 +223,7 @@ impl Opentelemetry {
         request.text("http.host", host);
         request.text("http.scheme", facts.scheme.as_str());
         request.text("net.peer.ip", facts.client.to_string());
-        request.text("kong.request.id", facts.request_id);
+        request.text("kong.request.id", facts.request_id());
         request.number("http.status_code", i64::from(status));
         if let Some(route) = facts.route {
             let name = route.name.as_deref();

@@ -158,7 +158,7 @@ fn state_goes_from_phase_to_phase() {
         server: ([127, 0, 0, 1], 8000).into(),
         scheme: gw_core::Protocol::Http,
         client_certificate: None,
-        request_id: "0",
+        id: &http::HeaderValue::from_static("0"),
         method: &http::Method::GET,
         target: None,
         host: None,

@@ -129,10 +129,18 @@ impl Stage<'_> {
                 return Ok(flow);
             }
         }
-        for step in &chain.steps {
-            // Settled here and not before: the steps above may have found out who calls.
-            let index = choose(chain, step, Some(head), self.identity, self.facts);
-            self.chosen.push(index);
+        let settled = chain.settled(self.facts.scheme);
+        self.chosen.extend_from_slice(settled.unwrap_or_default());
+        for (place, step) in chain.steps.iter().enumerate() {
+            let index = match settled.and_then(|settled| settled.get(place)) {
+                Some(index) => *index,
+                None => {
+                    // Not before: the steps above may have found out who calls.
+                    let index = choose(chain, step, Some(head), self.identity, self.facts);
+                    self.chosen.push(index);
+                    index
+                }
+            };
             let instance = chain.instances.get(index as usize);
             if instance.is_some_and(|instance| instance.phases.contains(Phase::Access)) {
                 let flow = self.step(index, Phase::Access, head, body).await?;
@@ -198,15 +206,11 @@ fn choose(
     identity: &Identity,
     facts: &Facts<'_>,
 ) -> u32 {
-    let chosen = if step.is_personal() {
-        let caller = Caller {
-            consumer: identity.consumer.as_deref().map(|consumer| consumer.id),
-            config: facts.config,
-        };
-        step.choose(caller, facts.scheme)
-    } else {
-        step.choose_for_all(facts.scheme)
+    let caller = Caller {
+        consumer: identity.consumer.as_deref().map(|consumer| consumer.id),
+        config: facts.config,
     };
+    let chosen = step.choose(caller, facts.scheme);
     match applies(chain, chosen, head, identity, facts) {
         true => chosen,
         false => NONE,

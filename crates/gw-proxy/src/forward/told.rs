@@ -67,7 +67,9 @@ pub(crate) fn shared(conn: &Conn) -> Box<[u8]> {
 
 /// Appends what the upstream is told of the exchange, if that is not in the table.
 pub(crate) fn write(exchange: &Exchange, out: &mut Vec<u8>) {
-    let Some(via) = exchange.told_apart else { return };
+    let Some(spoken) = exchange.told_apart else {
+        return;
+    };
     let about = &exchange.about;
     out.extend_from_slice(about.conn.told());
     if let Some(host) = &about.host {
@@ -77,7 +79,7 @@ pub(crate) fn write(exchange: &Exchange, out: &mut Vec<u8>) {
         b"x-forwarded-path: ",
         path(about.target.as_ref()),
         b"\r\nvia: ",
-        via.as_bytes(),
+        via(spoken).as_bytes(),
         b"\r\nx-kong-request-id: ",
         about.id.as_bytes(),
         b"\r\n",

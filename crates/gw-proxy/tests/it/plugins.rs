@@ -101,7 +101,7 @@ impl Plugin for Tagger {
         logged()
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push((cx.parts.facts.request_id.to_owned(), status));
+            .push((cx.parts.facts.request_id().to_owned(), status));
     }
 }
 

@@ -139,7 +139,7 @@ impl Plugin for Puppet {
             "target": parts.facts.target.map(|target| target.as_str()),
             "kept": kept,
         });
-        records().push((parts.facts.request_id.to_owned(), record));
+        records().push((parts.facts.request_id().to_owned(), record));
     }
 }
 

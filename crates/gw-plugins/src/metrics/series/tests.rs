@@ -57,7 +57,7 @@ fn count(traffic: &Traffic, route: &Arc<Route>, worker: usize, status: u16) {
             server: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
             scheme: Protocol::Http,
             client_certificate: None,
-            request_id: "",
+            id: &http::HeaderValue::from_static(""),
             method: &Method::GET,
             target: None,
             host: None,
