@@ -41,16 +41,13 @@ impl Contents {
         match op {
             Op::Delete { key } => self.take(key, index),
             Op::Put { key, value } => {
+                let old = self.entries.get(key.as_str());
                 let entry = Entry {
                     value: value.clone(),
-                    created: revision,
+                    created: old.map_or(revision, |old| old.created),
                     modified: revision,
                 };
-                if let Some(old) = self.give(key, entry, index)
-                    && let Some(entry) = self.entries.get_mut(key.as_str())
-                {
-                    entry.created = old.created;
-                }
+                self.give(key, entry, index);
             }
         }
     }
@@ -58,7 +55,7 @@ impl Contents {
     /// Makes an entry what it is to be, or takes it out.
     pub(crate) fn replace(&mut self, key: &Key, entry: Option<Entry>, index: &mut dyn Follow) {
         match entry {
-            Some(entry) => drop(self.give(key, entry, index)),
+            Some(entry) => self.give(key, entry, index),
             None => self.take(key, index),
         }
     }
@@ -70,17 +67,22 @@ impl Contents {
         }
     }
 
-    /// Puts an entry in, and returns the one that was in its place.
-    fn give(&mut self, key: &Key, entry: Entry, index: &mut dyn Follow) -> Option<Entry> {
+    /// Puts an entry in, in the place of the one that is there.
+    fn give(&mut self, key: &Key, entry: Entry, index: &mut dyn Follow) {
         let value = entry.value.clone();
-        let old = self.entries.insert(key.clone(), entry);
-        if let Some(old) = &old {
-            index.release(key, &old.value);
-            self.hash.remove(key, &old.value);
+        // The key stays the one that the index points at.
+        match self.entries.get_mut(key.as_str()) {
+            Some(place) => {
+                let old = std::mem::replace(place, entry);
+                index.exchange(key, &old.value, &value);
+                self.hash.remove(key, &old.value);
+            }
+            None => {
+                self.entries.insert(key.clone(), entry);
+                index.hold(key, &value);
+            }
         }
-        index.hold(key, &value);
         self.hash.add(key, &value);
-        old
     }
 
     /// Returns the contents as bytes, with a format version and a checksum.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::ready;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,14 +10,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use redb::Database;
 use tokio::sync::watch;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use crate::announced::Announcements;
 use crate::commit::{CommitId, Incarnation, Revision};
+use crate::embedded::desk::{Desk, Interrupted};
 use crate::embedded::file::Locked;
 use crate::error::OpenError;
 use crate::log::{Announced, AppendError, BoxFuture, CommitLog, Head, LogError, Record};
 
+mod desk;
 mod file;
 pub(crate) mod live;
 mod snapshot;
@@ -27,20 +30,29 @@ pub(crate) use snapshot::Snapshot;
 /// Bound: the largest commit, in bytes.
 const LIMIT: usize = 64 * 1024 * 1024;
 
-/// A log in a redb file. Everything that touches the disk runs on a blocking thread.
+/// A log in a redb file. Everything that touches the disk runs on a thread of its own.
 ///
 /// After a failed write the file is opened anew before the next use, so that a full disk heals once there is room.
 pub struct RedbLog {
     core: Arc<Core>,
+    desk: Desk,
 }
 
 struct Core {
     path: PathBuf,
     incarnation: Incarnation,
     session: Mutex<Session>,
-    /// The head, and whether the log is closed.
-    standing: watch::Sender<(Revision, bool)>,
+    standing: watch::Sender<Standing>,
+    /// Held while an append is under way, until its caller has the answer.
+    appending: tokio::sync::Mutex<()>,
     nodes: Announcements,
+}
+
+/// Where the log stands, as far as this process has seen: nobody else writes it.
+#[derive(Clone, Copy)]
+struct Standing {
+    head: Head,
+    closed: bool,
 }
 
 /// Invariant: no lock, no database: dropping the lock is what lets another process in.
@@ -57,11 +69,17 @@ impl RedbLog {
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref().to_path_buf();
         let place = path.clone();
-        match spawn_blocking(move || Core::open(path)).await {
+        // From one of the runtime's threads that may wait, whose priority it has too.
+        let desk = spawn_blocking(Desk::open).await.map_err(io::Error::from);
+        let desk = desk.and_then(|desk| desk).map_err(|source| OpenError::Io {
+            path: place.clone(),
+            source,
+        })?;
+        match desk.run(move || Core::open(path)).await {
             Ok(core) => Ok(Self {
                 core: Arc::new(core?),
+                desk,
             }),
-            // redb trusts some of what it reads: on a damaged file it may panic instead of answering.
             Err(error) => Err(OpenError::Damaged {
                 path: place,
                 source: error.into(),
@@ -69,13 +87,13 @@ impl RedbLog {
         }
     }
 
-    /// Runs `work` on a blocking thread, to its end even if the future is dropped.
+    /// Runs `work` on the log's thread, to its end even if the future is dropped.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Core) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
         let core = Arc::clone(&self.core);
-        match spawn_blocking(move || work(&core)).await {
+        match self.desk.run(move || work(&core)).await {
             Ok(result) => result,
             Err(error) => Err(self.core.interrupted(error)),
         }
@@ -83,17 +101,24 @@ impl RedbLog {
 
     async fn wait(&self, after: Head) -> Result<Revision, LogError> {
         let mut standing = self.core.standing.subscribe();
-        // What is not in this history is not worth waiting for.
-        self.run(move |core| core.with(|database| tables::check_within(database, core.incarnation, after)))
+        let now = *standing.borrow();
+        // What is not in this history is not worth waiting for. The newest commit is: that need not be read.
+        if now.head != after || after.last.is_none() {
+            self.run(move |core| {
+                core.with(|database| tables::check_within(database, core.incarnation, after))
+            })
             .await??;
-        let revision = after.revision;
-        match standing
-            .wait_for(|(head, closed)| *closed || *head > revision)
-            .await
-            .as_deref()
-        {
-            Ok((head, false)) => Ok(*head),
-            Ok((_, true)) | Err(_) => Err(LogError::Closed),
+        }
+        let past = |standing: &Standing| standing.closed || standing.head.revision > after.revision;
+        if standing.wait_for(past).await.is_err() {
+            return Err(LogError::Closed);
+        }
+        // Whoever appended hears of it first: most often it is who waits, and needs not read what it has written.
+        drop(self.core.appending.lock().await);
+        let now = *self.core.standing.borrow();
+        match now.closed {
+            true => Err(LogError::Closed),
+            false => Ok(now.head.revision),
         }
     }
 }
@@ -110,12 +135,10 @@ impl CommitLog for RedbLog {
         id: CommitId,
     ) -> BoxFuture<'_, Result<Revision, AppendError>> {
         Box::pin(async move {
+            let _appending = self.core.appending.lock().await;
             let core = Arc::clone(&self.core);
-            match spawn_blocking(move || core.append(expect, &record, id)).await {
+            match self.desk.run(move || core.append(expect, &record, id)).await {
                 Ok(result) => result,
-                Err(error) if error.is_cancelled() => {
-                    Err(AppendError::Rejected(self.core.interrupted(error)))
-                }
                 Err(error) => Err(AppendError::Unknown(self.core.interrupted(error))),
             }
         })
@@ -177,7 +200,7 @@ impl CommitLog for RedbLog {
         session.database = None;
         session.lock = None;
         drop(session);
-        self.core.standing.send_modify(|(_, closed)| *closed = true);
+        self.core.standing.send_modify(|standing| standing.closed = true);
     }
 }
 
@@ -198,7 +221,7 @@ impl Core {
             path: path.clone(),
             source: error.into(),
         };
-        let head = tables::head(&database, incarnation).map_err(damaged)?.revision;
+        let head = tables::head(&database, incarnation).map_err(damaged)?;
         let session = Mutex::new(Session {
             database: Some(database),
             lock: Some(lock),
@@ -206,7 +229,8 @@ impl Core {
         Ok(Self {
             incarnation,
             session,
-            standing: watch::Sender::new((head, false)),
+            standing: watch::Sender::new(Standing { head, closed: false }),
+            appending: tokio::sync::Mutex::default(),
             nodes: Announcements::default(),
             path,
         })
@@ -233,9 +257,9 @@ impl Core {
     }
 
     fn check_open(&self) -> Result<(), LogError> {
-        match *self.standing.borrow() {
-            (_, true) => Err(LogError::Closed),
-            (_, false) => Ok(()),
+        match self.standing.borrow().closed {
+            true => Err(LogError::Closed),
+            false => Ok(()),
         }
     }
 
@@ -254,7 +278,17 @@ impl Core {
                 Err(_) => return Err(AppendError::Unknown(error)),
             },
         };
-        self.standing.send_modify(|(head, _)| *head = made.max(*head));
+        self.standing.send_if_modified(|standing| {
+            let is_newest = made > standing.head.revision;
+            if is_newest {
+                standing.head = Head {
+                    revision: made,
+                    last: Some(id),
+                    ..standing.head
+                };
+            }
+            is_newest
+        });
         Ok(made)
     }
 
@@ -262,7 +296,7 @@ impl Core {
         self.path.display().to_string().into()
     }
 
-    fn interrupted(&self, error: JoinError) -> LogError {
+    fn interrupted(&self, error: Interrupted) -> LogError {
         LogError::Unavailable {
             place: self.place(),
             source: error.into(),

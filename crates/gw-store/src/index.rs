@@ -88,6 +88,9 @@ pub(crate) trait Follow {
 
     /// There is an entry less.
     fn release(&mut self, key: &Key, value: &[u8]);
+
+    /// An entry has another value.
+    fn exchange(&mut self, key: &Key, old: &[u8], new: &[u8]);
 }
 
 /// Needs not know.
@@ -95,6 +98,8 @@ impl Follow for () {
     fn hold(&mut self, _key: &Key, _value: &[u8]) {}
 
     fn release(&mut self, _key: &Key, _value: &[u8]) {}
+
+    fn exchange(&mut self, _key: &Key, _old: &[u8], _new: &[u8]) {}
 }
 
 /// Index keys that follow what happens to the entries.
@@ -109,25 +114,55 @@ impl<'i> Following<'i> {
     }
 }
 
+impl Following<'_> {
+    /// The index keys of a value, each once.
+    fn names(&self, key: &Key, value: &[u8]) -> Vec<String> {
+        let mut names = Vec::new();
+        self.indexer
+            .index(key.as_str(), value, &mut |name| names.push(name));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn add(&mut self, name: String, key: &Key) {
+        let holders = match self.keys.remove(name.as_str()) {
+            Some(held) => held.with(key),
+            None => Holders::One(key.clone()),
+        };
+        self.keys.insert(Key::from(name), holders);
+    }
+
+    fn take(&mut self, name: String, key: &Key) {
+        if let Some(rest) = self.keys.remove(name.as_str()).and_then(|held| held.without(key)) {
+            self.keys.insert(Key::from(name), rest);
+        }
+    }
+}
+
 impl Follow for Following<'_> {
     fn hold(&mut self, key: &Key, value: &[u8]) {
-        let keys = &mut self.keys;
-        self.indexer.index(key.as_str(), value, &mut |name| {
-            let holders = match keys.remove(name.as_str()) {
-                Some(held) => held.with(key),
-                None => Holders::One(key.clone()),
-            };
-            keys.insert(Key::from(name), holders);
-        });
+        for name in self.names(key, value) {
+            self.add(name, key);
+        }
     }
 
     fn release(&mut self, key: &Key, value: &[u8]) {
-        let keys = &mut self.keys;
-        self.indexer.index(key.as_str(), value, &mut |name| {
-            if let Some(rest) = keys.remove(name.as_str()).and_then(|held| held.without(key)) {
-                keys.insert(Key::from(name), rest);
-            }
-        });
+        for name in self.names(key, value) {
+            self.take(name, key);
+        }
+    }
+
+    // Nearly always all index keys of both are the same, and nothing is copied.
+    fn exchange(&mut self, key: &Key, old: &[u8], new: &[u8]) {
+        let (old, new) = (self.names(key, old), self.names(key, new));
+        let is_in = |names: &[String], name: &String| names.binary_search(name).is_ok();
+        for name in old.iter().filter(|name| !is_in(&new, name)) {
+            self.take(name.clone(), key);
+        }
+        for name in new.into_iter().filter(|name| !is_in(&old, name)) {
+            self.add(name, key);
+        }
     }
 }
 

@@ -292,6 +292,10 @@ async fn older_than(
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let oldest = u64::try_from(now.saturating_sub(age).as_millis()).unwrap_or(u64::MAX);
     let (mut low, mut high) = (low.0, head.revision.0);
+    // Most often not even the first is.
+    if low < high && history::commit_at(log, head, Revision(low + 1)).await?.meta.at >= oldest {
+        return Ok(Revision(low));
+    }
     while low < high {
         let middle = low + (high - low).div_ceil(2);
         let commit = history::commit_at(log, head, Revision(middle)).await?;

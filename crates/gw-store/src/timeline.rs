@@ -11,10 +11,10 @@ use crate::view::View;
 use crate::watch::WatchItem;
 
 /// Bound: commits kept for watches that lag.
-const KEEP_COMMITS: usize = 4096;
+const KEEP_COMMITS: usize = 512;
 
 /// Bound: bytes kept for watches that lag.
-const KEEP_BYTES: usize = 32 * 1024 * 1024;
+const KEEP_BYTES: usize = 8 * 1024 * 1024;
 
 /// The view at the head, the commits before it, and a bell for those who wait.
 pub(crate) struct Timeline {

@@ -91,14 +91,16 @@ pub(super) fn append(
     id: CommitId,
     begun: &mut bool,
 ) -> Answer<Result<Revision, AppendError>> {
-    if let Some(revision) = find(database, id)? {
+    // Nobody else writes: what is read here holds until the end.
+    let now = database.begin_read()?;
+    if let Some(revision) = find_in(&now, id)? {
         return Ok(Err(AppendError::Duplicate { revision }));
     }
-    if let Err(reset) = check_within(database, incarnation, expect)? {
+    if let Err(reset) = check_within_in(&now, incarnation, expect)? {
         return Ok(Err(AppendError::Rejected(reset)));
     }
-    // Nobody else writes: what was just read holds until the end.
-    let head = head(database, incarnation)?.revision;
+    let head = head_in(&now, incarnation)?.revision;
+    drop(now);
     if head != expect.revision {
         return Ok(Err(AppendError::Conflict { head }));
     }
@@ -113,8 +115,7 @@ pub(super) fn append(
 }
 
 pub(super) fn find(database: &Database, id: CommitId) -> Answer<Option<Revision>> {
-    let ids = database.begin_read()?.open_table(IDS)?;
-    Ok(ids.get(id.as_u128())?.map(|revision| Revision(revision.value())))
+    find_in(&database.begin_read()?, id)
 }
 
 /// Refuses a position that is not in this history.
@@ -229,6 +230,11 @@ pub(super) fn pruned(database: &Database) -> Answer<Revision> {
 }
 
 // --- in one transaction ---
+
+fn find_in(transaction: &ReadTransaction, id: CommitId) -> Answer<Option<Revision>> {
+    let ids = transaction.open_table(IDS)?;
+    Ok(ids.get(id.as_u128())?.map(|revision| Revision(revision.value())))
+}
 
 fn head_in(transaction: &ReadTransaction, incarnation: Incarnation) -> Answer<Head> {
     let about = transaction.open_table(ABOUT)?;

@@ -40,14 +40,14 @@ async fn a_watch_too_far_behind_is_told_so() {
 #[tokio::test]
 async fn many_small_commits_are_bounded_too() {
     let store = store().await;
-    for _ in 0..5000 {
+    for _ in 0..1000 {
         commit(&store, vec![Op::put("key", "x")]).await.unwrap();
     }
     let gap = store.watch(Revision::ZERO).try_next();
     assert_eq!(
         gap,
         Some(WatchItem::Gap {
-            oldest: Revision(5000 - 4096)
+            oldest: Revision(1000 - 512)
         })
     );
 }
