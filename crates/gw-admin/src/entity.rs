@@ -25,6 +25,7 @@ use crate::api::{Collection, Endpoint, Site};
 use crate::problem::Problem;
 pub(crate) use filters::Filters;
 pub(crate) use listing::without_lists;
+pub(crate) use put::written;
 pub(crate) use references::lower_ids;
 pub(crate) use version::{config_tag, history};
 pub(crate) use write::Verb;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::AdminApi;
 use crate::answer::Answer;
+use crate::entity::written;
 use crate::intent::Intent;
 use crate::problem::Problem;
 
@@ -140,9 +141,9 @@ impl AdminApi {
             // What is no document the node reports as what it cannot serve.
             if let Ok(document) = serde_json::from_slice::<Document>(&entry.value) {
                 let resealed = self.resealed(kind, document, &mut batch.stored)?;
-                batch.ops.extend(
-                    resealed.map(|document| Op::put(key.clone(), Value::Object(document).to_string())),
-                );
+                batch
+                    .ops
+                    .extend(resealed.map(|document| Op::put(key.clone(), written(document))));
             }
         }
         batch.next = None;

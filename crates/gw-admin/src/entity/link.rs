@@ -5,7 +5,7 @@ use gw_schema::{Violation, ViolationKind};
 use gw_store::Op;
 use serde_json::{Value, json};
 
-use super::{Entities, auto, reference, shown, text};
+use super::{Entities, auto, reference, shown, text, written};
 use crate::api::{End, Link};
 use crate::body::Arguments;
 use crate::page::Paging;
@@ -119,7 +119,7 @@ impl<'a> Entities<'a> {
             self.complete(spec, &mut tie, None, Vec::new())?;
             ops.extend(self.check_unique(spec, &tie)?);
             let key = index::entity_key(link.by, text(&tie, "id").unwrap_or_default());
-            ops.push(Op::put(key, Value::Object(tie).to_string()));
+            ops.push(Op::put(key, written(tie)));
             tied.push(shown(far_spec, far));
         }
         let mut answer = Document::new();

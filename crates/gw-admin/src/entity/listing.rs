@@ -7,7 +7,7 @@ use gw_schema::{Violation, ViolationKind};
 use gw_store::Op;
 use serde_json::{Value, json};
 
-use super::{Entities, auto, endpoint_key, reference, text};
+use super::{Entities, auto, endpoint_key, reference, text, written};
 
 /// What a list is written through to: the kind it names, the field that names them, the field that refers back.
 struct Ends<'a> {
@@ -140,7 +140,7 @@ impl<'a> Entities<'a> {
         self.kinds.complete(ends.spec.kind, &mut child)?;
         let key = index::entity_key(ends.spec.kind, text(&child, "id").unwrap_or_default());
         ends.spec.thin(&mut child);
-        Ok(Op::put(key, Value::Object(child).to_string()))
+        Ok(Op::put(key, written(child)))
     }
 }
 

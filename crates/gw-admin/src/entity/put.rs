@@ -14,7 +14,7 @@ impl Entities<'_> {
     pub(crate) fn put(&self, spec: &KindSpec, document: &Document) -> Result<Op, Problem> {
         let key = index::entity_key(spec.kind, text(document, "id").unwrap_or_default());
         let stored = self.sealed(spec, &key, stored(spec, document))?;
-        Ok(Op::put(key, Value::Object(stored).to_string()))
+        Ok(Op::put(key, written(stored)))
     }
 
     /// A document as it is stored under `key`, or as a file may show it: with its secrets sealed, if there is a keyring.
@@ -52,6 +52,16 @@ impl Entities<'_> {
         // What cannot be opened stays as it was.
         let _sealed = self.kinds.open(spec.kind, &mut document);
         let sealed = self.sealed(spec, key, document)?;
-        Ok(Bytes::from(Value::Object(sealed).to_string()))
+        Ok(written(sealed))
     }
+}
+
+/// A document as a text that takes no more room than it needs: it is kept for as long as it is stored.
+pub(crate) fn written(document: Document) -> Bytes {
+    Bytes::from(
+        Value::Object(document)
+            .to_string()
+            .into_boxed_str()
+            .into_boxed_bytes(),
+    )
 }
