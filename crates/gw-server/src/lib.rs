@@ -8,6 +8,7 @@
 mod access;
 mod alarms;
 mod args;
+mod background;
 mod banner;
 mod checkpoints;
 mod commands;

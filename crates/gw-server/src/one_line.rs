@@ -44,6 +44,7 @@ pub(crate) async fn run(
     }
     let readiness = Readiness::new(Arc::clone(&gateway), Source::Flags);
     let server = run::serve(listen, &gateway, &sockets)?;
+    origin.background.give_way();
     let status = run::serve_status(&readiness, &sockets)?;
     let predecessor = leaving.as_ref().map(|leaving| leaving.pid);
     if let Some(leaving) = leaving {

@@ -25,6 +25,7 @@ use crate::args::kong::KongVariables;
 use crate::args::secrets::SecretArgs;
 use crate::args::store::{MassDeletion, Switch};
 use crate::args::{AccessLogTo, Args, Command, EjectFor, Flavor, Workers};
+use crate::background::Background;
 use crate::banner::{Banner, ShownAdmin};
 use crate::commands;
 use crate::control::{Control, Kept, Parts, Place};
@@ -72,8 +73,10 @@ pub fn main_with(plugins: Registry) -> ExitCode {
         }
         said.tell();
         let origin = Origin::find()?;
+        let background = origin.background;
         let control = Builder::new_current_thread()
             .enable_all()
+            .on_thread_start(move || background.give_way())
             .build()
             .map_err(|source| StartError::System {
                 what: "a control runtime",
@@ -177,24 +180,26 @@ pub(crate) struct Origin {
     pub(crate) program: Program,
     pub(crate) predecessor: Option<Predecessor>,
     pub(crate) inherited: Vec<Inherited>,
+    pub(crate) background: Background,
 }
 
 impl Origin {
-    /// Called before any thread is started.
+    /// Called before any thread is started; at its end one is, which starts processes.
     fn find() -> Result<Self, StartError> {
-        let program = Program::this().map_err(|source| StartError::System {
-            what: "the path of the program",
-            source,
-        })?;
         let mut inherited = sockets::activated().map_err(StartError::Activation)?;
         let predecessor = Predecessor::find()?.map(|(predecessor, handed)| {
             inherited.extend(handed);
             predecessor
         });
+        let program = Program::this().map_err(|source| StartError::System {
+            what: "the path of the program, or a thread to start it from",
+            source,
+        })?;
         Ok(Self {
             program,
             predecessor,
             inherited,
+            background: Background::beside_this(),
         })
     }
 }
@@ -245,6 +250,7 @@ async fn run(
         names_are_known(&gateway).await;
     }
     let server = serve(&args.proxy_listen, &gateway, &sockets)?;
+    origin.background.give_way();
     let status = serve_status(&readiness, &sockets)?;
     let predecessor = leaving.as_ref().map(|leaving| leaving.pid);
     if let Some(leaving) = leaving {

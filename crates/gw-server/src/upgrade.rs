@@ -24,9 +24,11 @@ use std::time::Duration;
 
 use gw_proxy::ListenSocket;
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use self::wire::{Handed, Handover, Line, Word};
+use crate::background::Starter;
 use crate::sockets::{Giver, Inherited, Open};
 
 /// Names the process to take over from, which has given the end of a stream as standard input.
@@ -83,6 +85,7 @@ pub enum TakeoverError {
 pub(crate) struct Program {
     path: PathBuf,
     args: Vec<OsString>,
+    starter: Starter,
 }
 
 /// The process that is to take over.
@@ -121,6 +124,7 @@ impl Program {
         Ok(Self {
             path,
             args: args.collect(),
+            starter: Starter::new()?,
         })
     }
 
@@ -142,7 +146,11 @@ impl Successor {
             return Err(UpgradeError::FirstProcess);
         }
         let (own, other) = wire::pair()?;
-        let child = program.command(other.into()).spawn();
+        let (runtime, mut command) = (Handle::current(), program.command(other.into()));
+        let child = program.starter.run(move || {
+            let _entered = runtime.enter();
+            command.spawn()
+        });
         let child = child.map_err(|source| UpgradeError::Spawn {
             program: program.path.clone(),
             source,

@@ -90,6 +90,10 @@ pub(super) fn identity(kinds: &Kinds, key: &Key) -> Option<(Kind, Uuid)> {
 
 /// Reads what each step leads to, in order: on one thread, or if there are many on as many as the machine has use for.
 pub(super) fn read(kinds: &Kinds, steps: &[Step<'_>]) -> Readings {
+    if steps.len() <= MANY {
+        // How many threads there could be is a question to the system, which reads files to answer it.
+        return read_share(kinds, steps);
+    }
     let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
     let mut shares = steps.chunks(steps.len().div_ceil(threads).max(MANY));
     let first = shares.next().unwrap_or_default();

@@ -1,11 +1,11 @@
 //! A new process takes over from a running one: under load, when it cannot, and again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -316,6 +316,40 @@ async fn a_gateway_without_a_store_is_replaced_as_well() {
     assert!(gateway.wait().await.success());
     load.wait_for(100).await;
     load.end().await;
+}
+
+/// The priorities of a process's threads by their names; the first thread has that of the program.
+fn niceness(process: &str) -> BTreeMap<String, i32> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(path.join("stat")).ok()?;
+        let (name, rest) = text.split_once('(')?.1.rsplit_once(") ")?;
+        Some((name.to_owned(), rest.split(' ').nth(16)?.parse().ok()?))
+    };
+    threads.filter_map(|thread| read(thread.ok()?.path())).collect()
+}
+
+#[tokio::test]
+async fn threads_that_serve_go_before_the_others_also_in_a_process_that_took_over() {
+    let stage = Stage::start().await;
+    let own = *niceness("self").values().next().expect("this thread");
+    let beside = (own + 5).min(19);
+    let check = |process: u32| {
+        let found = niceness(&process.to_string());
+        for (name, expected) in [
+            ("worker-0", own),
+            ("starter", own),
+            ("gw-server", beside),
+            ("store", beside),
+        ] {
+            assert_eq!(found.get(name), Some(&expected), "{name}: {found:?}");
+        }
+    };
+    check(stage.gateway.id());
+    stage.gateway.upgrade();
+    stage.gateway.wait_for_successors(1).await;
+    stage.gateway.wait_for_line("a new process has taken over").await;
+    check(*stage.gateway.successors().first().expect("one has taken over"));
 }
 
 #[tokio::test]
