@@ -408,3 +408,47 @@ fn members_follow_names_and_weights() {
     assert_eq!(member.host(false), "app.test");
     assert_eq!(bench.names.known(), 1);
 }
+
+#[test]
+fn what_changes_leave_behind_is_nothing() {
+    const ROUTES: u64 = 600;
+    let bench = Bench::new();
+    let route = |number: u64, path: String| {
+        let document = json!({ "paths": [path], "service": reference(Kind::Service, Some(number % 7)) });
+        bench.put(Kind::Route, number, document)
+    };
+    let service = |number: u64, timeout: u64| {
+        let document =
+            json!({ "name": format!("s{number}"), "url": "http://127.0.0.1:9", "read_timeout": timeout });
+        bench.put(Kind::Service, number, document)
+    };
+    let (mut snapshot, mut config) = (Snapshot::empty(RouterFlavor::Kong), Config::default());
+    let mut make = |changes: Vec<Change>| {
+        for change in &changes {
+            config.apply(change.clone());
+        }
+        let (next, revision) = (config.clone(), snapshot.revision + 1);
+        snapshot = snapshot.next(&bench.compiler(), next, &changes, revision);
+    };
+    make((0..7).map(|number| service(number, 1)).collect());
+    make(
+        (0..ROUTES)
+            .map(|number| route(number, format!("/s{}/r{number}", number / 100)))
+            .collect(),
+    );
+    // Each round ends where it began: with a route more and again without it, another moved there and back.
+    let mut round = |number: u64| {
+        let moved = number * 101 % ROUTES;
+        let home = format!("/s{}/r{moved}", moved / 100);
+        make(vec![route(ROUTES, format!("/new/{number}"))]);
+        make(vec![route(moved, format!("/moved/{number}"))]);
+        make(vec![service(moved % 7, number)]);
+        make(vec![route(moved, home), service(moved % 7, 1)]);
+        make(vec![Change::Delete(Kind::Route, id(Kind::Route, ROUTES))]);
+    };
+    // Maps may be of another shape after all routes were moved once, and of the same ever after.
+    (0..2 * ROUTES).for_each(&mut round);
+    let left = allocation_counter::measure(|| (2 * ROUTES..3 * ROUTES).for_each(&mut round));
+    assert!(left.count_total > 10 * ROUTES, "it was counted: {left:?}");
+    assert_eq!((left.count_current, left.bytes_current), (0, 0));
+}
