@@ -100,8 +100,9 @@ Measures gw-server (profile `release`) with many routes in its store, 100 to a s
   start   From starting it to its first proxied answer: time, time on processors, memory; round by round
   change  From asking for another path of a route to the answer, which comes when that is served and stored: right after
           filling the store and after a start, on the disk and, where there is /dev/shm, without waiting for a disk
-  churn   Slices of time at rest and slices with 50 changes a second, by turns, under 4,000 requests a second; fails if a
-          request fails, p99 is above 1.2 of that at rest, changes cannot keep pace or memory grows
+  churn   Slices of time at rest, with 50 questions a second to the Admin API and with 50 changes a second, by turns, under
+          4,000 requests a second; fails if a request fails, p99 with changes is above 1.2 of that at rest, changes cannot
+          keep pace or memory grows
 
 Usage: cargo xtask bench start|change|churn [options]
 

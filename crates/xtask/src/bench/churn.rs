@@ -1,4 +1,4 @@
-//! `bench churn`: a table of routes that keeps changing under load, beside itself at rest.
+//! `bench churn`: a table of routes that keeps changing under load, beside itself at rest and beside as many questions.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,18 +24,48 @@ const SLOWER: f64 = 1.2;
 /// Bound: what counts as growth of memory, in MiB and as a part.
 const GROWTH: (f64, f64) = (6.0, 0.05);
 
-/// One slice of time at rest and one with changes.
+/// Changes made before the first slice, as fast as they are taken: so many that whatever has a bound is full. It is
+/// growth without one that is looked for.
+const BEFORE: usize = 2500;
+
+/// One slice of time at rest, one with questions and one with changes.
 #[derive(Debug)]
 struct Slice {
-    quiet: Report,
-    changing: Report,
-    /// Milliseconds that each change took.
-    changes: Vec<f64>,
+    quiet: Heard,
+    asking: Heard,
+    changing: Heard,
     /// MiB at its end.
     resident: f64,
 }
 
-/// Lets slices at rest and slices with changes follow each other, prints, and fails if changes are felt.
+/// What was seen of one slice.
+#[derive(Debug)]
+struct Heard {
+    report: Report,
+    /// Processor time that the gateway took, in microseconds.
+    used: f64,
+    /// Milliseconds that each call of the Admin API took.
+    calls: Vec<f64>,
+}
+
+/// What the Admin API is called for meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Calls {
+    /// For what is there. It shows what the bench itself takes of the machine: who calls, how often, over what.
+    Questions,
+    Changes,
+}
+
+/// Who calls the Admin API at a pace.
+#[derive(Clone, Copy, Debug)]
+struct Caller<'o> {
+    admin: SocketAddr,
+    options: &'o Options,
+    round: usize,
+    what: Calls,
+}
+
+/// Lets slices at rest, with questions and with changes follow each other, prints, and fails if changes are felt.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let load = build::program("release", "gw-benches", "gw-load")?;
     let origins = Origins::start(&load)?;
@@ -44,10 +74,28 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     for (label, bin) in options.programs()? {
         let site = Site::new(&bin, None)?;
         let running = site.filled(options.routes, origin)?;
+        let caller = |round, what| Caller {
+            admin: running.admin,
+            options,
+            round,
+            what,
+        };
+        for count in 0..BEFORE {
+            caller(options.rounds, Calls::Changes).call(count)?;
+        }
         let mut slices = Vec::new();
         for round in 0..options.rounds {
             eprintln!("xtask: {label}: slice {} of {}", round + 1, options.rounds);
-            slices.push(slice(&load, &site, &running, options, round)?);
+            let drive = |what: Option<Calls>| {
+                let caller = what.map(|what| caller(round, what));
+                drive(&load, site.proxy, options, (&running, caller))
+            };
+            slices.push(Slice {
+                quiet: drive(None)?,
+                asking: drive(Some(Calls::Questions))?,
+                changing: drive(Some(Calls::Changes))?,
+                resident: running.child.tree().memory().proportional,
+            });
         }
         running.end()?;
         faults.extend(
@@ -62,142 +110,185 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     }
 }
 
-fn slice(
+/// Requests for routes that nobody changes, while the Admin API is called; one that fails fails the bench.
+fn drive(
     load: &Path,
-    site: &Site,
-    running: &Running,
+    proxy: SocketAddr,
     options: &Options,
-    round: usize,
-) -> Result<Slice, String> {
-    let quiet = drive(load, site.proxy, options)?;
-    let (admin, over) = (running.admin, AtomicBool::new(false));
-    let (changing, changes) = thread::scope(|scope| {
-        let changes = scope.spawn(|| changed(admin, options, round, &over));
-        let changing = drive(load, site.proxy, options);
-        over.store(true, Relaxed);
-        (changing, changes.join())
-    });
-    let changes = changes.map_err(|_| "the part that changes panicked".to_owned())??;
-    Ok(Slice {
-        quiet,
-        changing: changing?,
-        changes,
-        resident: running.child.tree().memory().proportional,
-    })
-}
-
-/// Requests for routes that nobody changes; one that fails fails the bench.
-fn drive(load: &Path, proxy: SocketAddr, options: &Options) -> Result<Report, String> {
+    (running, caller): (&Running, Option<Caller<'_>>),
+) -> Result<Heard, String> {
     let path = format!("{}/small", many::path(options.routes - 1));
     let words = ["--path", &path, "--expect", "21", "--rate", &RATE.to_string()];
     let amount = Amount::Seconds {
         warmup: 0.5,
         measured: options.seconds,
     };
-    load::own(load, proxy, words.map(str::to_owned).to_vec(), amount)
+    let tree = running.child.tree();
+    let (before, over) = (tree.cpu(), AtomicBool::new(false));
+    let (report, calls) = thread::scope(|scope| {
+        let calls = caller.map(|caller| {
+            let over = &over;
+            scope.spawn(move || caller.until(over))
+        });
+        let report = load::own(load, proxy, words.map(str::to_owned).to_vec(), amount);
+        over.store(true, Relaxed);
+        (report, calls.map(thread::ScopedJoinHandle::join))
+    });
+    let calls = calls
+        .unwrap_or(Ok(Ok(Vec::new())))
+        .map_err(|_| "the part that calls panicked".to_owned())??;
+    Ok(Heard {
+        report: report?,
+        used: (tree.cpu() - before).total,
+        calls,
+    })
 }
 
-/// Makes changes of every kind, each when it is due, until told that it is over.
-fn changed(
-    admin: SocketAddr,
-    options: &Options,
-    round: usize,
-    over: &AtomicBool,
-) -> Result<Vec<f64>, String> {
-    let begun = Instant::now();
-    let mut times = Vec::new();
-    for count in 0_u32.. {
-        let due = begun + Duration::from_secs_f64(f64::from(count) / PACE);
-        while Instant::now() < due && !over.load(Relaxed) {
-            pause(
-                due.saturating_duration_since(Instant::now())
-                    .min(Duration::from_millis(20)),
-            );
+impl Caller<'_> {
+    /// Calls, each time when it is due, until told that it is over.
+    fn until(self, over: &AtomicBool) -> Result<Vec<f64>, String> {
+        let begun = Instant::now();
+        let mut times = Vec::new();
+        for count in 0_u32.. {
+            let due = begun + Duration::from_secs_f64(f64::from(count) / PACE);
+            while Instant::now() < due && !over.load(Relaxed) {
+                pause(
+                    due.saturating_duration_since(Instant::now())
+                        .min(Duration::from_millis(20)),
+                );
+            }
+            if over.load(Relaxed) {
+                break;
+            }
+            times.push(self.call(count as usize)?.as_secs_f64() * 1000.0);
         }
-        if over.load(Relaxed) {
-            break;
-        }
+        Ok(times)
+    }
+
+    /// Makes the change of this number, or asks for what it would be about. They are of every kind.
+    fn call(self, count: usize) -> Result<Duration, String> {
+        let Self { admin, round, .. } = self;
         // The last service is the one that is asked.
-        let number = (round * 7919 + count as usize * 101) % (options.routes / 2);
-        let route = format!("/routes/churn-{}", count / 4 % 100);
-        let took = match count % 4 {
+        let number = (round * 7919 + count * 101) % (self.options.routes / 2);
+        let name = format!("/routes/churn-{}", count / 4 % 100);
+        let (route, service) = (
+            format!("/routes/{}", many::name(number)),
+            format!("/services/{}", many::service(number)),
+        );
+        if self.what == Calls::Questions {
+            return many::ask(admin, if count.is_multiple_of(2) { &route } else { &service });
+        }
+        match count % 4 {
             0 => many::change(
                 admin,
                 "PUT",
-                &route,
+                &name,
                 &json!({ "paths": [format!("/churn/{round}/{count}")] }),
             ),
             1 => many::change(
                 admin,
                 "PATCH",
-                &format!("/routes/{}", many::name(number)),
+                &route,
                 &json!({ "paths": [format!("/moved/{round}/{count}")] }),
             ),
             2 => many::change(
                 admin,
                 "PATCH",
-                &format!("/services/{}", many::service(number)),
+                &service,
                 &json!({ "read_timeout": 30_000 + count }),
             ),
-            _ => many::change(admin, "DELETE", &route, &json!({})),
-        };
-        times.push(took?.as_secs_f64() * 1000.0);
+            _ => many::change(admin, "DELETE", &name, &json!({})),
+        }
     }
-    Ok(times)
 }
 
 fn report(label: &str, slices: &[Slice], options: &Options) -> Vec<String> {
-    let each = |value: fn(&Slice) -> f64| slices.iter().map(value).collect::<Vec<_>>();
-    let quiet = spread(&each(|slice| slice.quiet.p99));
-    let changing = spread(&each(|slice| slice.changing.p99));
-    let [ratio, least, most] = spread(&each(|slice| slice.changing.p99 / slice.quiet.p99));
-    let mut changes: Vec<f64> = slices
-        .iter()
-        .flat_map(|slice| slice.changes.iter().copied())
-        .collect();
-    changes.sort_by(f64::total_cmp);
-    let wanted = PACE * options.seconds * slices.len() as f64;
-    let (first, last) = match slices {
-        [first, .., last] => (first.resident, last.resident),
-        _ => (f64::NAN, f64::NAN),
+    let each = |value: fn(&Slice) -> f64| spread(&slices.iter().map(value).collect::<Vec<_>>());
+    let of = |part: fn(&Slice) -> &Heard| {
+        let mut calls: Vec<f64> = slices
+            .iter()
+            .flat_map(|slice| part(slice).calls.iter().copied())
+            .collect();
+        calls.sort_by(f64::total_cmp);
+        calls
     };
+    let changes = of(|slice| &slice.changing);
+    let ratio = each(|slice| slice.changing.report.p99 / slice.quiet.report.p99);
+    let wanted = PACE * options.seconds * slices.len() as f64;
+    let resident: Vec<f64> = slices.iter().map(|slice| slice.resident).collect();
     eprintln!(
         "\n| {label}, {} routes, {RATE} requests/s | median of slices (least to most) |\n|---|---|",
         options.routes
     );
-    eprintln!(
-        "| p99 at rest, µs | {:.0} ({:.0} to {:.0}) |",
-        quiet[0], quiet[1], quiet[2]
+    let line = |what: &str, [middle, least, most]: [f64; 3], digits: usize| {
+        eprintln!("| {what} | {middle:.digits$} ({least:.digits$} to {most:.digits$}) |");
+    };
+    line("p99 at rest, µs", each(|slice| slice.quiet.report.p99), 0);
+    line(
+        &format!("p99 with {PACE} questions/s to the Admin API, µs"),
+        each(|slice| slice.asking.report.p99),
+        0,
     );
-    eprintln!(
-        "| p99 with {PACE} changes/s, µs | {:.0} ({:.0} to {:.0}) |",
-        changing[0], changing[1], changing[2]
+    line(
+        &format!("p99 with {PACE} changes/s, µs"),
+        each(|slice| slice.changing.report.p99),
+        0,
     );
-    eprintln!("| one to the other | {ratio:.2} ({least:.2} to {most:.2}) |");
-    eprintln!(
-        "| {} changes, ms | p50 {:.2}, p99 {:.2}, slowest {:.2} |",
-        changes.len(),
-        percentile(&changes, 0.5),
-        percentile(&changes, 0.99),
-        percentile(&changes, 1.0)
+    let asking = each(|slice| slice.asking.report.p99 / slice.quiet.report.p99);
+    line("with questions to at rest", asking, 2);
+    line("with changes to at rest", ratio, 2);
+    for (what, calls) in [
+        ("questions", of(|slice| &slice.asking)),
+        ("changes", changes.clone()),
+    ] {
+        eprintln!(
+            "| {} {what}, ms | p50 {:.2}, p99 {:.2}, slowest {:.2} |",
+            calls.len(),
+            percentile(&calls, 0.5),
+            percentile(&calls, 0.99),
+            percentile(&calls, 1.0)
+        );
+    }
+    line(
+        "processor time that a question costs the gateway, µs",
+        each(|slice| slice.asking.more_than(&slice.quiet)),
+        0,
     );
-    eprintln!("| memory after the first and the last slice, MiB | {first:.1}, {last:.1} |");
+    line(
+        "that a change does",
+        each(|slice| slice.changing.more_than(&slice.quiet)),
+        0,
+    );
+    let curve: Vec<String> = resident.iter().map(|mib| format!("{mib:.1}")).collect();
+    eprintln!("| memory after each slice, MiB | {} |", curve.join(", "));
     eprintln!("| requests that failed | none |");
     let mut faults = Vec::new();
-    if ratio > SLOWER {
-        faults.push(format!("p99 is {ratio:.2} of that at rest, and may be {SLOWER}"));
+    if ratio[0] > SLOWER {
+        faults.push(format!(
+            "p99 is {:.2} of that at rest, and may be {SLOWER}",
+            ratio[0]
+        ));
     }
     if (changes.len() as f64) < wanted * 0.95 {
         faults.push(format!("{} changes were made of {wanted}", changes.len()));
     }
-    if last > first + GROWTH.0.max(first * GROWTH.1) {
+    if let [first, .., last] = *resident
+        && last > first + GROWTH.0.max(first * GROWTH.1)
+    {
         faults.push(format!("memory grew from {first:.1} to {last:.1} MiB"));
     }
     faults
 }
 
-/// Waits for when the next change is due.
-#[expect(clippy::disallowed_methods, reason = "changes come at a pace")]
+impl Heard {
+    /// Microseconds of processor that each of its calls cost the gateway, the requests being as many in both.
+    fn more_than(&self, quiet: &Self) -> f64 {
+        (self.used - quiet.used) / self.calls.len() as f64
+    }
+}
+
+/// Waits for when the next call is due.
+#[expect(clippy::disallowed_methods, reason = "calls come at a pace")]
 fn pause(span: Duration) {
     thread::sleep(span);
 }
@@ -207,16 +298,20 @@ mod tests {
     use super::*;
 
     fn slices(slower: f64, grown: f64, count: usize) -> Vec<Slice> {
-        let report = |p99| Report {
-            answered: 1.0,
-            per_second: 1.0,
-            p50: 1.0,
-            p99,
+        let heard = |p99, count: usize| Heard {
+            report: Report {
+                answered: 1.0,
+                per_second: 1.0,
+                p50: 1.0,
+                p99,
+            },
+            used: 1000.0 + 100.0 * count as f64,
+            calls: vec![1.0; count],
         };
         let slice = |number: usize| Slice {
-            quiet: report(100.0),
-            changing: report(100.0 * slower),
-            changes: vec![1.0; count],
+            quiet: heard(100.0, 0),
+            asking: heard(100.0, count),
+            changing: heard(100.0 * slower, count),
             resident: 50.0 + grown * number as f64,
         };
         (0..12).map(slice).collect()
@@ -237,5 +332,8 @@ mod tests {
         assert_eq!(faults(slices(1.3, 0.1, 500)), 1);
         assert_eq!(faults(slices(1.1, 1.0, 500)), 1);
         assert_eq!(faults(slices(1.1, 0.1, 400)), 1);
+        for Slice { quiet, changing, .. } in slices(1.0, 0.0, 500) {
+            assert_eq!(changing.more_than(&quiet), 100.0);
+        }
     }
 }
