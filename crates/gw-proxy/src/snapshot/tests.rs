@@ -419,7 +419,7 @@ fn what_changes_leave_behind_is_nothing() {
     };
     let service = |number: u64, timeout: u64| {
         let document =
-            json!({ "name": format!("s{number}"), "url": "http://127.0.0.1:9", "read_timeout": timeout });
+            json!({ "name": format!("s{number}"), "host": "127.0.0.1", "port": 9, "read_timeout": timeout });
         bench.put(Kind::Service, number, document)
     };
     let (mut snapshot, mut config) = (Snapshot::empty(RouterFlavor::Kong), Config::default());
@@ -442,7 +442,7 @@ fn what_changes_leave_behind_is_nothing() {
         let home = format!("/s{}/r{moved}", moved / 100);
         make(vec![route(ROUTES, format!("/new/{number}"))]);
         make(vec![route(moved, format!("/moved/{number}"))]);
-        make(vec![service(moved % 7, number)]);
+        make(vec![service(moved % 7, number + 2)]);
         make(vec![route(moved, home), service(moved % 7, 1)]);
         make(vec![Change::Delete(Kind::Route, id(Kind::Route, ROUTES))]);
     };

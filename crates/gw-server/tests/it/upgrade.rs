@@ -16,7 +16,7 @@ use crate::support::{Stage, program};
 use crate::tls::{Verified, https_address};
 
 /// A copy of the program that a test may replace.
-fn copy(folder: &Path) -> std::path::PathBuf {
+fn copy(folder: &Path) -> PathBuf {
     let path = folder.join("gw-server");
     install(&path, Path::new(env!("CARGO_BIN_EXE_gw-server")));
     path

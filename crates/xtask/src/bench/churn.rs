@@ -11,6 +11,7 @@ use serde_json::json;
 use super::load::{self, Amount, Origins, Report};
 use super::many::{self, Options, Running, Site, percentile, spread};
 use crate::build;
+use crate::http::Kept;
 
 /// Changes a second.
 const PACE: f64 = 50.0;
@@ -80,8 +81,9 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             round,
             what,
         };
+        let mut connection = open(running.admin)?;
         for count in 0..BEFORE {
-            caller(options.rounds, Calls::Changes).call(count)?;
+            caller(options.rounds, Calls::Changes).call(count, &mut connection)?;
         }
         let mut slices = Vec::new();
         for round in 0..options.rounds {
@@ -147,6 +149,7 @@ fn drive(
 impl Caller<'_> {
     /// Calls, each time when it is due, until told that it is over.
     fn until(self, over: &AtomicBool) -> Result<Vec<f64>, String> {
+        let mut connection = open(self.admin)?;
         let begun = Instant::now();
         let mut times = Vec::new();
         for count in 0_u32.. {
@@ -160,14 +163,14 @@ impl Caller<'_> {
             if over.load(Relaxed) {
                 break;
             }
-            times.push(self.call(count as usize)?.as_secs_f64() * 1000.0);
+            times.push(self.call(count as usize, &mut connection)?.as_secs_f64() * 1000.0);
         }
         Ok(times)
     }
 
     /// Makes the change of this number, or asks for what it would be about. They are of every kind.
-    fn call(self, count: usize) -> Result<Duration, String> {
-        let Self { admin, round, .. } = self;
+    fn call(self, count: usize, connection: &mut Kept) -> Result<Duration, String> {
+        let round = self.round;
         // The last service is the one that is asked.
         let number = (round * 7919 + count * 101) % (self.options.routes / 2);
         let name = format!("/routes/churn-{}", count / 4 % 100);
@@ -175,31 +178,37 @@ impl Caller<'_> {
             format!("/routes/{}", many::name(number)),
             format!("/services/{}", many::service(number)),
         );
-        if self.what == Calls::Questions {
-            return many::ask(admin, if count.is_multiple_of(2) { &route } else { &service });
-        }
-        match count % 4 {
-            0 => many::change(
-                admin,
+        let (method, path, document) = match (self.what, count % 4) {
+            (Calls::Questions, 0 | 2) => ("GET", service, None),
+            (Calls::Questions, _) => ("GET", route, None),
+            (Calls::Changes, 0) => (
                 "PUT",
-                &name,
-                &json!({ "paths": [format!("/churn/{round}/{count}")] }),
+                name,
+                Some(json!({ "paths": [format!("/churn/{round}/{count}")] })),
             ),
-            1 => many::change(
-                admin,
+            (Calls::Changes, 1) => (
                 "PATCH",
-                &route,
-                &json!({ "paths": [format!("/moved/{round}/{count}")] }),
+                route,
+                Some(json!({ "paths": [format!("/moved/{round}/{count}")] })),
             ),
-            2 => many::change(
-                admin,
-                "PATCH",
-                &service,
-                &json!({ "read_timeout": 30_000 + count }),
-            ),
-            _ => many::change(admin, "DELETE", &name, &json!({})),
+            (Calls::Changes, 2) => ("PATCH", service, Some(json!({ "read_timeout": 30_000 + count }))),
+            (Calls::Changes, _) => ("DELETE", name, None),
+        };
+        let begun = Instant::now();
+        match connection.send(method, &path, document.as_ref()) {
+            Ok(answer) if (200..=204).contains(&answer.status) => Ok(begun.elapsed()),
+            Ok(answer) => Err(format!(
+                "{method} {path} was answered with {}: {}",
+                answer.status, answer.body
+            )),
+            Err(error) => Err(format!("{method} {path}: {error}")),
         }
     }
+}
+
+/// One connection is called over: who makes many changes keeps it.
+fn open(admin: SocketAddr) -> Result<Kept, String> {
+    Kept::open(admin).map_err(|error| format!("the Admin API cannot be reached: {error}"))
 }
 
 fn report(label: &str, slices: &[Slice], options: &Options) -> Vec<String> {

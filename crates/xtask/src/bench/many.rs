@@ -148,19 +148,6 @@ pub(super) fn change(
     }
 }
 
-/// Asks for what must be there.
-pub(super) fn ask(admin: SocketAddr, path: &str) -> Result<Duration, String> {
-    let begun = Instant::now();
-    match http::get(admin, path) {
-        Ok(answer) if answer.status == 200 => Ok(begun.elapsed()),
-        Ok(answer) => Err(format!(
-            "GET {path} was answered with {}: {}",
-            answer.status, answer.body
-        )),
-        Err(error) => Err(format!("GET {path}: {error}")),
-    }
-}
-
 /// The path that a route takes.
 pub(super) fn path(number: usize) -> String {
     format!(
