@@ -149,13 +149,13 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
                 self.note(node, path.len() - rest.len(), Next::Side);
                 return ControlFlow::Continue(());
             } else if let Some(param) = &node.param {
-                if !matches!(node.tail, Slot::Empty) {
+                if node.tail.is_some() {
                     self.note(node, path.len() - rest.len(), Next::Tail);
                 }
                 node = param;
                 self.enter(node, rest)
             } else {
-                return self.visit(&node.tail, path.len() - rest.len());
+                return self.visit_tail(node, path.len() - rest.len());
             };
             match entered {
                 Some(entered) => rest = entered,
@@ -254,7 +254,7 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
         if self.spans.len() == 0 && !self.guide.is_open() {
             return ControlFlow::Break(());
         }
-        self.visit(&node.tail, self.path.len())
+        self.visit_tail(node, self.path.len())
     }
 
     /// Where slashes at the end are ignored.
@@ -345,7 +345,7 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
             Next::Side => match &node.side {
                 Some(side) => self.side(node, side, at),
                 None => {
-                    if !matches!(node.tail, Slot::Empty) {
+                    if node.tail.is_some() {
                         self.note(node, at, Next::Tail);
                     }
                     self.param(node, at)
@@ -354,7 +354,7 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
             Next::Template(index) => self.template(node, index as usize, at),
             Next::Param => self.param(node, at),
             Next::Wild { least, end } => self.wild(node, at, least, end as usize),
-            Next::Tail => self.visit(&node.tail, at),
+            Next::Tail => self.visit_tail(node, at),
         }
     }
 
@@ -389,7 +389,7 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
 
     /// Notes all ways on from a node that has rarer ones, the last to be tried first.
     fn side(&mut self, node: &'r PathNode<T>, side: &'r Side<Slot<T>>, at: usize) -> ControlFlow<()> {
-        if !matches!(node.tail, Slot::Empty) {
+        if node.tail.is_some() {
             self.note(node, at, Next::Tail);
         }
         let end = self.path.len() as u32;
@@ -483,6 +483,14 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
         match self.tried.binary_search_by_key(&address(wild), |(node, _)| *node) {
             Ok(index) => self.tried[index].1 = self.tried[index].1.min(at as u32),
             Err(index) => self.tried.insert(index, (address(wild), at as u32)),
+        }
+    }
+
+    #[inline(always)]
+    fn visit_tail(&mut self, node: &'r PathNode<T>, at: usize) -> ControlFlow<()> {
+        match &node.tail {
+            None => ControlFlow::Continue(()),
+            Some(tail) => self.visit(tail, at),
         }
     }
 

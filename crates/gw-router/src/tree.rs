@@ -45,8 +45,8 @@ pub(crate) struct Node<L: Leaf> {
     /// The child whose run begins with a whole segment.
     pub(crate) param: Option<Arc<Self>>,
     pub(crate) side: Option<Arc<Side<L>>>,
-    /// What goes on with any bytes.
-    pub(crate) tail: L,
+    /// What goes on with any bytes. Apart, for few nodes have it; never empty.
+    pub(crate) tail: Option<Box<L>>,
     /// The best bound here and below.
     pub(crate) bound: u64,
 }
@@ -121,7 +121,7 @@ pub(crate) fn update<L: Leaf>(
 /// Nothing happens if there is nothing at that place.
 pub(crate) fn prune<L: Leaf>(root: &mut Root<L>, key: &Key, place: Place, change: impl FnOnce(&mut L)) {
     let found = root.as_deref().and_then(|root| seek(root, key, place));
-    if found.is_none_or(|node| node.place(place).is_empty()) {
+    if found.and_then(|node| node.place(place)).is_none_or(L::is_empty) {
         return;
     }
     // The nodes above the one in hand, each without the branch that was taken out of it.
@@ -240,7 +240,8 @@ fn settle<L: Leaf>(mut held: Arc<Node<L>>) -> Root<L> {
     if node.side.as_ref().is_some_and(|side| side.is_empty()) {
         node.side = None;
     }
-    let bare = node.exact.is_empty() && node.tail.is_empty() && node.side.is_none();
+    node.tail = node.tail.take().filter(|tail| !tail.is_empty());
+    let bare = node.exact.is_empty() && node.tail.is_none() && node.side.is_none();
     let branches = node.kids.len() + usize::from(node.param.is_some());
     if bare && branches == 0 {
         return None;
@@ -254,11 +255,11 @@ fn settle<L: Leaf>(mut held: Arc<Node<L>>) -> Root<L> {
         return Some(below);
     }
     node.kids.disband();
-    let open = node.param.is_some() || node.side.is_some() || !node.tail.is_empty();
+    let open = node.param.is_some() || node.side.is_some() || node.tail.is_some();
     node.kids.set_open(open);
     // Nothing came to it, so that there is no need to go on when one is found that is as good as all were before.
     let most = node.bound;
-    let own = node.exact.bound().max(node.tail.bound());
+    let own = node.exact.bound().max(node.tail.as_ref().map_or(0, |tail| tail.bound()));
     let below = node.others().map(|child| child.bound).fold(own, u64::max);
     node.bound = if below == most {
         most
@@ -276,7 +277,7 @@ impl<L: Leaf> Node<L> {
             kids: Kids::NONE,
             param: None,
             exact: L::default(),
-            tail: L::default(),
+            tail: None,
             side: None,
             bound: 0,
         }
@@ -357,17 +358,17 @@ impl<L: Leaf> Node<L> {
         self.param.iter().chain(templates).chain(wilds)
     }
 
-    pub(crate) fn place(&self, place: Place) -> &L {
+    pub(crate) fn place(&self, place: Place) -> Option<&L> {
         match place {
-            Place::Exact => &self.exact,
-            Place::Tail => &self.tail,
+            Place::Exact => Some(&self.exact),
+            Place::Tail => self.tail.as_deref(),
         }
     }
 
     fn place_mut(&mut self, place: Place) -> &mut L {
         match place {
             Place::Exact => &mut self.exact,
-            Place::Tail => &mut self.tail,
+            Place::Tail => self.tail.get_or_insert_default(),
         }
     }
 
@@ -386,7 +387,7 @@ impl<L: Leaf> Node<L> {
             kids: std::mem::replace(&mut self.kids, Kids::NONE),
             param: self.param.take(),
             exact: std::mem::take(&mut self.exact),
-            tail: std::mem::take(&mut self.tail),
+            tail: self.tail.take(),
             side: self.side.take(),
             bound: self.bound,
         };

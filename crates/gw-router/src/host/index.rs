@@ -80,7 +80,7 @@ impl<L: Leaf> HostIndex<L> {
             HostKind::Prefix => (&self.forward, Place::Tail),
             HostKind::Suffix => (&self.reverse, Place::Tail),
         };
-        Some(seek(tree.as_deref()?, &key(host), place)?.place(place))
+        seek(tree.as_deref()?, &key(host), place)?.place(place)
     }
 
     /// The leaves of all hosts, until `visit` breaks.
@@ -91,7 +91,7 @@ impl<L: Leaf> HostIndex<L> {
             .collect();
         while let Some(node) = nodes.pop() {
             visit(&node.exact)?;
-            visit(&node.tail)?;
+            node.tail.iter().try_for_each(|tail| visit(tail))?;
             nodes.extend(node.branches().map(|node| &**node));
         }
         visit(&self.any)
@@ -110,8 +110,8 @@ fn descend<'r, L: Leaf>(root: &'r Node<L>, name: &[u8], mut tail: impl FnMut(&'r
         let Some(byte) = rest.first() else {
             return found.or(Some(&node.exact)).filter(|exact| !exact.is_empty());
         };
-        if !node.tail.is_empty() {
-            tail(&node.tail);
+        if let Some(leaf) = &node.tail {
+            tail(leaf);
         }
         if let Kids::Crowd { crowd, .. } = &node.kids {
             // Tails stand elsewhere, and go on.
@@ -138,8 +138,8 @@ fn ascend<'r, L: Leaf>(root: &'r Node<L>, name: &[u8], mut tail: impl FnMut(&'r 
                 _ => return,
             }
         }
-        if !node.tail.is_empty() {
-            tail(&node.tail);
+        if let Some(leaf) = &node.tail {
+            tail(leaf);
         }
         let Some(child) = rest.last().and_then(|byte| node.kids.child(*byte)) else {
             return;

@@ -59,9 +59,10 @@ pub(super) fn related<'r, T>(
         budget,
         visit,
     };
-    if let Some(node) = seek(root, &claim.key, claim.place) {
+    let place = seek(root, &claim.key, claim.place).and_then(|node| node.place(claim.place));
+    if let Some(slot) = place {
         let (left, visit) = (&mut search.budget.entries, &mut *search.visit);
-        node.place(claim.place).alike(claim.entry, level, &mut |entry| {
+        slot.alike(claim.entry, level, &mut |entry| {
             spend(left)?;
             visit(entry);
             ControlFlow::Continue(())
@@ -129,7 +130,7 @@ impl<'c, 'r, T> Search<'c, '_, 'r, T> {
         while let Some(step) = open.pop() {
             self.budget.node()?;
             if let Some(step) = self.run(step) {
-                self.slot(&step.node.tail)?;
+                step.node.tail.iter().try_for_each(|tail| self.slot(tail))?;
                 let language = self.claim.language();
                 let slashed =
                     || self.ignore_slash && language.accepts(&language.after_byte(&step.states, b'/'));
@@ -311,7 +312,7 @@ impl<'c, 'r, T> Search<'c, '_, 'r, T> {
             let inside = run.last().is_some_and(|byte| *byte != b'/')
                 && rest.first().is_some_and(|byte| *byte != b'/');
             if inside {
-                self.slot(&node.tail)?;
+                node.tail.iter().try_for_each(|tail| self.slot(tail))?;
             }
             if let (Some(crowd), _) = node.kids.parted()
                 && hops.len() == 0
@@ -360,7 +361,7 @@ impl<'c, 'r, T> Search<'c, '_, 'r, T> {
                 if left.is_empty() {
                     break;
                 }
-                self.slot(&cut.tail)?;
+                cut.tail.iter().try_for_each(|tail| self.slot(tail))?;
                 node = left.first().and_then(|byte| cut.kids.child(*byte));
             }
             return ControlFlow::Continue(crowd.segments.get(bytes::hash(segment)));
@@ -403,7 +404,7 @@ impl<'c, 'r, T> Search<'c, '_, 'r, T> {
         while let Some(node) = open.pop() {
             self.budget.node()?;
             self.slot(&node.exact)?;
-            self.slot(&node.tail)?;
+            node.tail.iter().try_for_each(|tail| self.slot(tail))?;
             open.extend(node.branches().map(|node| &**node).take(self.budget.nodes));
         }
         ControlFlow::Continue(())

@@ -59,7 +59,8 @@ fn value(root: &Root, text: &str) -> Option<u32> {
 /// The whole tree as text, after a check of its invariants.
 fn dump(root: &Root) -> String {
     fn go(node: &Node<Number>, depth: usize, out: &mut String) {
-        let own = [&node.exact, &node.tail].map(|leaf| leaf.0);
+        let own = [node.exact.0, node.tail.as_ref().map_or(0, |tail| tail.0)];
+        assert!(node.tail.is_none() || own[1] > 0);
         let mut below: Vec<_> = node.branches().collect();
         below.sort_by(|one, other| one.run.bytes().cmp(other.run.bytes()));
         let side = node.side.as_deref();
@@ -279,7 +280,8 @@ fn a_crowd_is_found_by_segments_and_the_rest_by_bytes() {
             crowds += usize::from(root.as_ref().is_some_and(has_crowd));
             for ((text, tail), number) in &model {
                 let place = if *tail { Place::Tail } else { Place::Exact };
-                let found = seek(root.as_deref().unwrap(), &key(text), place).map(|node| node.place(place).0);
+                let found = seek(root.as_deref().unwrap(), &key(text), place).and_then(|node| node.place(place));
+                let found = found.map(|leaf| leaf.0);
                 assert_eq!(found, Some(*number), "{text}");
             }
         }
