@@ -37,25 +37,40 @@ pub(crate) struct Entry<T> {
 struct Checks(u8);
 
 impl Checks {
-    /// The host, its port included.
+    /// The name of the host.
     const HOST: u8 = 1;
+    /// The port of the host.
+    const PORT: u8 = 1 << 1;
     /// The rest of the path must not be empty.
-    const REST: u8 = 1 << 1;
-    /// The rest of the path must be empty or begin with a slash.
-    const SEGMENTS: u8 = 1 << 2;
-    const REGEX: u8 = 1 << 3;
-    const CONDITIONS: u8 = 1 << 4;
+    const REST: u8 = 1 << 2;
+    const CONDITIONS: u8 = 1 << 3;
     /// The rank holds only if the request names the host literally.
-    const AUTHORITY: u8 = 1 << 5;
+    const AUTHORITY: u8 = 1 << 4;
+    /// The rank depends on the client's address.
+    const REMOTE: u8 = 1 << 5;
     /// The rest of the path counts as matched.
     const WHOLE: u8 = 1 << 6;
-    /// The rank depends on the client's address.
-    const REMOTE: u8 = 1 << 7;
+    /// The rest of the path must be empty or begin with a slash.
+    const SEGMENTS: u8 = 1 << 7;
+    /// The expression must match. A pattern has one tail: both bits together stand for this one.
+    const REGEX: u8 = Self::WHOLE | Self::SEGMENTS;
     /// What needs no look at anything.
-    const FREE: u8 = Self::WHOLE;
+    const FREE: u8 = Self::WHOLE | Self::AUTHORITY | Self::REMOTE;
 
     fn has(self, check: u8) -> bool {
         self.0 & check != 0
+    }
+
+    /// Whether the pattern ends with this kind of tail.
+    fn ends_as(self, tail: u8) -> bool {
+        self.0 & Self::REGEX == tail
+    }
+
+    /// What there is to check where the name of the host is known to match, or not to be.
+    #[inline]
+    fn left(self, host: bool) -> u8 {
+        let known = if host && !self.has(Self::PORT) { Self::HOST } else { 0 };
+        self.0 & !(Self::FREE | known)
     }
 }
 
@@ -80,6 +95,7 @@ impl<T> Entry<T> {
         let exact = name.is_some_and(|name| name.kind() == HostKind::Exact);
         let checks = [
             (Checks::HOST, name.is_some()),
+            (Checks::PORT, name.is_some_and(|name| name.port().is_some())),
             // Where nothing stands for itself, there must be a path at least.
             (
                 Checks::REST,
@@ -132,24 +148,25 @@ impl<T> Entry<T> {
     /// Whether the whole path counts as matched, not only what lies before the tail.
     #[inline]
     pub(crate) fn takes_whole(&self) -> bool {
-        self.checks.has(Checks::WHOLE)
+        self.checks.ends_as(Checks::WHOLE)
     }
 
     /// Whether what matched is known where the tail begins.
     #[inline]
     pub(crate) fn ends_here(&self) -> bool {
-        !self.checks.has(Checks::WHOLE | Checks::REGEX)
+        // A regular expression has this bit too.
+        !self.checks.has(Checks::WHOLE)
     }
 
     /// Whether there is nothing to check but the path.
     #[inline]
     pub(crate) fn is_free(&self) -> bool {
-        self.methods.is_any() && self.checks.0 & !Checks::FREE == 0
+        self.methods.is_any() && self.checks.left(false) == 0
     }
 
     #[inline]
     pub(crate) fn is_regex(&self) -> bool {
-        self.checks.has(Checks::REGEX)
+        self.checks.ends_as(Checks::REGEX)
     }
 
     /// When it is looked at among those of its rule that rank alike.
@@ -190,7 +207,7 @@ impl<T> Entry<T> {
     #[inline]
     pub(crate) fn admits(&self, request: &Request<'_>, met: Met<'_>) -> bool {
         (self.methods.is_any() || self.admits_method(request))
-            && (self.checks.0 & !Checks::FREE == 0 || self.admits_but_method(request, met))
+            && (self.checks.left(met.host) == 0 || self.admits_but_method(request, met))
     }
 
     pub(crate) fn admits_method(&self, request: &Request<'_>) -> bool {
@@ -223,7 +240,7 @@ impl<T> Entry<T> {
         if checks.has(Checks::REST) && rest.is_empty() {
             tell(Refusal::Rest)?;
         }
-        if checks.has(Checks::SEGMENTS) && !matches!(rest.first(), None | Some(b'/')) {
+        if checks.ends_as(Checks::SEGMENTS) && !matches!(rest.first(), None | Some(b'/')) {
             tell(Refusal::Segment)?;
         }
         if checks.has(Checks::HOST) && !self.admits_host(request, met.host) {
@@ -233,7 +250,7 @@ impl<T> Entry<T> {
             rule.unmet(request, &mut tell)?;
         }
         let regex = || self.pattern().and_then(Pattern::regex);
-        if checks.has(Checks::REGEX) && !regex().is_some_and(|regex| regex.is_match(path)) {
+        if checks.ends_as(Checks::REGEX) && !regex().is_some_and(|regex| regex.is_match(path)) {
             tell(Refusal::Regex)?;
         }
         if checks.has(Checks::CONDITIONS) && !refused.get() && !rule.passes(request) {
@@ -243,6 +260,9 @@ impl<T> Entry<T> {
     }
 
     fn admits_host(&self, request: &Request<'_>, name_matches: bool) -> bool {
+        if name_matches && !self.checks.has(Checks::PORT) {
+            return true;
+        }
         let Some(host) = self.host() else { return true };
         if host.is_plainly(request.lookup.host) {
             return true;

@@ -115,16 +115,26 @@ fn descend<'r, L: Leaf>(root: &'r Node<L>, name: &[u8], mut tail: impl FnMut(&'r
         }
         if let Kids::Crowd { crowd, .. } = &node.kids {
             // Tails stand elsewhere, and go on.
-            let named = crowd.segments.get(bytes::hash(rest));
-            found = named
-                .and_then(|named| exact(named, rest))
-                .map(|node| &node.exact)
-                .or(found);
+            if let Some(named) = crowd.segments.get(bytes::hash(rest)) {
+                found = ends(named, rest).or(found);
+            }
+            if !crowd.has_rest() {
+                return found;
+            }
         }
         let Some(child) = node.kids.child(*byte) else {
             return found;
         };
         node = child;
+    }
+}
+
+/// What ends at or below a node where the name does.
+#[inline]
+fn ends<'r, L: Leaf>(named: &'r Node<L>, rest: &[u8]) -> Option<&'r L> {
+    match bytes::strip(rest, named.run.bytes()) {
+        Some([]) => Some(&named.exact),
+        _ => Some(&exact(named, rest)?.exact),
     }
 }
 
