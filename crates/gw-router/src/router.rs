@@ -1,6 +1,6 @@
 //! The router: rules go in, come out and are replaced; requests are looked up.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::ControlFlow, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -91,10 +91,11 @@ impl<T> Router<T> {
     /// When the rule is refused; the router is unchanged then.
     pub fn insert(&mut self, rule: Rule, value: T) -> Result<RuleId, InsertError> {
         rule.check()?;
+        let mut rule = self.adapt(rule);
+        self.share(&mut rule);
+        self.count(&rule);
         let id = RuleId(self.next);
         self.next += 1;
-        let rule = self.adapt(rule);
-        self.count(&rule);
         self.link(Arc::new(Stored { id, rule, value }), None);
         Ok(id)
     }
@@ -107,10 +108,11 @@ impl<T> Router<T> {
     /// When there is no such rule or the new one is refused; the router is unchanged then.
     pub fn replace(&mut self, id: RuleId, rule: Rule, value: T) -> Result<(), ReplaceError> {
         rule.check()?;
-        let rule = self.adapt(rule);
+        let mut rule = self.adapt(rule);
         let Some(known) = self.rules.get(id.0) else {
             return Err(ReplaceError::Unknown { id });
         };
+        rule.share(&known.rule);
         let known = (known.rule == rule).then(|| Arc::clone(known));
         if known.is_none() {
             self.remove(id);
@@ -370,6 +372,42 @@ impl<T> Router<T> {
             rule.ignore_case();
         }
         rule
+    }
+
+    /// Routes of one service have the same hosts, methods and conditions, and mostly come one after the other: these are
+    /// held once, if the rule before has them or, where the host decides first, one of the same host.
+    fn share(&self, rule: &mut Rule) {
+        if rule.is_bare() {
+            return;
+        }
+        let last = self.next.checked_sub(1).and_then(|id| self.rules.get(id));
+        if last.is_some_and(|last| rule.share(&last.rule)) {
+            return;
+        }
+        if let Some(entry) = self.neighbour(rule) {
+            rule.share(&entry.stored.rule);
+        }
+    }
+
+    /// Some entry in the tree of the host of a rule.
+    fn neighbour(&self, rule: &Rule) -> Option<&Entry<T>> {
+        let host = rule.hosts().first()?;
+        let root = self.hosts.as_ref()?.leaf(host)?.of_port(host.port())?;
+        let mut node = root.as_deref()?;
+        loop {
+            let mut found = None;
+            let slots = [Some(&node.exact), node.tail.as_deref()];
+            let _any = slots.into_iter().flatten().try_for_each(|slot| {
+                slot.each(&mut |entry| {
+                    found = Some(entry);
+                    ControlFlow::Break(())
+                })
+            });
+            match found {
+                None => node = node.branches().next()?,
+                found => return found,
+            }
+        }
     }
 
     fn count(&mut self, rule: &Rule) {

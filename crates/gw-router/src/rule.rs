@@ -205,6 +205,20 @@ impl Rule {
         self.more.as_ref()?.rare.as_deref()
     }
 
+    /// Whether there is nothing but paths.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.more.is_none()
+    }
+
+    /// Holds what it has besides its paths together with another rule, if both have the same; tells whether they do.
+    pub(crate) fn share(&mut self, other: &Self) -> bool {
+        let same = self.more == other.more;
+        if same {
+            self.more.clone_from(&other.more);
+        }
+        same
+    }
+
     pub(crate) fn ignore_case(&mut self) {
         for pattern in &mut *self.patterns {
             *pattern = pattern.clone().ignoring_case();
