@@ -130,7 +130,7 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
                 self.slash(node, rest)?;
             }
             if let Kids::Crowd { crowd, .. } = &node.kids
-                && let Some(hashed) = self.hashed(node, crowd, rest)
+                && let Some(hashed) = self.hashed(node, crowd, rest)?
             {
                 node = hashed;
                 match self.enter(node, rest) {
@@ -171,13 +171,13 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
         node: &'r PathNode<T>,
         crowd: &'r Crowd<PathNode<T>>,
         rest: &[u8],
-    ) -> Option<&'r PathNode<T>> {
+    ) -> ControlFlow<(), Option<&'r PathNode<T>>> {
         if crowd.paths.is_some()
-            && let Some(path) = self.path(node, crowd, rest)
+            && let Some(path) = self.path(node, crowd, rest)?
         {
-            return Some(path);
+            return ControlFlow::Continue(Some(path));
         }
-        self.segment_of(node, crowd, rest)
+        ControlFlow::Continue(self.segment_of(node, crowd, rest))
     }
 
     #[inline(always)]
@@ -201,19 +201,29 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
         node: &'r PathNode<T>,
         crowd: &'r Crowd<PathNode<T>>,
         rest: &[u8],
-    ) -> Option<&'r PathNode<T>> {
+    ) -> ControlFlow<(), Option<&'r PathNode<T>>> {
         self.request.count(rest.len());
         let at = self.path.len() - rest.len();
+        let by = |rest| crowd.get(By::Path, hash_path(rest)?);
         if self.ignore_slash
-            && let Some(trimmed) = rest.strip_suffix(b"/")
-            && let Some(path) = crowd.get(By::Path, hash_path(trimmed)?)
+            && let Some(path) = rest.strip_suffix(b"/").and_then(by)
         {
             self.note(node, at, Next::Slashed);
-            return Some(path);
+            return ControlFlow::Continue(Some(path));
         }
-        let path = crowd.get(By::Path, hash_path(rest)?)?;
+        let Some(path) = by(rest) else {
+            return ControlFlow::Continue(None);
+        };
+        // Nearly always it is the one, and nothing has to be noted.
+        if let Slot::One(entry) = &path.exact
+            && path.run.bytes().len() == rest.len()
+            && bytes::strip(rest, path.run.bytes()).is_some()
+            && self.guide.take(entry, self.path.len())
+        {
+            return ControlFlow::Break(());
+        }
         self.note(node, at, Next::Segment);
-        Some(path)
+        ControlFlow::Continue(Some(path))
     }
 
     /// Matches the run of a node with the rest of the path, and returns what lies behind.
