@@ -69,7 +69,11 @@ impl Checks {
     /// What there is to check where the name of the host is known to match, or not to be.
     #[inline]
     fn left(self, host: bool) -> u8 {
-        let known = if host && !self.has(Self::PORT) { Self::HOST } else { 0 };
+        let known = if host && !self.has(Self::PORT) {
+            Self::HOST
+        } else {
+            0
+        };
         self.0 & !(Self::FREE | known)
     }
 }

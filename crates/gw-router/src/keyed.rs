@@ -166,7 +166,7 @@ fn each<'r, T>(
     let mut nodes = vec![root];
     while let Some(node) = nodes.pop() {
         node.exact.each(visit)?;
-        nodes.extend(node.branches().map(|node| &**node));
+        nodes.extend(node.branches());
     }
     ControlFlow::Continue(())
 }

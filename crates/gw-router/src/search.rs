@@ -129,17 +129,21 @@ impl<'r, 's, 'q, T, G: Guide<'r, T>> Walk<'r, 's, 'q, T, G> {
             if self.ignore_slash {
                 self.slash(node, rest)?;
             }
-            if let Kids::Crowd { crowd, .. } = &node.kids
-                && let Some(hashed) = self.hashed(node, crowd, rest)?
-            {
-                node = hashed;
-                match self.enter(node, rest) {
-                    Some(entered) => rest = entered,
-                    None => return ControlFlow::Continue(()),
+            let child = match &node.kids {
+                Kids::Crowd { crowd, .. } => {
+                    if let Some(hashed) = self.hashed(node, crowd, rest)? {
+                        node = hashed;
+                        match self.enter(node, rest) {
+                            Some(entered) => rest = entered,
+                            None => return ControlFlow::Continue(()),
+                        }
+                        continue;
+                    }
+                    crowd.child(byte)
                 }
-                continue;
-            }
-            let entered = if let Some(literal) = node.kids.child(byte) {
+                plain => plain.plain_child(byte),
+            };
+            let entered = if let Some(literal) = child {
                 if node.is_open() {
                     self.note(node, path.len() - rest.len(), Next::Side);
                 }

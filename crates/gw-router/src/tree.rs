@@ -3,7 +3,7 @@
 //! Nodes are shared between the values of a tree; a change copies the shared ones on the way from the root to the
 //! place it touches, and changes in place what nobody else holds.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 mod crowd;
 mod kids;
@@ -18,7 +18,7 @@ use crowd::PATHS;
 pub(crate) use crowd::{By, Crowd, Way};
 pub(crate) use kids::Kids;
 pub(crate) use run::{MARK, Run};
-use segments::Bounded;
+use segments::{Bounded, Heir};
 
 /// What a node holds at one of its two places.
 pub(crate) trait Leaf: Clone + Default {
@@ -79,9 +79,9 @@ pub(crate) fn update<L: Leaf>(
     change: impl FnOnce(&mut L),
 ) {
     let (mut rest, mut hops) = (key.start(), key.hops());
-    let mut at = root.get_or_insert_with(|| Arc::new(Node::leading_to(rest)));
+    let mut at = Arc::make_mut(root.get_or_insert_with(|| Arc::new(Node::leading_to(rest))));
     loop {
-        let node = Arc::make_mut(at);
+        let node = at;
         let run = node.run.bytes();
         let common = bytes::common(run, rest);
         if common < run.len() {
@@ -96,7 +96,7 @@ pub(crate) fn update<L: Leaf>(
         node.kids.set_open(node.kids.is_open() || open);
         at = if let Some(first) = rest.first() {
             match *first {
-                MARK => node.param.get_or_insert_with(|| Arc::new(Node::leading_to(rest))),
+                MARK => Arc::make_mut(node.param.get_or_insert_with(|| Arc::new(Node::leading_to(rest)))),
                 _ => {
                     let last = hops.len() == 0 && place == Place::Exact;
                     if whole(rest, last).is_some() {
@@ -109,7 +109,7 @@ pub(crate) fn update<L: Leaf>(
         } else if let Some((hop, next)) = hops.next() {
             rest = next;
             let side = Arc::make_mut(node.side.get_or_insert_default());
-            side.branch_mut(hop, || Node::leading_to(next))
+            Arc::make_mut(side.branch_mut(hop, || Node::leading_to(next)))
         } else {
             change(node.place_mut(place));
             return;
@@ -211,7 +211,7 @@ pub(crate) fn whole(rest: &[u8], last: bool) -> Option<usize> {
 
 enum Branch {
     Child(u8),
-    /// It is not taken out, for where it stands is found again only by looking.
+    /// It is not taken out, but copied: where it stands is found again only by looking.
     Hashed(By, u32),
     Param,
     Template(Box<[u8]>),
@@ -259,7 +259,10 @@ fn settle<L: Leaf>(mut held: Arc<Node<L>>) -> Root<L> {
     node.kids.set_open(open);
     // Nothing came to it, so that there is no need to go on when one is found that is as good as all were before.
     let most = node.bound;
-    let own = node.exact.bound().max(node.tail.as_ref().map_or(0, |tail| tail.bound()));
+    let own = node
+        .exact
+        .bound()
+        .max(node.tail.as_ref().map_or(0, |tail| tail.bound()));
     let below = node.others().map(|child| child.bound).fold(own, u64::max);
     node.bound = if below == most {
         most
@@ -344,8 +347,13 @@ impl<L: Leaf> Node<L> {
     }
 
     /// All nodes right below this one.
-    pub(crate) fn branches(&self) -> impl Iterator<Item = &Arc<Self>> {
-        self.kids.iter().chain(self.others())
+    pub(crate) fn branches(&self) -> impl Iterator<Item = &Self> {
+        self.kids.iter().chain(self.others().map(|node| &**node))
+    }
+
+    #[inline]
+    fn has_branches(&self) -> bool {
+        self.kids.len() > 0 || self.param.is_some() || self.side.is_some()
     }
 
     /// Those that no literal byte leads to.
@@ -384,9 +392,9 @@ impl<L: Leaf> Node<L> {
         };
         let below = Self {
             run: Run::new(lower),
-            kids: std::mem::replace(&mut self.kids, Kids::NONE),
+            kids: mem::replace(&mut self.kids, Kids::NONE),
             param: self.param.take(),
-            exact: std::mem::take(&mut self.exact),
+            exact: mem::take(&mut self.exact),
             tail: self.tail.take(),
             side: self.side.take(),
             bound: self.bound,
@@ -452,6 +460,9 @@ fn sole<V>(shared: &mut Arc<V>) -> Option<&mut V> {
 impl<L: Leaf> Drop for Node<L> {
     /// A chain of nodes can be as long as a pattern; taking it apart here keeps the stack flat.
     fn drop(&mut self) {
+        if !self.has_branches() {
+            return;
+        }
         let mut orphans = Vec::new();
         orphan(self, &mut orphans);
         while let Some(mut node) = orphans.pop() {
@@ -464,15 +475,8 @@ impl<L: Leaf> Drop for Node<L> {
 
 /// Takes out the branches of a node that nobody else holds and that have branches of their own.
 fn orphan<L: Leaf>(node: &mut Node<L>, orphans: &mut Vec<Arc<Node<L>>>) {
-    let mut take = |mut child: Arc<Node<L>>| {
-        // What is held elsewhere as well is no orphan; what has no branches can be dropped as it is.
-        if sole(&mut child)
-            .is_some_and(|child| child.kids.len() > 0 || child.param.is_some() || child.side.is_some())
-        {
-            orphans.push(child);
-        }
-    };
-    node.kids.release(&mut take);
+    node.kids.release(orphans);
+    let mut take = |child| orphans.shared(child);
     node.param.take().into_iter().for_each(&mut take);
     if let Some(side) = node.side.take().and_then(Arc::into_inner) {
         let nodes = side
@@ -481,6 +485,22 @@ fn orphan<L: Leaf>(node: &mut Node<L>, orphans: &mut Vec<Arc<Node<L>>>) {
             .map(|(_, child)| child)
             .chain(side.wilds.into_iter().flatten());
         nodes.for_each(take);
+    }
+}
+
+impl<L: Leaf> Heir<Node<L>> for Vec<Arc<Node<L>>> {
+    fn shared(&mut self, node: Arc<Node<L>>) {
+        let mut node = node;
+        // What is held elsewhere as well is no orphan; what has no branches can be dropped as it is.
+        if sole(&mut node).is_some_and(|node| node.has_branches()) {
+            self.push(node);
+        }
+    }
+
+    fn own(&mut self, node: &mut Node<L>) {
+        if node.has_branches() {
+            self.push(Arc::new(mem::replace(node, Node::leading_to(&[]))));
+        }
     }
 }
 

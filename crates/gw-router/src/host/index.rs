@@ -92,7 +92,7 @@ impl<L: Leaf> HostIndex<L> {
         while let Some(node) = nodes.pop() {
             visit(&node.exact)?;
             node.tail.iter().try_for_each(|tail| visit(tail))?;
-            nodes.extend(node.branches().map(|node| &**node));
+            nodes.extend(node.branches());
         }
         visit(&self.any)
     }

@@ -216,7 +216,7 @@ impl<'c, 'r, T> Search<'c, '_, 'r, T> {
         let paths = crowd
             .into_iter()
             .flat_map(|crowd| self.paths(crowd, depth, plain));
-        let kids = paths.chain(one).chain(kids.map(|child| &**child));
+        let kids = paths.chain(one).chain(kids);
         for child in kids {
             let fits = |byte| !language.after_byte(&states, byte).is_empty();
             if first(child).is_none_or(fits) {
@@ -255,7 +255,7 @@ impl<'c, 'r, T> Search<'c, '_, 'r, T> {
         let rest = self.claim.key.start().get(depth..).filter(|_| sole);
         let one = rest.and_then(|rest| crowd.get(By::Path, hash_path(rest)?));
         let all = crowd.paths.iter().filter(move |_| !sole);
-        let several = all.flat_map(|paths| paths.iter()).map(|path| &**path);
+        let several = all.flat_map(|paths| paths.iter());
         one.into_iter().chain(several.take(self.budget.nodes))
     }
 
@@ -390,7 +390,6 @@ impl<'c, 'r, T> Search<'c, '_, 'r, T> {
             open.extend(
                 node.kids
                     .iter()
-                    .map(|child| &**child)
                     .filter(|child| goes_on(child.run.bytes().first())),
             );
         } else if goes_on(more.first()) {
@@ -405,7 +404,7 @@ impl<'c, 'r, T> Search<'c, '_, 'r, T> {
             self.budget.node()?;
             self.slot(&node.exact)?;
             node.tail.iter().try_for_each(|tail| self.slot(tail))?;
-            open.extend(node.branches().map(|node| &**node).take(self.budget.nodes));
+            open.extend(node.branches().take(self.budget.nodes));
         }
         ControlFlow::Continue(())
     }

@@ -79,7 +79,7 @@ impl<N: Bounded> Crowd<N> {
     }
 
     /// Those that stand by hash.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<N>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &N> {
         self.all().flat_map(Segments::iter)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     crowd::{By, Crowd, Way},
     run::MARK,
-    segments::{Bounded, Segments},
+    segments::{Bounded, Heir, Segments},
     sole,
 };
 /// Bound: how many children stand in place.
@@ -66,10 +66,20 @@ impl<N: Bounded> Kids<N> {
     #[inline(always)]
     pub(crate) fn child(&self, byte: u8) -> Option<&N> {
         match self {
+            Self::Crowd { crowd, .. } => crowd.child(byte),
+            plain => plain.plain_child(byte),
+        }
+    }
+
+    /// The child by a byte, if this is no crowd. Note: with one form more this would be a jump through a table, which takes
+    /// longer than branches.
+    #[inline(always)]
+    pub(crate) fn plain_child(&self, byte: u8) -> Option<&N> {
+        match self {
             Self::Five { firsts, nodes, .. } => nodes[position(firsts, byte)?].as_deref(),
             Self::Fourteen { firsts, nodes, .. } => nodes[position(firsts, byte)?].as_deref(),
             Self::Wide { wide, .. } => wide.child(byte),
-            Self::Crowd { crowd, .. } => crowd.child(byte),
+            Self::Crowd { .. } => None,
         }
     }
 
@@ -137,7 +147,7 @@ impl<N: Bounded> Kids<N> {
     }
 
     /// In the order of their first bytes, after those that stand by hash.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<N>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &N> {
         let (crowd, plain) = self.parted();
         let (few, groups): (Places<'_, N>, Places<'_, Group<N>>) = match plain {
             Self::Five { nodes, .. } => (nodes, &[]),
@@ -147,7 +157,7 @@ impl<N: Bounded> Kids<N> {
         };
         let many = groups.iter().flatten().flat_map(|group| group.0.iter());
         let hashed = crowd.into_iter().flat_map(Crowd::iter);
-        hashed.chain(few.iter().chain(many).flatten())
+        hashed.chain(few.iter().chain(many).flatten().map(|node| &**node))
     }
 
     /// The child for these bytes on this way, made if there is none.
@@ -157,10 +167,10 @@ impl<N: Bounded> Kids<N> {
         way: Way,
         bound: u64,
         make: impl FnOnce() -> N,
-    ) -> &mut Arc<N> {
+    ) -> &mut N {
         match (self, way) {
             (Self::Crowd { crowd, .. }, Way::Hash(by, hash)) => crowd.by_mut(by).get_mut(hash, bound, make),
-            (plain, _) => plain.child_mut(rest.first().copied().unwrap_or_default(), make),
+            (plain, _) => Arc::make_mut(plain.child_mut(rest.first().copied().unwrap_or_default(), make)),
         }
     }
 
@@ -199,7 +209,7 @@ impl<N: Bounded> Kids<N> {
     /// Puts a child where none is, among whole segments.
     pub(crate) fn insert_segment(&mut self, hash: u32, node: Arc<N>) {
         if let Self::Crowd { crowd, .. } = self {
-            crowd.segments.insert(hash, node);
+            crowd.segments.insert(hash, Arc::unwrap_or_clone(node));
         }
     }
 
@@ -224,9 +234,9 @@ impl<N: Bounded> Kids<N> {
         Some(node)
     }
 
-    /// A child that stands by hash, which stays.
+    /// A copy of a child that stands by hash.
     pub(crate) fn hashed(&self, by: By, hash: u32) -> Option<Arc<N>> {
-        self.parted().0?.by(by)?.shared(hash)
+        self.parted().0?.by(by)?.copy(hash)
     }
 
     /// Puts a child in the place of one that stands by hash, of which it has no better bound.
@@ -293,8 +303,9 @@ impl<N: Bounded> Kids<N> {
                 rest,
                 ..
             } = *crowd;
-            segments.drain(&mut take);
-            paths.into_iter().for_each(|paths| paths.drain(&mut take));
+            let mut own = |node| take(Arc::new(node));
+            segments.drain(&mut own);
+            paths.into_iter().for_each(|paths| paths.drain(&mut own));
             taken = rest;
         }
         match taken {
@@ -311,7 +322,7 @@ impl<N: Bounded> Kids<N> {
     }
 
     /// Hands over every child that nothing else holds by more than its place here, and lets go of the others.
-    pub(crate) fn release(&mut self, take: &mut impl FnMut(Arc<N>)) {
+    pub(crate) fn release(&mut self, heir: &mut impl Heir<N>) {
         let mut taken = self.empty();
         if let Self::Crowd { crowd, .. } = taken {
             let Crowd {
@@ -320,17 +331,18 @@ impl<N: Bounded> Kids<N> {
                 rest,
                 ..
             } = *crowd;
-            segments.release(take);
-            paths.into_iter().for_each(|paths| paths.release(take));
+            segments.release(heir);
+            paths.into_iter().for_each(|paths| paths.release(heir));
             taken = rest;
         }
         match taken {
-            Self::Five { nodes, .. } => nodes.into_iter().flatten().for_each(take),
-            Self::Fourteen { nodes, .. } => nodes.into_iter().flatten().for_each(take),
+            Self::Five { nodes, .. } => nodes.into_iter().flatten().for_each(|node| heir.shared(node)),
+            Self::Fourteen { nodes, .. } => nodes.into_iter().flatten().for_each(|node| heir.shared(node)),
             Self::Wide { wide, .. } => {
                 for mut group in wide.groups.into_iter().flatten() {
                     if let Some(group) = sole(&mut group) {
-                        group.0.iter_mut().filter_map(Option::take).for_each(&mut *take);
+                        let nodes = group.0.iter_mut().filter_map(Option::take);
+                        nodes.for_each(|node| heir.shared(node));
                     }
                 }
             }
@@ -415,13 +427,8 @@ impl<N: Bounded> Crowd<N> {
 
     /// The child by a byte, of those that stand by one.
     #[inline(never)]
-    fn child(&self, byte: u8) -> Option<&N> {
-        match &self.rest {
-            Kids::Five { firsts, nodes, .. } => nodes[position(firsts, byte)?].as_deref(),
-            Kids::Fourteen { firsts, nodes, .. } => nodes[position(firsts, byte)?].as_deref(),
-            Kids::Wide { wide, .. } => wide.child(byte),
-            Kids::Crowd { .. } => None,
-        }
+    pub(crate) fn child(&self, byte: u8) -> Option<&N> {
+        self.rest.plain_child(byte)
     }
 }
 
@@ -617,7 +624,7 @@ mod tests {
                 Kids::Crowd { .. } => 0..=0,
             };
             assert!(form.contains(&model.len()), "{} in {form:?}", model.len());
-            assert!(kids.iter().map(|node| **node).eq(model.values().copied()));
+            assert!(kids.iter().copied().eq(model.values().copied()));
             let byte = (next() % 255) as u8;
             assert_eq!(kids.child(byte), model.get(&byte));
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::{kids::best, sole};
 
 /// Bound: how many branches a table has; a change copies one table per digit of the hash.
@@ -13,11 +15,13 @@ const FEW: usize = 4;
 /// A persistent map from hashes: a trie over their digits, the lowest first.
 ///
 /// It does not know what was hashed: segments with the same hash are parted byte by byte in one subtree.
+#[derive(Clone)]
 pub(crate) struct Segments<N> {
     root: Table<N>,
     count: usize,
 }
 
+#[derive(Clone)]
 struct Table<N> {
     cells: [Cell<N>; WAYS],
     /// The best bound of the subtrees.
@@ -25,74 +29,80 @@ struct Table<N> {
 }
 
 /// What knows a bound of what it holds.
-pub(crate) trait Bounded {
+pub(crate) trait Bounded: Clone {
     fn bound(&self) -> u64;
 }
 
+/// Who is given what is left of a tree that nobody holds any more.
+pub(crate) trait Heir<N> {
+    /// A subtree that others may hold as well.
+    fn shared(&mut self, node: Arc<N>);
+    /// The top of a subtree that will be dropped where it stands.
+    fn own(&mut self, node: &mut N);
+}
+
+/// Subtrees that are no more than [`FEW`] stand with their hashes in one piece, so that the last step of a search leads to
+/// no other place in memory.
 enum Cell<N> {
     Empty,
     One(u32, Arc<N>),
-    /// Two at least, the ones there are first.
-    Few(Arc<Few<N>>),
+    Two(Arc<Few<N, 2>>),
+    Three(Arc<Few<N, 3>>),
+    Four(Arc<Few<N, FEW>>),
     /// More than [`FEW`].
     Table(Arc<Table<N>>),
 }
 
-struct Few<N> {
+#[derive(Clone)]
+#[repr(C)] // What is looked at first stands first, and at the same place whatever the number.
+struct Few<N, const C: usize> {
+    /// Note: those behind the last have no meaning.
     hashes: [u32; FEW],
-    nodes: [Option<Arc<N>>; FEW],
+    nodes: [N; C],
 }
+
+/// What stands in a cell, taken out of it.
+type Items<N> = SmallVec<[(u32, N); FEW + 1]>;
 
 impl<N: Bounded> Segments<N> {
     #[inline]
     pub(crate) fn get(&self, hash: u32) -> Option<&N> {
         let (mut table, mut digits) = (&self.root, hash);
         loop {
-            match &table.cells[digits as usize % WAYS] {
-                Cell::Table(below) => table = below,
-                Cell::One(known, node) if *known == hash => return Some(node),
-                Cell::Few(few) => return few.get(hash),
-                _ => return None,
-            }
+            let cell = &table.cells[digits as usize % WAYS];
+            let Cell::Table(below) = cell else {
+                return cell.get(hash);
+            };
+            table = below;
             digits >>= BITS;
         }
     }
 
     /// The subtree of a hash, made if there is none; `bound` is that of what it is to hold more.
-    pub(crate) fn get_mut(&mut self, hash: u32, bound: u64, make: impl FnOnce() -> N) -> &mut Arc<N> {
+    pub(crate) fn get_mut(&mut self, hash: u32, bound: u64, make: impl FnOnce() -> N) -> &mut N {
         if self.get(hash).is_none() {
-            self.insert(hash, Arc::new(make()));
+            self.insert(hash, make());
         }
         let (mut table, mut digits) = (&mut self.root, hash);
         loop {
             table.bound = table.bound.max(bound);
             match &mut table.cells[digits as usize % WAYS] {
                 Cell::Table(below) => table = Arc::make_mut(below),
-                Cell::One(_, node) => return node,
-                Cell::Few(few) => return Arc::make_mut(few).place(hash),
-                Cell::Empty => unreachable!("it was there or has just been inserted"),
+                cell => return cell.place(hash).expect("it was there or has just been inserted"),
             }
             digits >>= BITS;
         }
     }
 
     /// Puts a subtree where none is.
-    pub(crate) fn insert(&mut self, hash: u32, node: Arc<N>) {
+    pub(crate) fn insert(&mut self, hash: u32, node: N) {
         self.count += 1;
         self.root.insert(hash, 0, node);
     }
 
-    pub(crate) fn shared(&self, hash: u32) -> Option<Arc<N>> {
-        let (mut table, mut digits) = (&self.root, hash);
-        loop {
-            match &table.cells[digits as usize % WAYS] {
-                Cell::Table(below) => table = below,
-                Cell::One(known, node) if *known == hash => return Some(Arc::clone(node)),
-                Cell::Few(few) => return few.nodes[few.position(hash)?].clone(),
-                _ => return None,
-            }
-            digits >>= BITS;
-        }
+    /// A copy of the subtree's top.
+    pub(crate) fn copy(&self, hash: u32) -> Option<Arc<N>> {
+        self.get(hash).cloned().map(Arc::new)
     }
 
     /// Puts a subtree in the place of one, of which it has no better bound.
@@ -100,10 +110,11 @@ impl<N: Bounded> Segments<N> {
         self.root.put(hash, hash, node);
     }
 
-    pub(crate) fn remove(&mut self, hash: u32) -> Option<Arc<N>> {
-        self.get(hash)?;
-        self.count -= 1;
-        self.root.remove(hash, hash)
+    pub(crate) fn remove(&mut self, hash: u32) {
+        if self.get(hash).is_some() {
+            self.count -= 1;
+            self.root.remove(hash, hash);
+        }
     }
 
     pub(crate) fn bound(&self) -> u64 {
@@ -115,7 +126,7 @@ impl<N: Bounded> Segments<N> {
     }
 
     /// In no order, but always in the same.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<N>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &N> {
         let mut open = vec![self.root.cells.iter()];
         std::iter::from_fn(move || {
             loop {
@@ -123,41 +134,30 @@ impl<N: Bounded> Segments<N> {
                     None => {
                         open.pop();
                     }
-                    Some(Cell::Empty) => {}
-                    Some(Cell::One(_, node)) => return Some((Some(node), None)),
-                    Some(Cell::Few(few)) => return Some((None, Some(few))),
                     Some(Cell::Table(table)) => open.push(table.cells.iter()),
+                    Some(cell) => return Some(cell.nodes()),
                 }
             }
         })
-        .flat_map(|(one, few)| {
-            one.into_iter()
-                .chain(few.into_iter().flat_map(|few| few.nodes.iter().flatten()))
-        })
+        .flatten()
     }
 
     /// Hands over every subtree.
-    pub(crate) fn drain(self, mut take: impl FnMut(Arc<N>)) {
+    pub(crate) fn drain(self, mut take: impl FnMut(N)) {
         let mut open = vec![self.root];
         while let Some(table) = open.pop() {
             for cell in table.cells {
                 match cell {
-                    Cell::Empty => {}
-                    Cell::One(_, node) => take(node),
-                    Cell::Few(few) => Arc::unwrap_or_clone(few)
-                        .nodes
-                        .into_iter()
-                        .flatten()
-                        .for_each(&mut take),
                     Cell::Table(below) => open.push(Arc::unwrap_or_clone(below)),
+                    cell => cell.into_items().into_iter().for_each(|(_, node)| take(node)),
                 }
             }
         }
     }
 
     /// Hands over every subtree that nothing else holds by more than this, and lets go of the others.
-    pub(crate) fn release(mut self, take: &mut impl FnMut(Arc<N>)) {
-        self.root.release(take);
+    pub(crate) fn release(mut self, heir: &mut impl Heir<N>) {
+        self.root.release(heir);
     }
 }
 
@@ -167,85 +167,69 @@ impl<N: Bounded> Table<N> {
         bound: 0,
     };
 
-    fn insert(&mut self, hash: u32, depth: u32, node: Arc<N>) {
+    fn insert(&mut self, hash: u32, depth: u32, node: N) {
         let (mut table, mut depth) = (self, depth);
         loop {
             table.bound = table.bound.max(node.bound());
             let cell = &mut table.cells[digit(hash, depth)];
             depth += 1;
-            match cell {
-                Cell::Empty => {
-                    *cell = Cell::One(hash, node);
+            if !matches!(cell, Cell::Table(_)) {
+                let mut items = std::mem::replace(cell, Cell::Empty).into_items();
+                if items.len() < FEW {
+                    items.push((hash, node));
+                    *cell = Cell::of(items);
                     return;
                 }
-                Cell::One(..) => {
-                    let Cell::One(known, other) = std::mem::replace(cell, Cell::Empty) else {
-                        return;
-                    };
-                    *cell = Cell::Few(Arc::new(Few {
-                        hashes: [known, hash, 0, 0],
-                        nodes: [Some(other), Some(node), None, None],
-                    }));
-                    return;
+                let mut below = Self::EMPTY;
+                for (hash, node) in items {
+                    below.insert(hash, depth, node);
                 }
-                Cell::Few(few) if few.nodes.last().is_some_and(Option::is_none) => {
-                    Arc::make_mut(few).push(hash, node);
-                    return;
-                }
-                Cell::Few(few) => {
-                    let few = Arc::unwrap_or_clone(std::mem::replace(few, Arc::new(Few::EMPTY)));
-                    let mut below = Self::EMPTY;
-                    for (hash, node) in few.hashes.into_iter().zip(few.nodes) {
-                        node.into_iter().for_each(|node| below.insert(hash, depth, node));
-                    }
-                    *cell = Cell::Table(Arc::new(below));
-                    let Cell::Table(below) = cell else { return };
-                    table = Arc::make_mut(below);
-                }
-                Cell::Table(below) => table = Arc::make_mut(below),
+                *cell = Cell::Table(Arc::new(below));
             }
+            let Cell::Table(below) = cell else { return };
+            table = Arc::make_mut(below);
         }
     }
 
     /// Bound: as many levels as a hash has digits.
-    fn release(&mut self, take: &mut impl FnMut(Arc<N>)) {
+    fn release(&mut self, heir: &mut impl Heir<N>) {
         for cell in &mut self.cells {
             match std::mem::replace(cell, Cell::Empty) {
                 Cell::Empty => {}
-                Cell::One(_, node) => take(node),
-                Cell::Few(mut few) => {
-                    if let Some(few) = sole(&mut few) {
-                        few.nodes.iter_mut().filter_map(Option::take).for_each(&mut *take);
-                    }
-                }
+                Cell::One(_, node) => heir.shared(node),
+                Cell::Two(mut few) => release(&mut few, heir),
+                Cell::Three(mut few) => release(&mut few, heir),
+                Cell::Four(mut few) => release(&mut few, heir),
                 Cell::Table(mut below) => {
                     if let Some(below) = sole(&mut below) {
-                        below.release(take);
+                        below.release(heir);
                     }
                 }
             }
         }
     }
 
-    /// Removes what is there. Bound: as many levels as a hash has digits.
-    fn remove(&mut self, hash: u32, digits: u32) -> Option<Arc<N>> {
-        let removed = self.remove_below(hash, digits);
-        if removed.as_ref().is_some_and(|node| node.bound() == self.bound) {
+    /// Removes what is there, and returns its bound. Bound: as many levels as a hash has digits.
+    fn remove(&mut self, hash: u32, digits: u32) -> Option<u64> {
+        let removed = self.remove_below(hash, digits)?;
+        if removed == self.bound {
             self.bound = best(0, self.bound, self.cells.iter().map(Cell::bound));
         }
-        removed
+        Some(removed)
     }
 
     /// Bound: as many levels as a hash has digits.
     fn put(&mut self, hash: u32, digits: u32, node: Arc<N>) {
         let before = match &mut self.cells[digits as usize % WAYS] {
-            Cell::Empty => return,
             Cell::One(_, place) => std::mem::replace(place, node).bound(),
-            Cell::Few(few) => std::mem::replace(Arc::make_mut(few).place(hash), node).bound(),
             Cell::Table(below) => {
                 let before = below.bound;
                 Arc::make_mut(below).put(hash, digits >> BITS, node);
                 before
+            }
+            cell => {
+                let Some(place) = cell.place(hash) else { return };
+                std::mem::replace(place, Arc::unwrap_or_clone(node)).bound()
             }
         };
         if before == self.bound {
@@ -253,116 +237,152 @@ impl<N: Bounded> Table<N> {
         }
     }
 
-    fn remove_below(&mut self, hash: u32, digits: u32) -> Option<Arc<N>> {
+    fn remove_below(&mut self, hash: u32, digits: u32) -> Option<u64> {
         let cell = &mut self.cells[digits as usize % WAYS];
-        match cell {
-            Cell::Empty => None,
-            Cell::One(..) => match std::mem::replace(cell, Cell::Empty) {
-                Cell::One(_, node) => Some(node),
-                _ => None,
-            },
-            Cell::Few(few) => {
-                let few = Arc::make_mut(few);
-                let node = few.remove(hash)?;
-                if let [Some(_), None, ..] = &few.nodes {
-                    let sole = few.nodes[0].take()?;
-                    *cell = Cell::One(few.hashes[0], sole);
-                }
-                Some(node)
+        if let Cell::Table(below) = cell {
+            let table = Arc::make_mut(below);
+            let removed = table.remove(hash, digits >> BITS)?;
+            if let Some(few) = table.few() {
+                *cell = Cell::of(few);
             }
-            Cell::Table(below) => {
-                let table = Arc::make_mut(below);
-                let node = table.remove(hash, digits >> BITS)?;
-                if let Some(few) = table.few() {
-                    *cell = Cell::Few(Arc::new(few));
-                }
-                Some(node)
-            }
+            return Some(removed);
         }
+        let mut items = std::mem::replace(cell, Cell::Empty).into_items();
+        let index = items.iter().position(|(known, _)| *known == hash);
+        let removed = index.map(|index| items.remove(index).1.bound());
+        *cell = Cell::of(items);
+        removed
     }
 
     /// What is left in a table, taken out of it, if that is no more than stands side by side.
-    fn few(&mut self) -> Option<Few<N>> {
-        let count = |cell: &Cell<N>| match cell {
-            Cell::Empty => 0,
-            Cell::One(..) => 1,
-            Cell::Few(few) => few.nodes.iter().flatten().count(),
-            Cell::Table(_) => FEW + 1,
-        };
-        if self.cells.iter().map(count).sum::<usize>() > FEW {
+    fn few(&mut self) -> Option<Items<N>> {
+        if self.cells.iter().map(Cell::count).sum::<usize>() > FEW {
             return None;
         }
-        let mut few = Few::EMPTY;
+        let mut few = Items::new();
         for cell in &mut self.cells {
-            match std::mem::replace(cell, Cell::Empty) {
-                Cell::One(hash, node) => few.push(hash, node),
-                Cell::Few(other) => {
-                    let other = Arc::unwrap_or_clone(other);
-                    let pairs = other.hashes.into_iter().zip(other.nodes);
-                    pairs.for_each(|(hash, node)| node.into_iter().for_each(|node| few.push(hash, node)));
-                }
-                _ => {}
-            }
+            few.extend(std::mem::replace(cell, Cell::Empty).into_items());
         }
         Some(few)
     }
 }
 
 impl<N: Bounded> Cell<N> {
-    fn bound(&self) -> u64 {
+    /// A cell for no more than [`FEW`].
+    fn of(items: Items<N>) -> Self {
+        let count = items.len();
+        let mut items = items.into_iter();
+        match count {
+            2 => Self::Two(Arc::new(Few::of(items))),
+            3 => Self::Three(Arc::new(Few::of(items))),
+            4 => Self::Four(Arc::new(Few::of(items))),
+            _ => items
+                .next()
+                .map_or(Self::Empty, |(hash, node)| Self::One(hash, Arc::new(node))),
+        }
+    }
+
+    /// What stands in it, if it is no table.
+    fn into_items(self) -> Items<N> {
+        match self {
+            Self::Empty | Self::Table(_) => Items::new(),
+            Self::One(hash, node) => [(hash, Arc::unwrap_or_clone(node))].into_iter().collect(),
+            Self::Two(few) => Arc::unwrap_or_clone(few).into_items().collect(),
+            Self::Three(few) => Arc::unwrap_or_clone(few).into_items().collect(),
+            Self::Four(few) => Arc::unwrap_or_clone(few).into_items().collect(),
+        }
+    }
+
+    /// How many stand in it; of a table more than have room.
+    #[inline(always)]
+    fn count(&self) -> usize {
         match self {
             Self::Empty => 0,
-            Self::One(_, node) => node.bound(),
-            Self::Few(few) => few
-                .nodes
-                .iter()
-                .flatten()
-                .map(|node| node.bound())
-                .fold(0, u64::max),
+            Self::One(..) => 1,
+            Self::Two(_) => 2,
+            Self::Three(_) => 3,
+            Self::Four(_) => FEW,
+            Self::Table(_) => FEW + 1,
+        }
+    }
+
+    /// What stands in it, if it is no table.
+    fn nodes(&self) -> &[N] {
+        match self {
+            Self::Empty | Self::Table(_) => &[],
+            Self::One(_, node) => std::slice::from_ref(node),
+            Self::Two(few) => &few.nodes,
+            Self::Three(few) => &few.nodes,
+            Self::Four(few) => &few.nodes,
+        }
+    }
+
+    /// The subtree of a hash, if it stands in it.
+    #[inline(always)]
+    fn get(&self, hash: u32) -> Option<&N> {
+        // In halves, for a jump through a table takes longer than two branches.
+        let (hashes, nodes): (_, &[N]) = if self.count() > 2 {
+            match self {
+                Self::Three(few) => (&few.hashes, &few.nodes),
+                Self::Four(few) => (&few.hashes, &few.nodes),
+                _ => return None,
+            }
+        } else {
+            match self {
+                Self::One(known, node) => return (*known == hash).then_some(&**node),
+                Self::Two(few) => (&few.hashes, &few.nodes),
+                _ => return None,
+            }
+        };
+        nodes.get(hashes.iter().position(|known| *known == hash)?)
+    }
+
+    /// The subtree of a hash, if it stands in it.
+    fn place(&mut self, hash: u32) -> Option<&mut N> {
+        match self {
+            Self::Empty | Self::Table(_) => None,
+            Self::One(known, node) => (*known == hash).then(|| Arc::make_mut(node)),
+            Self::Two(few) => Arc::make_mut(few).place(hash),
+            Self::Three(few) => Arc::make_mut(few).place(hash),
+            Self::Four(few) => Arc::make_mut(few).place(hash),
+        }
+    }
+
+    fn bound(&self) -> u64 {
+        match self {
             Self::Table(table) => table.bound,
+            cell => cell.nodes().iter().map(N::bound).fold(0, u64::max),
         }
     }
 }
 
-impl<N> Few<N> {
-    const EMPTY: Self = Self {
-        hashes: [0; FEW],
-        nodes: [const { None }; FEW],
-    };
-
-    #[inline]
-    fn get(&self, hash: u32) -> Option<&N> {
-        self.nodes[self.position(hash)?].as_deref()
+impl<N, const C: usize> Few<N, C> {
+    /// The first of these, of which there are as many as have room.
+    fn of(items: impl Iterator<Item = (u32, N)>) -> Self {
+        let mut items = items;
+        let mut hashes = [0; FEW];
+        let nodes = std::array::from_fn(|index| {
+            let (hash, node) = items.next().expect("they were counted");
+            hashes[index] = hash;
+            node
+        });
+        Self { hashes, nodes }
     }
 
-    /// Note: a free place may have any hash; it stands behind the others and is found as none.
-    #[inline]
-    fn position(&self, hash: u32) -> Option<usize> {
-        self.hashes.iter().position(|known| *known == hash)
+    fn place(&mut self, hash: u32) -> Option<&mut N> {
+        let index = self.hashes.iter().position(|known| *known == hash)?;
+        self.nodes.get_mut(index)
     }
 
-    fn place(&mut self, hash: u32) -> &mut Arc<N> {
-        let place = self.position(hash).and_then(|index| self.nodes[index].as_mut());
-        place.expect("it was there or has just been inserted")
+    fn into_items(self) -> impl Iterator<Item = (u32, N)> {
+        self.hashes.into_iter().zip(self.nodes)
     }
+}
 
-    /// Adds one where there is room.
-    fn push(&mut self, hash: u32, node: Arc<N>) {
-        if let Some(free) = self.nodes.iter().position(Option::is_none) {
-            self.hashes[free] = hash;
-            self.nodes[free] = Some(node);
-        }
-    }
-
-    fn remove(&mut self, hash: u32) -> Option<Arc<N>> {
-        let index = self.position(hash)?;
-        let node = self.nodes[index].take();
-        self.hashes[index..].rotate_left(1);
-        self.nodes[index..].rotate_left(1);
-        if let Some(last) = self.hashes.last_mut() {
-            *last = 0;
-        }
-        node
+/// Hands over the subtrees in it that nothing else holds.
+fn release<N, const C: usize>(few: &mut Arc<Few<N, C>>, heir: &mut impl Heir<N>) {
+    if let Some(few) = sole(few) {
+        few.nodes.iter_mut().for_each(|node| heir.own(node));
     }
 }
 
@@ -379,40 +399,15 @@ impl<N: Bounded> Default for Segments<N> {
     }
 }
 
-impl<N> Clone for Segments<N> {
-    fn clone(&self) -> Self {
-        Self {
-            root: self.root.clone(),
-            count: self.count,
-        }
-    }
-}
-
-impl<N> Clone for Table<N> {
-    fn clone(&self) -> Self {
-        Self {
-            cells: self.cells.clone(),
-            bound: self.bound,
-        }
-    }
-}
-
 impl<N> Clone for Cell<N> {
     fn clone(&self) -> Self {
         match self {
             Self::Empty => Self::Empty,
             Self::One(hash, node) => Self::One(*hash, Arc::clone(node)),
-            Self::Few(few) => Self::Few(Arc::clone(few)),
+            Self::Two(few) => Self::Two(Arc::clone(few)),
+            Self::Three(few) => Self::Three(Arc::clone(few)),
+            Self::Four(few) => Self::Four(Arc::clone(few)),
             Self::Table(table) => Self::Table(Arc::clone(table)),
-        }
-    }
-}
-
-impl<N> Clone for Few<N> {
-    fn clone(&self) -> Self {
-        Self {
-            hashes: self.hashes,
-            nodes: self.nodes.clone(),
         }
     }
 }
