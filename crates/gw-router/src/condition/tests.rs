@@ -270,3 +270,22 @@ fn cheap_conditions_cost_less() {
     assert!(equality < header().matches("a").unwrap().cost());
     assert!(equality < Condition::query("a").equals("a").cost());
 }
+
+#[test]
+fn every_line_of_a_header_counts_however_many_others_there_are() {
+    for others in 0..20 {
+        let mut headers = HeaderMap::new();
+        for number in 0..others {
+            let name: HeaderName = format!("x-other-{number}").parse().unwrap();
+            headers.append(name, HeaderValue::from_static("b"));
+        }
+        let name = HeaderName::from_static("x-own");
+        let condition = Condition::header(name.clone()).equals("b");
+        let met = |headers: &HeaderMap| condition.admits(&Facts::new().headers(headers));
+        assert!(!met(&headers), "{others}");
+        headers.append(name.clone(), HeaderValue::from_static("a"));
+        assert!(!met(&headers), "{others}");
+        headers.append(name.clone(), HeaderValue::from_static("b"));
+        assert!(met(&headers), "{others}");
+    }
+}

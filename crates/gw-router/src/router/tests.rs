@@ -211,3 +211,43 @@ fn many_wildcards_below_one_another_cost_a_look_a_byte_each() {
     let steps = work(&router, &Lookup::path_only(&path));
     assert!(steps < 4 * 100 * path.len(), "{} a byte", steps / path.len());
 }
+
+#[test]
+fn what_rules_have_in_common_is_held_once() {
+    let rule = |path: &str, host: &str, method: Method| {
+        let rule = Rule::path(path).unwrap().host(host.parse().unwrap());
+        rule.method(method)
+    };
+    for profile in [Profile::PathFirst, Profile::HostFirst, Profile::Kong] {
+        let rules = [
+            rule("/a", "a.com", Method::GET),
+            rule("/b", "a.com", Method::GET),
+            rule("/c", "b.com", Method::GET),
+            rule("/d", "a.com", Method::GET),
+            rule("/e", "a.com", Method::PUT),
+        ];
+        let mut router = router(profile, rules);
+        let hosts = |router: &Router<usize>, id| router.rule(RuleId::new(id)).unwrap().hosts().as_ptr();
+        assert_eq!(hosts(&router, 0), hosts(&router, 1), "one after the other");
+        assert_ne!(hosts(&router, 0), hosts(&router, 2));
+        let of_one_host = profile == Profile::HostFirst;
+        assert_eq!(hosts(&router, 0) == hosts(&router, 3), of_one_host, "{profile:?}");
+        assert_ne!(hosts(&router, 3), hosts(&router, 4), "another method");
+
+        let before = hosts(&router, 2);
+        router
+            .replace(RuleId::new(2), rule("/f", "b.com", Method::GET), 7)
+            .unwrap();
+        assert_eq!(hosts(&router, 2), before, "only the path is another");
+        for (host, path, found) in [
+            ("a.com", "/b", Some(1)),
+            ("b.com", "/f", Some(7)),
+            ("b.com", "/b", None),
+        ] {
+            let found_value = router
+                .find(&Lookup::new(&Method::GET, host, path))
+                .map(|found| *found.value);
+            assert_eq!(found_value, found, "{host}{path}");
+        }
+    }
+}
