@@ -75,7 +75,7 @@ impl Scenario {
     pub(crate) fn title(self) -> String {
         match self {
             Self::Small => "small GET".to_owned(),
-            Self::Full => "small GET, 10,000 routes and key-auth, which nginx has not".to_owned(),
+            Self::Full => "small GET, 10,000 routes and four plugins, which nginx has not".to_owned(),
             Self::Large => "GET of 64 KiB".to_owned(),
             Self::Post => "POST of 4 KiB".to_owned(),
             Self::Log => "small GET, access log to a file".to_owned(),

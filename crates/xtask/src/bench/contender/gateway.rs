@@ -67,7 +67,14 @@ fn configuration(site: &Site<'_>) -> Result<Value, String> {
     });
     match site.setup {
         Setup::Full => {
-            document["plugins"] = json!([{ "name": "key-auth" }]);
+            document["plugins"] = json!([
+                { "name": "key-auth" },
+                { "name": "rate-limiting", "config": { "minute": 1_000_000_000, "policy": "local" } },
+                { "name": "correlation-id" },
+                { "name": "prometheus", "config": {
+                    "status_code_metrics": true, "latency_metrics": true, "bandwidth_metrics": true,
+                } },
+            ]);
             document["consumers"] = json!([{
                 "username": "bench",
                 "keyauth_credentials": [{ "key": Setup::KEY }],
